@@ -1,0 +1,79 @@
+// A stored weight is a value with a shape and a representation (design 2b). Techniques turn one representation into
+// another; writers accept those that their format can hold and refuse the others by name.
+import type { DType } from '../dtype/dtype.ts';
+
+/** Which weights share one scale. Rows are output channels. */
+export type Granularity =
+  { readonly kind: 'tensor' } | { readonly kind: 'channel' } | { readonly kind: 'group'; readonly size: number };
+
+/** Dtypes that scales are stored in. */
+export type ScaleDType = 'f32' | 'f16' | 'bf16';
+
+/** Integer codes: `value = (code - zeroPoint) * scale`, code in [-2^(bits-1), 2^(bits-1) - 1]. */
+export interface IntegerScheme {
+  readonly kind: 'int';
+  /** 2 to 8. */
+  readonly bits: number;
+  /** Without zero points. */
+  readonly symmetric: boolean;
+  readonly granularity: Granularity;
+  readonly scaleDType: ScaleDType;
+}
+
+/** Floating-point codes: `value = code * scale`. */
+export interface FloatScheme {
+  readonly kind: 'float';
+  readonly dtype: 'f8_e4m3' | 'f8_e5m2';
+  readonly granularity: Granularity;
+  readonly scaleDType: ScaleDType;
+}
+
+/** How a quantized weight is coded. */
+export type QuantizationScheme = IntegerScheme | FloatScheme;
+
+/** What every representation of a weight can do. Rows are axis 0; a weight of rank 1 has rows of one value. */
+export interface WeightBase {
+  /** Name in the checkpoint, without the suffixes of a representation: `model.layers.0.mlp.up_proj.weight`. */
+  readonly name: string;
+  /** Shape of the dense value, outermost axis first; a linear layer's weight is [out features, in features]. */
+  readonly shape: readonly number[];
+  /** Exact bytes that this representation takes in storage, metadata tensors included. */
+  readonly byteLength: number;
+  /** The dense value, or rows `start` to `end` (exclusive) of it, as f32 [rows, ...shape.slice(1)] row-major. */
+  toF32(start?: number, end?: number): Promise<Float32Array>;
+  /** The same representation restricted to rows `start` to `end` (exclusive); nothing is read. */
+  slice(start: number, end: number): WeightTensor;
+}
+
+/** One value per element, in any dtype. */
+export interface DenseWeight extends WeightBase {
+  readonly kind: 'dense';
+  readonly dtype: DType;
+  /** The stored little-endian bytes of rows `start` to `end`. */
+  bytes(start?: number, end?: number): Promise<Uint8Array>;
+  /** Where the bytes lie in a local file, for workers that read by themselves. */
+  readonly file?: { readonly path: string; readonly offset: number };
+}
+
+/** Codes of rows, unpacked: one signed byte (int) or one byte of bits (float) per weight. */
+export interface CodeBlock {
+  /** [rows, columns] row-major. */
+  readonly codes: Int8Array | Uint8Array;
+  /** Restored to f32: [rows, groups per row]; one value for granularity `tensor`. */
+  readonly scales: Float32Array;
+  /** [rows, groups per row] in code units; absent for symmetric schemes. */
+  readonly zeroPoints?: Int8Array;
+}
+
+/** Codes, scales and zero points. */
+export interface QuantizedWeight extends WeightBase {
+  readonly kind: 'quantized';
+  readonly scheme: QuantizationScheme;
+  /** Group of each column, where columns were permuted before grouping (act-order); int32 [columns]. */
+  readonly groupIndex?: Int32Array;
+  /** Codes, scales and zero points of rows `start` to `end` (exclusive). */
+  block(start?: number, end?: number): Promise<CodeBlock>;
+}
+
+/** A weight in any of its representations. */
+export type WeightTensor = DenseWeight | QuantizedWeight;
