@@ -2,9 +2,28 @@
 
 /** A format that stored values can have. `intN` are N-bit codes packed into int32 words (see `packing`). */
 export type DType =
-  | 'f64' | 'f32' | 'f16' | 'bf16' | 'f8_e4m3' | 'f8_e5m2'
-  | 'i64' | 'u64' | 'i32' | 'u32' | 'i16' | 'u16' | 'i8' | 'u8' | 'bool'
-  | 'int2' | 'int3' | 'int4' | 'int5' | 'int6' | 'int7' | 'int8';
+  | 'f64'
+  | 'f32'
+  | 'f16'
+  | 'bf16'
+  | 'f8_e4m3'
+  | 'f8_e5m2'
+  | 'i64'
+  | 'u64'
+  | 'i32'
+  | 'u32'
+  | 'i16'
+  | 'u16'
+  | 'i8'
+  | 'u8'
+  | 'bool'
+  | 'int2'
+  | 'int3'
+  | 'int4'
+  | 'int5'
+  | 'int6'
+  | 'int7'
+  | 'int8';
 
 /** Facts about a {@link DType}. */
 export interface DTypeInfo {
