@@ -1,0 +1,1 @@
+export type { CheckpointOutput, OpenOutputOptions, OutputLocation } from './checkpoint-output.ts';
