@@ -1,0 +1,55 @@
+// Runs a command as a whole process: wall time, CPU time and the peak of its resident memory.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @returns {Promise<{ seconds: number, peakBytes: number | null, status: number | null, stdout: string, stderr: string }>}
+ * `peakBytes` is the high-water mark that Linux keeps (VmHWM), sampled until the process ends; null elsewhere.
+ */
+export function measure(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const start = performance.now();
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let stdout = '';
+    let stderr = '';
+    let peakBytes = null;
+    child.stdout.on('data', (chunk) => (stdout += chunk));
+    child.stderr.on('data', (chunk) => (stderr += chunk));
+    const timer = setInterval(() => {
+      try {
+        const kib = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1];
+        if (kib !== undefined) peakBytes = Number(kib) * 1024;
+      } catch {
+        // Gone between two samples, or not Linux.
+      }
+    }, 10);
+    child.on('error', reject);
+    child.on('close', (status) => {
+      clearInterval(timer);
+      resolve({ seconds: (performance.now() - start) / 1000, peakBytes, status, stdout, stderr });
+    });
+  });
+}
+
+/** @param {number[]} values */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The machine, in words that name nobody. */
+export function machine() {
+  const [cpu] = os.cpus();
+  return {
+    cpu: cpu?.model.trim() ?? 'unknown',
+    cores: os.cpus().length,
+    memoryGB: Math.floor(os.totalmem() / 1e9),
+    platform: `${os.platform()} ${os.arch()}`,
+    node: process.versions.node,
+    load: os.loadavg()[0],
+  };
+}

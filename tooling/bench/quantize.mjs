@@ -1,0 +1,94 @@
+// Round to nearest of a synthetic checkpoint against plain file copies, in turn, in one run, the source in the page cache.
+//
+// Two yardsticks, both single-threaded `fs` with an 8 MiB buffer, both synced to disk at the end as ours is:
+//   copy  the source is copied whole, then the output's bytes are written
+//   floor the source is read, nothing kept, then the output's bytes are written: no program can do less
+import { closeSync, fsyncSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { measure, median } from './measure.mjs';
+import { syntheticCheckpoint } from './synthetic.mjs';
+
+const BUFFER = Buffer.alloc(8 << 20);
+
+function readAll(file, into) {
+  const from = openSync(file, 'r');
+  for (;;) {
+    const n = readSync(from, BUFFER, 0, BUFFER.length, null);
+    if (n === 0) break;
+    if (into !== undefined) writeSync(into, BUFFER, 0, n);
+  }
+  closeSync(from);
+}
+
+function writeBytes(file, bytes) {
+  const to = openSync(file, 'w');
+  for (let left = bytes; left > 0; left -= BUFFER.length) writeSync(to, BUFFER, 0, Math.min(left, BUFFER.length));
+  fsyncSync(to);
+  closeSync(to);
+}
+
+const timed = (work) => {
+  const start = performance.now();
+  work();
+  return (performance.now() - start) / 1000;
+};
+
+/**
+ * @param {{ work: string, pith: string, layers?: number, rounds?: number, scheme?: string, flags?: string[] }} options
+ */
+export async function benchQuantize({ work, pith, layers = 22, rounds = 3, scheme = 'w4g128', flags = [] }) {
+  const model = syntheticCheckpoint(work, layers);
+  const output = join(work, 'quantized');
+  const scratch = join(work, 'scratch.bin');
+  const ours = [];
+  const copy = [];
+  const floor = [];
+  let peakBytes = 0;
+  let outputBytes = 0;
+  for (let round = 0; round < rounds; round++) {
+    readAll(model.file);
+    rmSync(output, { recursive: true, force: true });
+    const args = [pith, 'quantize', model.dir, '-o', output, '--method', 'rtn', '--scheme', scheme, ...flags, '--json', '--quiet'];
+    const run = await measure(process.execPath, args);
+    if (run.status !== 0) throw new Error(`pith quantize failed:\n${run.stdout}${run.stderr}`);
+    ours.push(run.seconds);
+    peakBytes = Math.max(peakBytes, run.peakBytes ?? 0, JSON.parse(run.stdout).peakMemoryBytes);
+    outputBytes = statSync(join(output, 'model.safetensors')).size;
+    rmSync(output, { recursive: true, force: true });
+
+    readAll(model.file);
+    copy.push(
+      timed(() => {
+        const to = openSync(scratch, 'w');
+        readAll(model.file, to);
+        fsyncSync(to);
+        closeSync(to);
+        rmSync(scratch);
+        writeBytes(scratch, outputBytes);
+      }),
+    );
+    rmSync(scratch);
+    readAll(model.file);
+    floor.push(
+      timed(() => {
+        readAll(model.file);
+        writeBytes(scratch, outputBytes);
+      }),
+    );
+    rmSync(scratch);
+  }
+  const ratios = (base) => ours.map((seconds, i) => seconds / base[i]);
+  return {
+    name: `quantize ${scheme}${flags.length > 0 ? ` ${flags.join(' ')}` : ''}`,
+    sourceBytes: model.bytes,
+    outputBytes,
+    seconds: median(ours),
+    copySeconds: median(copy),
+    floorSeconds: median(floor),
+    ratioToCopy: median(ratios(copy)),
+    ratioToFloor: median(ratios(floor)),
+    weightsPerSecond: model.linearParameters / median(ours),
+    peakBytes,
+    rounds,
+  };
+}

@@ -1,0 +1,44 @@
+// `npm run bench [-- name ...]`: runs the benchmarks, keeps each result in results/, renders docs/benchmarks.md from all results.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { benchEvaluate } from './evaluate.mjs';
+import { machine } from './measure.mjs';
+import { benchQuantize } from './quantize.mjs';
+import { render } from './report.mjs';
+import { benchStartup } from './startup.mjs';
+import { benchTraining } from './training.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const work = join(here, '.work');
+const pith = fileURLToPath(new URL('../../packages/pith/dist/cli/main.js', import.meta.url));
+
+const MSE = ['--range', 'mse'];
+const BENCHMARKS = {
+  startup: () => benchStartup({ pith }),
+  'quantize-2gb': () => benchQuantize({ work, pith }),
+  'quantize-4gb': () => benchQuantize({ work, pith, layers: 44, rounds: 2 }),
+  'quantize-mse': () => benchQuantize({ work, pith, flags: MSE, rounds: 2 }),
+  evaluate: () => benchEvaluate({ work, pith }),
+  training: () => benchTraining(),
+};
+
+const names = process.argv.slice(2);
+for (const name of names) {
+  if (!(name in BENCHMARKS)) {
+    console.error(`bench: no benchmark is called ${name}; there are ${Object.keys(BENCHMARKS).join(', ')}`);
+    process.exit(2);
+  }
+}
+mkdirSync(work, { recursive: true });
+mkdirSync(join(here, 'results'), { recursive: true });
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: here, encoding: 'utf8' }).trim();
+for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
+  const before = machine();
+  const result = await BENCHMARKS[name]();
+  const record = { ...result, machine: before, commit, date: new Date().toISOString().slice(0, 10) };
+  writeFileSync(join(here, 'results', `${name}.json`), `${JSON.stringify(record, null, 2)}\n`);
+  console.log(JSON.stringify(record, null, 2));
+}
+render(join(here, 'results'), fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url)));

@@ -1,0 +1,53 @@
+// `npm start`: the main job on the bundled demo model, as a user would type it, with a summary of what it did.
+import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { ensureInstalled, requireNode, root, turbo } from './workspace.mjs';
+
+requireNode();
+ensureInstalled();
+console.log('Building ...');
+if (turbo(['build', '--filter=pith', '--output-logs=errors-only', '--log-order=grouped']).status !== 0) process.exit(1);
+
+const model = 'examples/demo-model/checkpoint';
+const text = 'examples/demo-model/eval.txt';
+const output = 'build/demo-w4g128';
+const prompt = 'Once there was a';
+rmSync(join(root, output), { recursive: true, force: true });
+if (!existsSync(join(root, model))) throw new Error(`the demo model is missing: ${model}`);
+
+/** Runs one command of the command line and shows it; its progress goes to the terminal, its result comes back. */
+function pith(args) {
+  console.log(`\n$ npx pith ${args.map((arg) => (/\s/.test(arg) ? `"${arg}"` : arg)).join(' ')}`);
+  const main = join(root, 'packages/pith/dist/cli/main.js');
+  const { status, stdout } = spawnSync(process.execPath, [main, ...args, '--json'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+  });
+  if (status !== 0) {
+    process.stderr.write(stdout);
+    process.exit(status ?? 1);
+  }
+  return JSON.parse(stdout);
+}
+
+const small = pith(['quantize', model, '-o', output, '--method', 'rtn', '--scheme', 'w4g128', '--range', 'mse']);
+const quality = pith(['eval', output, '--data', text, '--context', '256', '--reference', model]);
+const say = (which) => pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']).text;
+const before = { text: say(model) };
+const after = { text: say(output) };
+
+const kB = (bytes) => `${(bytes / 1000).toLocaleString('en', { maximumFractionDigits: 0 })} kB`;
+const rows = [
+  ['', 'before', 'after'],
+  ['size', kB(small.bytesBefore), kB(small.bytesAfter)],
+  ['bits per weight', '16.00', small.bitsPerWeight.toFixed(2)],
+  ['perplexity', quality.referencePerplexity.toFixed(3), quality.perplexity.toFixed(3)],
+];
+console.log();
+for (const [label, a, b] of rows) console.log(`${label.padEnd(18)}${a.padStart(12)}${b.padStart(12)}`);
+console.log(`\nbefore  ${before.text.trim()}\nafter   ${after.text.trim()}`);
+console.log(`\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`);
+console.log(`The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; its receipt is ${small.receipt}`);
