@@ -42,11 +42,21 @@ export async function benchEvaluate({ work, pith, layers = 22, windows = 8, cont
   let state = 1;
   const letters = Array.from({ length: windows * (context - 1) + 10 }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return String.fromCharCode(97 + (state >>> 8) % 26);
+    return String.fromCharCode(97 + ((state >>> 8) % 26));
   });
   writeFileSync(text, letters.join(''));
   const before = await productRate();
-  const run = await measure(process.execPath, [pith, 'eval', model.dir, '--data', text, '--context', `${context}`, '--json', '--quiet']);
+  const run = await measure(process.execPath, [
+    pith,
+    'eval',
+    model.dir,
+    '--data',
+    text,
+    '--context',
+    `${context}`,
+    '--json',
+    '--quiet',
+  ]);
   if (run.status !== 0) throw new Error(`pith eval failed:\n${run.stdout}${run.stderr}`);
   const after = await productRate();
   const { tokensPerSecond, tokens } = JSON.parse(run.stdout);

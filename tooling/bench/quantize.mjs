@@ -48,7 +48,20 @@ export async function benchQuantize({ work, pith, layers = 22, rounds = 3, schem
   for (let round = 0; round < rounds; round++) {
     readAll(model.file);
     rmSync(output, { recursive: true, force: true });
-    const args = [pith, 'quantize', model.dir, '-o', output, '--method', 'rtn', '--scheme', scheme, ...flags, '--json', '--quiet'];
+    const args = [
+      pith,
+      'quantize',
+      model.dir,
+      '-o',
+      output,
+      '--method',
+      'rtn',
+      '--scheme',
+      scheme,
+      ...flags,
+      '--json',
+      '--quiet',
+    ];
     const run = await measure(process.execPath, args);
     if (run.status !== 0) throw new Error(`pith quantize failed:\n${run.stdout}${run.stderr}`);
     ours.push(run.seconds);

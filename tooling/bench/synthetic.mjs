@@ -84,7 +84,7 @@ export function syntheticCheckpoint(work, layers) {
       continue;
     }
     // Another start in the noise for each tensor, so that no two rows of the file are alike.
-    for (let at = begin, start = (begin * 7 + 2) % (noise.length / 2) & ~1; at < end;) {
+    for (let at = begin, start = ((begin * 7 + 2) % (noise.length / 2)) & ~1; at < end;) {
       const n = Math.min(end - at, noise.length - start);
       writeSync(fd, noise, start, n);
       at += n;

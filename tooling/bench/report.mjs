@@ -1,0 +1,133 @@
+// Renders docs/benchmarks.md from the recorded results.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const GB = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
+const MB = (bytes) => (bytes === null ? 'not measured' : `${(bytes / 1e6).toFixed(0)} MB`);
+const seconds = (s) => `${s.toFixed(2)} s`;
+
+/** How each kind of result is told: [what, value] rows. */
+const SECTIONS = [
+  {
+    title: 'Round to nearest',
+    intro: `A bf16 checkpoint of TinyLlama's shape, read from the page cache, written and synced to disk. *copy*: plain \`fs\` copies the source
+and then writes the output's bytes. *floor*: plain \`fs\` reads the source, keeps nothing, and writes the output's bytes. All three run in
+turn; ratios are medians over the rounds. Hashing the input, measuring the error and reading the artefact back are part of our time.`,
+    match: (r) => r.name.startsWith('quantize'),
+    head: [
+      'job',
+      'source',
+      'output',
+      'time',
+      'copy',
+      'ratio to copy',
+      'floor',
+      'ratio to floor',
+      'weights/s',
+      'peak memory',
+    ],
+    row: (r) => [
+      `\`${r.name}\``,
+      GB(r.sourceBytes),
+      GB(r.outputBytes),
+      seconds(r.seconds),
+      seconds(r.copySeconds),
+      r.ratioToCopy.toFixed(2),
+      seconds(r.floorSeconds),
+      r.ratioToFloor.toFixed(2),
+      `${(r.weightsPerSecond / 1e6).toFixed(0)} M`,
+      MB(r.peakBytes),
+    ],
+  },
+  {
+    title: 'Kernels',
+    intro: 'Weights a second of the quantization kernels alone, bytes in memory, on all threads.',
+    match: (r) => r.name.startsWith('kernel'),
+    head: ['kernel', 'threads', 'weights/s', 'input'],
+    row: (r) => [
+      r.name,
+      `${r.threads}`,
+      `${(r.weightsPerSecond / 1e6).toFixed(0)} M`,
+      `${(r.bytesPerSecond / 1e9).toFixed(2)} GB/s`,
+    ],
+  },
+  {
+    title: 'Evaluation',
+    intro: `The same checkpoint, layer by layer. The yardstick is a 2048-square f32 product of onnxruntime just before and just after.`,
+    match: (r) => r.name.startsWith('eval'),
+    head: ['job', 'tokens', 'tokens/s', 'products', 'yardstick', 'share', 'peak memory'],
+    row: (r) => [
+      r.name,
+      `${r.tokens}`,
+      r.tokensPerSecond.toFixed(1),
+      `${(r.flops / 1e9).toFixed(0)} GFLOP/s`,
+      `${(r.productFlops / 1e9).toFixed(0)} GFLOP/s`,
+      `${(r.shareOfProductRate * 100).toFixed(0)}%`,
+      MB(r.peakBytes),
+    ],
+  },
+  {
+    title: 'Training step',
+    intro:
+      'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program.',
+    match: (r) => r.name.startsWith('training'),
+    head: ['job', 'parameters', 'tokens/s', 'time outside products', 'peak memory'],
+    row: (r) => [
+      r.name,
+      `${(r.parameters / 1e6).toFixed(2)} M`,
+      r.tokensPerSecond.toFixed(0),
+      `${(r.shareOutsideProducts * 100).toFixed(0)}%`,
+      MB(r.peakBytes),
+    ],
+  },
+  {
+    title: 'Start-up',
+    intro: 'Median of whole processes.',
+    match: (r) => r.name.startsWith('pith'),
+    head: ['command', 'time', 'node alone'],
+    row: (r) => [
+      `\`${r.name}\``,
+      `${(r.seconds * 1000).toFixed(0)} ms`,
+      `${(r.nodeAloneSeconds * 1000).toFixed(0)} ms`,
+    ],
+  },
+];
+
+/**
+ * @param {string} results folder of recorded results
+ * @param {string} target the Markdown file to write
+ */
+export function render(results, target) {
+  const records = readdirSync(results)
+    .filter((file) => file.endsWith('.json'))
+    .sort()
+    .map((file) => JSON.parse(readFileSync(join(results, file), 'utf8')));
+  const table = (head, rows) =>
+    [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  const parts = [
+    `---
+title: Benchmarks
+---
+
+# Benchmarks
+
+Made by \`npm run bench\`, one benchmark at a time, from \`tooling/bench/results\`. Machines are shared and noisy: compare within a row, quote
+ratios, and measure again before quoting anything as a figure of your own machine.`,
+  ];
+  for (const { title, intro, match, head, row } of SECTIONS) {
+    const found = records.filter(match);
+    if (found.length > 0) parts.push(`## ${title}\n\n${intro}\n\n${table(head, found.map(row))}`);
+  }
+  const machines = new Map();
+  for (const { name, machine: m, commit, date } of records) {
+    const line = `${m.cpu}, ${m.cores} cores, ${m.memoryGB} GB, ${m.platform}, Node ${m.node}`;
+    machines.set(line, [
+      ...(machines.get(line) ?? []),
+      `${name} (${date}, commit ${commit}, load ${m.load.toFixed(1)})`,
+    ]);
+  }
+  parts.push(
+    `## Where it was measured\n\n${[...machines].map(([line, names]) => `- ${line}: ${names.join('; ')}`).join('\n')}`,
+  );
+  writeFileSync(target, `${parts.join('\n\n')}\n`);
+}
