@@ -1,0 +1,26 @@
+export { PithError, isPithError, throwIfStopped } from './errors/pith-error.ts';
+export type { FaultKind, PithErrorOptions } from './errors/pith-error.ts';
+export type { ProgressEvent, ProgressListener, RunOptions } from './progress/progress.ts';
+export type {
+  Device,
+  DeviceLimits,
+  Executable,
+  HostArrays,
+  HostDType,
+  HostTensor,
+  HostTensors,
+} from './device/device.ts';
+export type { DType, DTypeInfo } from './dtype/dtype.ts';
+export type { ByteSource, FileLocation } from './weight/byte-source.ts';
+export type {
+  CodeBlock,
+  DenseWeight,
+  FloatScheme,
+  Granularity,
+  IntegerScheme,
+  QuantizationScheme,
+  QuantizedWeight,
+  ScaleDType,
+  WeightBase,
+  WeightTensor,
+} from './weight/weight-tensor.ts';
