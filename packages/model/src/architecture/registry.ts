@@ -1,0 +1,44 @@
+// The supported architectures. Everything that says "supported" (errors, docs, support table) reads this list.
+import { PithError } from '@pith/tensor-core';
+import type { ModelConfig } from '../config/model-config.ts';
+import type { Architecture, LinearSpec } from './architecture.ts';
+import type { Family } from './family.ts';
+import { llama } from './families/llama.ts';
+import { mistral } from './families/mistral.ts';
+import { qwen2 } from './families/qwen2.ts';
+
+const families: readonly Family[] = [llama, mistral, qwen2];
+
+/** The supported `model_type`s, sorted. */
+export const supportedModelTypes: readonly string[] = Object.freeze(families.map(({ modelType }) => modelType).sort());
+
+/**
+ * The family of a `model_type`.
+ *
+ * @throws PithError `ARCHITECTURE_UNSUPPORTED`.
+ */
+export function familyOf(modelType: string): Family {
+  const family = families.find((candidate) => candidate.modelType === modelType);
+  if (family) return family;
+  throw new PithError(
+    'ARCHITECTURE_UNSUPPORTED',
+    `read config: model_type must be one of ${supportedModelTypes.join(', ')}, got ${JSON.stringify(modelType)}; ` +
+      'this architecture has no table and program yet',
+    { details: { modelType, supported: supportedModelTypes } },
+  );
+}
+
+/**
+ * Table and program of a model.
+ *
+ * @throws PithError `ARCHITECTURE_UNSUPPORTED`.
+ */
+export function describeArchitecture(config: ModelConfig): Architecture {
+  return familyOf(config.modelType).describe(config);
+}
+
+/** Every linear layer of a model, blocks in order, the output projection last. */
+export function listLinears(config: ModelConfig): LinearSpec[] {
+  const { blocks, head } = describeArchitecture(config);
+  return [...blocks.flatMap(({ linears }) => linears), head];
+}

@@ -1,0 +1,45 @@
+// Scopes over named tensors: how a program finds its weights (see `Scope`).
+import { PithError } from '@pith/tensor-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Architecture, BlockSpec, LinearSpec, Scope } from './architecture.ts';
+import { linear } from './ops/linear.ts';
+
+/** Finds a tensor by checkpoint name. */
+export type TensorLookup = (name: string) => Tensor | undefined;
+
+/** Applies one linear layer; `apply` is the plain product. */
+export type LinearHook = (spec: LinearSpec, x: Tensor, apply: () => Tensor) => Tensor;
+
+function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorLookup, hook?: LinearHook): Scope {
+  const byPath = new Map(linears.map((spec) => [spec.path, spec]));
+  const tensor = (name: string): Tensor => {
+    const found = find(name);
+    if (found) return found;
+    throw new PithError('WEIGHT_MISSING', `forward pass: needs the tensor ${name}, got none by that name`, {
+      details: { name },
+    });
+  };
+  return {
+    weight: (name) => tensor(prefix + name),
+    linear: (path, x) => {
+      const spec = byPath.get(prefix + path);
+      if (!spec) {
+        throw new PithError('LINEAR_UNKNOWN', `forward pass: ${prefix + path} is not in the architecture's table`, {
+          kind: 'internal',
+        });
+      }
+      const apply = () => linear(x, tensor(spec.name), spec.biasName === null ? undefined : tensor(spec.biasName));
+      return hook ? hook(spec, x, apply) : apply();
+    },
+  };
+}
+
+/** The scope of one block: names are relative to `block.path`, `find` gets full checkpoint names. */
+export function blockScope(block: BlockSpec, find: TensorLookup, hook?: LinearHook): Scope {
+  return scopeOver(`${block.path}.`, block.linears, find, hook);
+}
+
+/** The scope of what lies outside the blocks: embedding, final norm, head. */
+export function modelScope(architecture: Architecture, find: TensorLookup, hook?: LinearHook): Scope {
+  return scopeOver('', [architecture.head], find, hook);
+}
