@@ -1,3 +1,4 @@
+// @pith/tensor-core: what every package stands on. No Node import is reachable from here.
 export { PithError, isPithError, throwIfStopped } from './errors/pith-error.ts';
 export type { FaultKind, PithErrorOptions } from './errors/pith-error.ts';
 export type { ProgressEvent, ProgressListener, RunOptions } from './progress/progress.ts';
@@ -24,3 +25,4 @@ export type {
   WeightBase,
   WeightTensor,
 } from './weight/weight-tensor.ts';
+export type { KernelExports } from './generated/kernels-wasm.ts';

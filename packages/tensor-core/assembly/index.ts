@@ -1,0 +1,11 @@
+// Every kernel. Rules for the files beside this one:
+// - arguments are byte addresses (usize), counts (i32) and constants; results are numbers. No i64 in a signature.
+// - nothing is allocated and no memory is kept between calls: scratch is an argument. Several threads run the same
+//   kernel over one shared memory, and static data lies below STATIC_BYTES (src/kernels/instance.ts).
+// - only fixed-width SIMD: relaxed SIMD is absent from Node 20 and would make results depend on the processor.
+export * from './convert';
+
+/** First byte after the static data of the kernels. */
+export function staticEnd(): usize {
+  return __heap_base;
+}

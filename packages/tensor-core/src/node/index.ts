@@ -1,0 +1,5 @@
+// The part of tensor-core that needs Node: threads and files.
+export { createKernelPool, SERIAL_JOB_BYTES, DEFAULT_POOL_BYTES, MAX_POOL_BYTES } from './kernel-pool.ts';
+export type { KernelPool, KernelPoolOptions, JobOptions } from './kernel-pool.ts';
+export type { CallStep, JobStep, KernelName, ReadStep, Sha256Step, StepResult, WriteStep } from './kernel-job.ts';
+export { MemoryRegion } from './memory-region.ts';

@@ -1,0 +1,76 @@
+// What the kernel pool can be asked to do, and the messages between the pool and its workers. Everything here is plain
+// data: posting it copies a few numbers and strings. The bytes that jobs work on lie in the shared memory and are never
+// posted.
+import type { KernelExports } from '../generated/kernels-wasm.ts';
+
+/** The name of a kernel. */
+export type KernelName = keyof KernelExports;
+
+/** Reads `length` bytes of the file from `offset` into memory at address `at`. Result: bytes read. */
+export interface ReadStep {
+  readonly op: 'read';
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly at: number;
+}
+
+/** Writes `length` bytes from memory at address `at` to the file at `offset`; the file must exist. Result: bytes written. */
+export interface WriteStep {
+  readonly op: 'write';
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly at: number;
+}
+
+/** Calls a kernel. Result: what it returns, 0 where it returns nothing. */
+export interface CallStep {
+  readonly op: 'call';
+  readonly kernel: KernelName;
+  readonly args: readonly number[];
+}
+
+/** SHA-256 of `length` bytes of memory from address `at`. Result: 64 hexadecimal digits. */
+export interface Sha256Step {
+  readonly op: 'sha256';
+  readonly at: number;
+  readonly length: number;
+}
+
+/** One step of a job. */
+export type JobStep = ReadStep | WriteStep | CallStep | Sha256Step;
+
+/** The result of one step. */
+export type StepResult = number | string;
+
+/** Why a job failed, in a form that can be posted. */
+export interface JobFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly kind: 'input' | 'internal';
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** How a job ended. */
+export type JobOutcome =
+  | { readonly kind: 'done'; readonly results: readonly StepResult[] }
+  | { readonly kind: 'failed'; readonly failure: JobFailure }
+  | { readonly kind: 'stopped' };
+
+/** From the pool to a worker. */
+export type ToWorker =
+  | { readonly kind: 'run'; readonly id: number; readonly steps: readonly JobStep[] }
+  | { readonly kind: 'close-files'; readonly id: number };
+
+/** From a worker to the pool. */
+export type FromWorker =
+  | { readonly kind: 'ended'; readonly id: number; readonly outcome: JobOutcome }
+  | { readonly kind: 'files-closed'; readonly id: number; readonly failure?: JobFailure };
+
+/** What a worker is started with. `stop` holds the id of the job that it should leave off, shared. */
+export interface WorkerSetup {
+  readonly memory: unknown;
+  readonly module: unknown;
+  readonly stop: Int32Array;
+}

@@ -1,0 +1,254 @@
+// Worker threads that run kernels, reads and writes over one shared memory (design 6). A job is a list of steps that one
+// worker runs in order; jobs are handed out in the order given, so results never depend on the number of threads.
+//
+// Shared: the memory, the compiled kernels, one stop flag per worker. Posted: the steps and their results, a few numbers.
+import { availableParallelism } from 'node:os';
+import { PithError, throwIfStopped } from '../errors/pith-error.ts';
+import { STATIC_BYTES, compileKernels, createKernelMemory, instantiateKernels } from '../kernels/instance.ts';
+import { PAGE_BYTES, type WasmMemory } from '../kernels/web-assembly.ts';
+import { FileCache } from './file-cache.js';
+import type { JobFailure, JobOutcome, JobStep, StepResult } from './kernel-job.ts';
+import { MemoryRegion } from './memory-region.ts';
+import { RegionAllocator } from './region-allocator.ts';
+import { closeFiles, runSteps } from './run-steps.js';
+import { WorkerHandle } from './worker-handle.ts';
+
+/** Jobs that touch fewer bytes run on the calling thread: posting one to a worker costs about as much. */
+export const SERIAL_JOB_BYTES = 64 * 1024;
+
+/** Default of {@link KernelPoolOptions.maxBytes}: 1 GiB. */
+export const DEFAULT_POOL_BYTES = 2 ** 30;
+
+/** Most bytes that one pool can have: what a 32-bit address reaches. */
+export const MAX_POOL_BYTES = 2 ** 32;
+
+/** How a pool is made. */
+export interface KernelPoolOptions {
+  /** Worker threads, started when first needed; the processors of the machine when left out. 0 runs every job on the calling thread. */
+  readonly threads?: number;
+  /** Most bytes that the shared memory may grow to, 64 KiB of static data included. */
+  readonly maxBytes?: number;
+}
+
+/** What a job may say about itself. */
+export interface JobOptions {
+  /** Takes the job from the queue, or ends it after the step in hand, with a `STOPPED` error. */
+  readonly signal?: AbortSignal;
+  /** Bytes that the job touches: below {@link SERIAL_JOB_BYTES} it runs on the calling thread at once. */
+  readonly bytes?: number;
+}
+
+/** Worker threads over one shared memory. */
+export interface KernelPool {
+  /** Threads that jobs are spread over. */
+  readonly threads: number;
+  /** Bytes that the memory has grown to. */
+  readonly memoryBytes: number;
+  /**
+   * Sets bytes of shared memory aside; what they contain is undefined.
+   *
+   * @throws PithError `KERNEL_MEMORY_EXHAUSTED` when the cap leaves no room.
+   */
+  allocate(bytes: number): MemoryRegion;
+  /** Gives a region back. Its views and address must not be used after. */
+  free(region: MemoryRegion): void;
+  /**
+   * Runs the steps in order on one thread and returns the result of each. When it settles, failed or not, the job no
+   * longer touches the memory.
+   *
+   * @throws PithError `FILE_TRUNCATED`, `FILE_READ_FAILED`, `FILE_WRITE_FAILED` (details: path, offset, length, errno),
+   * `KERNEL_FAILED`, `KERNEL_MEMORY_RANGE`, `KERNEL_WORKER_DIED`, `STOPPED`; details always carry the `step`.
+   */
+  run(steps: readonly JobStep[], options?: JobOptions): Promise<StepResult[]>;
+  /** Closes the files that threads keep open; each thread does so after its job in hand. */
+  closeFiles(): Promise<void>;
+  /** Fails the queued jobs, waits for the running ones, closes files and ends the threads. */
+  dispose(): Promise<void>;
+}
+
+/** Makes a pool of kernel threads. Call `dispose` when done; an idle pool does not keep the process alive. */
+export function createKernelPool(options: KernelPoolOptions = {}): KernelPool {
+  return new WorkerPool(options, new URL('./kernel-worker.js', import.meta.url));
+}
+
+interface QueuedJob {
+  readonly steps: readonly JobStep[];
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (outcome: JobOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** @internal The pool behind {@link createKernelPool}; `entry` is replaced in tests. */
+export class WorkerPool implements KernelPool {
+  readonly threads: number;
+  readonly #entry: URL;
+  readonly #module = compileKernels(true);
+  readonly #memory: WasmMemory<SharedArrayBuffer>;
+  readonly #maxBytes: number;
+  readonly #allocator = new RegionAllocator(STATIC_BYTES);
+  readonly #files = new FileCache();
+  readonly #kernels: Readonly<Record<string, unknown>>;
+  readonly #idle: WorkerHandle[] = [];
+  readonly #busy = new Map<WorkerHandle, Promise<void>>();
+  readonly #queue: QueuedJob[] = [];
+  #disposed = false;
+
+  constructor({ threads = availableParallelism(), maxBytes = DEFAULT_POOL_BYTES }: KernelPoolOptions, entry: URL) {
+    requireInteger('threads', threads, 0, 1024);
+    requireInteger('maxBytes', maxBytes, 2 * PAGE_BYTES, MAX_POOL_BYTES);
+    this.threads = threads;
+    this.#entry = entry;
+    this.#maxBytes = Math.ceil(maxBytes / PAGE_BYTES) * PAGE_BYTES;
+    this.#memory = createKernelMemory(true, this.#maxBytes);
+    this.#kernels = { ...instantiateKernels(this.#module, this.#memory) };
+  }
+
+  get memoryBytes(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
+  allocate(bytes: number): MemoryRegion {
+    this.#requireOpen();
+    requireInteger('bytes', bytes, 0, Number.MAX_SAFE_INTEGER);
+    let at = this.#allocator.allocate(bytes);
+    if (at === undefined) {
+      this.#grow(bytes);
+      at = this.#allocator.allocate(bytes);
+    }
+    if (at === undefined) throw this.#exhausted(bytes);
+    return new MemoryRegion(this.#memory.buffer, at, bytes);
+  }
+
+  free(region: MemoryRegion): void {
+    if (this.#allocator.free(region.at)) return;
+    const text = `kernel pool: the region at address ${region.at} is not in use; free a region once`;
+    throw new PithError('KERNEL_MEMORY_RANGE', text, { kind: 'internal', details: { at: region.at } });
+  }
+
+  async run(steps: readonly JobStep[], { signal, bytes = Infinity }: JobOptions = {}): Promise<StepResult[]> {
+    this.#requireOpen();
+    throwIfStopped(signal, 'kernel pool');
+    if (this.threads === 0 || bytes < SERIAL_JOB_BYTES) {
+      const host = { memory: this.#memory, kernels: this.#kernels, files: this.#files };
+      return resultsOf(
+        runSteps(host, steps, () => signal?.aborted === true),
+        signal,
+      );
+    }
+    return resultsOf(await this.#enqueue(steps, signal), signal);
+  }
+
+  async #enqueue(steps: readonly JobStep[], signal: AbortSignal | undefined): Promise<JobOutcome> {
+    let leaveQueue: (() => void) | undefined;
+    try {
+      return await new Promise<JobOutcome>((resolve, reject) => {
+        const job: QueuedJob = { steps, signal, resolve, reject };
+        leaveQueue = () => {
+          const index = this.#queue.indexOf(job);
+          if (index < 0) return; // running: the worker ends it
+          this.#queue.splice(index, 1);
+          resolve({ kind: 'stopped' });
+        };
+        signal?.addEventListener('abort', leaveQueue);
+        this.#queue.push(job);
+        this.#dispatch();
+      });
+    } finally {
+      if (leaveQueue) signal?.removeEventListener('abort', leaveQueue);
+    }
+  }
+
+  async closeFiles(): Promise<void> {
+    const failures = [closeFiles(this.#files)];
+    const handles = [...this.#idle, ...this.#busy.keys()].filter((handle) => handle.alive);
+    failures.push(...(await Promise.all(handles.map((handle) => handle.closeFiles()))));
+    const failure = failures.find((found) => found !== undefined);
+    if (failure !== undefined) throw failureError(failure);
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const job of this.#queue.splice(0)) job.reject(disposedError());
+    await Promise.all(this.#busy.values());
+    try {
+      await this.closeFiles();
+    } finally {
+      await Promise.all(this.#idle.splice(0).map((handle) => handle.terminate()));
+    }
+  }
+
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      const handle = this.#freeHandle();
+      const job = handle && this.#queue.shift();
+      if (handle === undefined || job === undefined) return;
+      const running = handle
+        .run(job.steps, job.signal)
+        .then(job.resolve, job.reject)
+        .then(() => {
+          this.#busy.delete(handle);
+          if (handle.alive) this.#idle.push(handle);
+          this.#dispatch();
+        });
+      this.#busy.set(handle, running);
+    }
+  }
+
+  /** An idle thread, or a new one while there may be more. A thread that died is replaced. */
+  #freeHandle(): WorkerHandle | undefined {
+    while (this.#idle.length > 0) {
+      const handle = this.#idle.pop();
+      if (handle?.alive) return handle;
+    }
+    if (this.#busy.size >= this.threads) return undefined;
+    return new WorkerHandle(this.#entry, { memory: this.#memory, module: this.#module });
+  }
+
+  #grow(bytes: number): void {
+    const missing = this.#allocator.missingBytes(bytes);
+    const pages = Math.ceil((this.#allocator.end + missing) / PAGE_BYTES) - this.memoryBytes / PAGE_BYTES;
+    if (this.memoryBytes + pages * PAGE_BYTES > this.#maxBytes) throw this.#exhausted(bytes);
+    try {
+      this.#memory.grow(pages);
+    } catch (cause) {
+      throw this.#exhausted(bytes, cause);
+    }
+    this.#allocator.extend(this.memoryBytes);
+  }
+
+  #exhausted(bytes: number, cause?: unknown): PithError {
+    const used = this.#allocator.usedBytes;
+    return new PithError(
+      'KERNEL_MEMORY_EXHAUSTED',
+      `kernel pool: ${bytes} bytes do not fit, ${used} of at most ${this.#maxBytes} are in use; ` +
+        'allow more memory, or work in smaller pieces',
+      { details: { bytes, usedBytes: used, maxBytes: this.#maxBytes }, cause },
+    );
+  }
+
+  #requireOpen(): void {
+    if (this.#disposed) throw disposedError();
+  }
+}
+
+function resultsOf(outcome: JobOutcome, signal: AbortSignal | undefined): StepResult[] {
+  if (outcome.kind === 'done') return [...outcome.results];
+  if (outcome.kind === 'failed') throw failureError(outcome.failure);
+  throwIfStopped(signal, 'kernel pool');
+  throw new PithError('STOPPED', 'kernel pool: stopped before it was done', { kind: 'stopped' });
+}
+
+function failureError({ code, message, kind, details }: JobFailure): PithError {
+  return new PithError(code, message, { kind, details });
+}
+
+function disposedError(): PithError {
+  return new PithError('KERNEL_POOL_DISPOSED', 'kernel pool: it was disposed; make a new one', { kind: 'internal' });
+}
+
+function requireInteger(name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  const text = `kernel pool: ${name} must be an integer from ${min} to ${max}, got ${value}`;
+  throw new PithError('KERNEL_POOL_OPTION', text, { details: { option: name, value, min, max } });
+}
