@@ -19,3 +19,5 @@ export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
 export type { Activation, BiasConfig, ModelConfig, RopeConfig, RopeScaling } from './config/model-config.ts';
 export { readModelConfig } from './config/read-config.ts';
+export { createTokenizer } from './tokenizer/tokenizer.ts';
+export type { DecodeOptions, Tokenizer } from './tokenizer/tokenizer.ts';

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { hasShared, shared } from '@pith-tooling/vitest/shared';
+import { describe, expect, it } from 'vitest';
+import { readModelConfig } from '../config/read-config.ts';
+import { readCheckpointFolder, readSafetensors } from '../testing/read-safetensors.fixture.ts';
+import { causalLogits, hiddenStates } from './causal-logits.ts';
+import { describeArchitecture } from './registry.ts';
+
+const largest = (values: ArrayLike<number>) =>
+  Array.prototype.reduce.call(values, (a, b) => Math.max(a as number, Math.abs(b as number)), 0) as number;
+const distance = (a: ArrayLike<number>, b: ArrayLike<number>) => largest(Array.from(a, (value, i) => value - b[i]));
+
+function load(folder: string) {
+  const architecture = describeArchitecture(readModelConfig(JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'))));
+  const weights = Object.fromEntries(
+    [...readCheckpointFolder(folder)].map(([name, { shape, data }]) => [name, tf.tensor(data, shape)]),
+  );
+  return { architecture, weights };
+}
+
+// shared/golden/arch: transformers 5.17 in f32 on the CPU; f32 against f64 differs there by less than 1e-5.
+describe.skipIf(!hasShared)('reference checkpoints', () => {
+  it.each(['llama', 'llama-bf16-sharded', 'qwen2', 'mistral'])('%s: logits and every hidden state', (name) => {
+    const { architecture, weights } = load(shared(`golden/arch/${name}`));
+    const reference = readSafetensors(shared(`golden/arch/${name}/reference.safetensors`));
+    const { shape, data } = reference.get('input_ids')!;
+    const ids = tf.tensor2d(data, shape as [number, number], 'int32');
+    const states = hiddenStates(architecture, weights, ids);
+    states.forEach((state, depth) => {
+      expect(distance(state.dataSync(), reference.get(`hidden_${depth}`)!.data), `hidden_${depth}`).toBeLessThan(3e-5);
+    });
+    const expected = reference.get('logits')!;
+    const logits = causalLogits(architecture, weights, ids);
+    expect(logits.shape).toEqual(expected.shape);
+    const difference = distance(logits.dataSync(), expected.data);
+    expect(difference).toBeLessThan(3e-5);
+    expect(difference / largest(expected.data)).toBeLessThan(2e-4);
+  });
+
+  it('stories260k: logits', () => {
+    const { architecture, weights } = load(shared('models/stories260k'));
+    const reference = readSafetensors(shared('golden/stories260k/logits.safetensors'));
+    const { shape, data } = reference.get('input_ids')!;
+    const logits = causalLogits(architecture, weights, tf.tensor2d(data, shape as [number, number], 'int32'));
+    const expected = reference.get('logits')!.data;
+    expect(distance(logits.dataSync(), expected) / largest(expected)).toBeLessThan(2e-4);
+  });
+});
