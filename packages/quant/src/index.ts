@@ -1,0 +1,48 @@
+export { defineScheme } from './scheme/define-scheme.ts';
+export type { SchemeDefinition } from './scheme/define-scheme.ts';
+export { formatScheme } from './scheme/format-scheme.ts';
+export { parseScheme, SCHEME_EXAMPLES } from './scheme/parse-scheme.ts';
+export { fittingGroupSizes, isQuantizable, resolveScheme } from './scheme/resolve-scheme.ts';
+export type { QuantizableDType } from './scheme/resolve-scheme.ts';
+export type { ActivationScheme, CodeStorage, Scheme, WeightScheme } from './scheme/scheme.ts';
+export {
+  DEFAULT_CANDIDATES,
+  DEFAULT_NORM,
+  DEFAULT_SMALLEST,
+  defineRange,
+  formatRange,
+  parseRange,
+} from './range/parse-range.ts';
+export type { RangeRuleInput } from './range/parse-range.ts';
+export type {
+  AbsMaxRange,
+  LpRange,
+  MinMaxRange,
+  MseRange,
+  PercentileRange,
+  RangeRule,
+  RmsRange,
+} from './range/range.ts';
+export { moduleMatcher } from './selection/match-module.ts';
+export type { ModuleMatcher } from './selection/match-module.ts';
+export { groupsPerRow, quantizedPieces } from './rtn/pieces.ts';
+export type { Piece, PieceName } from './rtn/pieces.ts';
+export { planRtn } from './rtn/plan-rtn.ts';
+export type { ModuleTable } from './rtn/plan-rtn.ts';
+export { rtnConfig } from './rtn/rtn-config.ts';
+export type {
+  ChunkHash,
+  PieceDestination,
+  PieceDestinations,
+  PlannedTensor,
+  PlanProblem,
+  QuantizationError,
+  QuantizeInto,
+  QuantizeIntoOptions,
+  RtnConfig,
+  RtnOptions,
+  RtnPlan,
+  TensorPlan,
+  WeightPlan,
+  WeightResult,
+} from './rtn/rtn-types.ts';

@@ -1,0 +1,62 @@
+// The tensors that a quantized weight is stored as: codes, scales, zero points. Shapes and bytes are known before any
+// value is read, so that a plan can show them and threads can write at known places.
+//
+// Layouts are those of compressed-tensors 0.19: see `storage` of a Scheme.
+import type { DType, QuantizationScheme } from '@pith/tensor-core';
+import type { CodeStorage } from '../scheme/scheme.ts';
+
+/** Which tensor of a quantized weight. */
+export type PieceName = 'codes' | 'scales' | 'zeroPoints';
+
+/** One stored tensor of a quantized weight. */
+export interface Piece {
+  readonly piece: PieceName;
+  /** `i32` for packed words, `i8`, `f8_e4m3` or `f8_e5m2` for bytes; the scale dtype for scales. */
+  readonly dtype: DType;
+  /**
+   * codes: [rows, ceil(columns * bits / 32)] packed or [rows, columns] in bytes; scales: [rows, groups per row], or [1]
+   * for one scale per tensor; zeroPoints: int8 like the scales, or packed along the rows: int32
+   * [ceil(rows * bits / 32), groups per row].
+   */
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
+
+/** Groups of a row: columns / size for groups, 1 otherwise. */
+export function groupsPerRow(scheme: QuantizationScheme, columns: number): number {
+  return scheme.granularity.kind === 'group' ? columns / scheme.granularity.size : 1;
+}
+
+/**
+ * The tensors that hold a weight [rows, columns] under a scheme, in the order codes, scales, zeroPoints. The scheme
+ * must fit the shape (see `fitScheme`).
+ */
+export function quantizedPieces(
+  shape: readonly [rows: number, columns: number],
+  scheme: QuantizationScheme,
+  storage: CodeStorage,
+): readonly Piece[] {
+  const [rows, columns] = shape;
+  const groups = groupsPerRow(scheme, columns);
+  const perTensor = scheme.granularity.kind === 'tensor';
+  const scaleShape = perTensor ? [1] : [rows, groups];
+  const pieces: Piece[] = [codesPiece(rows, columns, scheme, storage)];
+  pieces.push(piece('scales', scheme.scaleDType, scaleShape, scheme.scaleDType === 'f32' ? 4 : 2));
+  if (scheme.kind === 'int' && !scheme.symmetric) {
+    const packed = storage === 'packed' && !perTensor;
+    const words = Math.ceil((rows * scheme.bits) / 32);
+    if (packed) pieces.push(piece('zeroPoints', 'i32', [words, groups], 4));
+    else pieces.push(piece('zeroPoints', 'i8', scaleShape, 1));
+  }
+  return pieces;
+}
+
+function codesPiece(rows: number, columns: number, scheme: QuantizationScheme, storage: CodeStorage): Piece {
+  if (scheme.kind === 'float') return piece('codes', scheme.dtype, [rows, columns], 1);
+  if (storage === 'bytes') return piece('codes', 'i8', [rows, columns], 1);
+  return piece('codes', 'i32', [rows, Math.ceil((columns * scheme.bits) / 32)], 4);
+}
+
+function piece(name: PieceName, dtype: DType, shape: readonly number[], bytesPerValue: number): Piece {
+  return { piece: name, dtype, shape, byteLength: shape.reduce((product, length) => product * length, bytesPerValue) };
+}

@@ -1,0 +1,244 @@
+// The plan of rounding to nearest: what happens to each tensor, what it will weigh, and everything that does not fit,
+// from the architecture's table and the checkpoint's headers alone.
+import type { Architecture, LinearSpec } from '@pith/model';
+import { formatScheme } from '../scheme/format-scheme.ts';
+import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { moduleMatcher } from '../selection/match-module.ts';
+import { quantizedPieces } from './pieces.ts';
+import type { PlannedTensor, PlanProblem, RtnConfig, RtnPlan, TensorPlan, WeightPlan } from './rtn-types.ts';
+
+/** The parts of an architecture's table that the plan reads. */
+export type ModuleTable = Pick<Architecture, 'embedding' | 'head'> & {
+  readonly blocks: readonly Pick<Architecture['blocks'][number], 'linears'>[];
+};
+
+/**
+ * Plans the rounding of a model: every linear layer of the blocks, or those that the configuration selects.
+ *
+ * Nothing is read and nothing thrown for a model that does not fit: `problems` lists every reason at once, and
+ * `applyRtn` must not be called while there is one.
+ */
+export function planRtn(table: ModuleTable, tensors: readonly PlannedTensor[], config: RtnConfig): RtnPlan {
+  const problems: PlanProblem[] = [];
+  const linears = table.blocks.flatMap((block) => block.linears);
+  const selected = selectLinears(table, linears, config, problems);
+  const present = new Set(tensors.map(({ name }) => name));
+  for (const linear of linears.filter(({ name }) => !present.has(name))) {
+    problems.push({
+      name: linear.name,
+      code: 'TENSOR_MISSING',
+      message: `plan: ${linear.path} needs the tensor ${linear.name}, the checkpoint has none of this name`,
+      remedy: 'fetch the checkpoint again; a shard may be missing',
+    });
+  }
+  const byName = new Map([...linears, ...(table.head.tied ? [] : [table.head])].map((linear) => [linear.name, linear]));
+  const plans = tensors.map((tensor): TensorPlan => {
+    const linear = byName.get(tensor.name);
+    if (linear === undefined) return keep(tensor, otherReason(table, tensor), embeddingModule(table, tensor));
+    const reason = selected.get(linear.path);
+    if (reason?.quantize !== true) return keep(tensor, reason?.text ?? 'not selected', linear.path);
+    return quantizeOrProblem(tensor, linear, config, problems);
+  });
+  return summarize(config, plans, keptLinears(table, linears, plans), problems);
+}
+
+interface Selection {
+  readonly quantize: boolean;
+  readonly text: string;
+}
+
+/** Which linear layers are quantized and why the others are not, by path. */
+function selectLinears(
+  table: ModuleTable,
+  linears: readonly LinearSpec[],
+  { include, ignore }: RtnConfig,
+  problems: PlanProblem[],
+): Map<string, Selection> {
+  const candidates = [...linears, table.head];
+  const paths = [...candidates.map(({ path }) => path), table.embedding.path];
+  const including = include.map((pattern) => ({ pattern, matches: moduleMatcher(pattern) }));
+  const ignoring = ignore.map((pattern) => ({ pattern, matches: moduleMatcher(pattern) }));
+  for (const { pattern, matches } of [...including, ...ignoring]) {
+    if (!paths.some(matches)) problems.push(matchesNothing(pattern, candidates));
+  }
+  const selection = new Map<string, Selection>();
+  for (const linear of candidates) {
+    const head = linear.path === table.head.path;
+    const ignored = ignoring.find(({ matches }) => matches(linear.path));
+    const included = including.find(({ matches }) => matches(linear.path));
+    selection.set(linear.path, select(linear, head, ignored?.pattern, included?.pattern, include.length > 0));
+  }
+  // A wildcard may match more than what can be quantized; a pattern that means this one module may not.
+  const exact = ({ pattern, matches }: (typeof including)[number], path: string) =>
+    matches(path) && !pattern.startsWith('re:') && !pattern.includes('*') && path.endsWith(pattern);
+  for (const entry of including) {
+    if (table.head.tied && exact(entry, table.head.path)) problems.push(tiedHead(table));
+    if (exact(entry, table.embedding.path)) problems.push(embeddingRefused(table, entry.pattern));
+  }
+  return selection;
+}
+
+function select(
+  linear: LinearSpec,
+  head: boolean,
+  ignored: string | undefined,
+  included: string | undefined,
+  hasIncludes: boolean,
+): Selection {
+  if (ignored !== undefined) return { quantize: false, text: `kept: ignored by the pattern "${ignored}"` };
+  if (included !== undefined) return { quantize: true, text: `included by the pattern "${included}"` };
+  if (hasIncludes) return { quantize: false, text: 'kept: no include pattern matches it' };
+  if (!head) return { quantize: true, text: `linear layer (${linear.role})` };
+  return {
+    quantize: false,
+    text: `kept: output projection, which loses most; include "${linear.path}" to quantize it`,
+  };
+}
+
+function otherReason(table: ModuleTable, tensor: PlannedTensor): string {
+  if (tensor.name === table.embedding.name) {
+    return table.head.tied
+      ? 'kept: token embedding, which is the output projection too (tied)'
+      : 'kept: token embedding, which runtimes look up in dense form';
+  }
+  return tensor.shape.length === 1 ? 'kept: vector (norm or bias)' : 'kept: not a linear layer';
+}
+
+function embeddingModule(table: ModuleTable, tensor: PlannedTensor): string | undefined {
+  return tensor.name === table.embedding.name ? table.embedding.path : undefined;
+}
+
+function quantizeOrProblem(
+  tensor: PlannedTensor,
+  linear: LinearSpec,
+  config: RtnConfig,
+  problems: PlanProblem[],
+): TensorPlan {
+  const { name, dtype, shape } = tensor;
+  const [rows = 0, columns = 0] = shape;
+  const found: PlanProblem[] = [];
+  if (shape.length !== 2 || rows !== linear.outFeatures || columns !== linear.inFeatures) {
+    found.push({
+      name,
+      code: 'SHAPE_UNEXPECTED',
+      message: `plan: ${name} must be [${linear.outFeatures}, ${linear.inFeatures}] by config.json, got [${shape.join(', ')}]`,
+      remedy: 'config.json and the weights belong to different models: fetch both from one place',
+    });
+  }
+  if (!isQuantizable(dtype)) {
+    found.push({
+      name,
+      code: 'DTYPE_NOT_QUANTIZABLE',
+      message: `plan: ${name} must be f32, f16 or bf16 to be quantized, got ${dtype}`,
+      remedy: `ignore "${linear.path}", or start from the unquantized checkpoint`,
+    });
+  }
+  const { granularity } = config.scheme.weights;
+  if (granularity.kind === 'group' && columns % granularity.size !== 0) {
+    found.push(groupDoesNotDivide(name, columns, granularity.size, config));
+  }
+  problems.push(...found);
+  if (found.length > 0 || !isQuantizable(dtype)) {
+    return keep(
+      tensor,
+      `cannot be quantized: ${found.map(({ message }) => message.replace(/^plan: /, '')).join('; ')}`,
+      linear.path,
+    );
+  }
+  const scheme = resolveScheme(config.scheme, dtype);
+  const { storage } = config.scheme;
+  const pieces = quantizedPieces([rows, columns], scheme, storage);
+  const plan: WeightPlan = {
+    name,
+    module: linear.path,
+    shape: [rows, columns],
+    dtype,
+    scheme,
+    storage,
+    range: config.range,
+    pieces,
+  };
+  return {
+    name,
+    action: 'quantize',
+    reason: linear.role === 'head' ? 'output projection, included by a pattern' : `linear layer (${linear.role})`,
+    module: linear.path,
+    bytesBefore: tensor.byteLength,
+    bytesAfter: pieces.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    quantize: plan,
+  };
+}
+
+function keep(tensor: PlannedTensor, reason: string, module: string | undefined): TensorPlan {
+  const { name, byteLength } = tensor;
+  const plan = { name, action: 'keep', reason, bytesBefore: byteLength, bytesAfter: byteLength } as const;
+  return module === undefined ? plan : { ...plan, module };
+}
+
+function keptLinears(table: ModuleTable, linears: readonly LinearSpec[], plans: readonly TensorPlan[]): string[] {
+  const quantized = new Set(plans.filter(({ quantize }) => quantize).map(({ module }) => module));
+  return [...linears, table.head].map(({ path }) => path).filter((path) => !quantized.has(path));
+}
+
+function summarize(
+  config: RtnConfig,
+  tensors: readonly TensorPlan[],
+  kept: readonly string[],
+  problems: readonly PlanProblem[],
+): RtnPlan {
+  const sum = (plans: readonly TensorPlan[], of: (plan: TensorPlan) => number) =>
+    plans.reduce((total, plan) => total + of(plan), 0);
+  const quantized = tensors.filter(({ quantize }) => quantize !== undefined);
+  const weights = sum(quantized, ({ quantize }) => quantize!.shape[0] * quantize!.shape[1]);
+  return {
+    config,
+    tensors,
+    bytesBefore: sum(tensors, ({ bytesBefore }) => bytesBefore),
+    bytesAfter: sum(tensors, ({ bytesAfter }) => bytesAfter),
+    bitsPerWeight: weights === 0 ? 0 : (8 * sum(quantized, ({ bytesAfter }) => bytesAfter)) / weights,
+    keptLinears: kept,
+    problems,
+  };
+}
+
+function groupDoesNotDivide(name: string, columns: number, size: number, config: RtnConfig): PlanProblem {
+  const sizes = fittingGroupSizes(columns);
+  const perChannel = formatScheme({
+    ...config.scheme,
+    weights: { ...config.scheme.weights, granularity: { kind: 'channel' } },
+  });
+  return {
+    name,
+    code: 'GROUP_DOES_NOT_DIVIDE',
+    message: `plan: ${name} has ${columns} columns, which groups of ${size} do not divide`,
+    remedy: `groups of ${sizes.join(', ')} divide ${columns}; "${perChannel}" has one scale per channel and always fits`,
+  };
+}
+
+function matchesNothing(pattern: string, linears: readonly LinearSpec[]): PlanProblem {
+  const examples = [linears[0]?.path, linears.at(-1)?.path].filter((path) => path !== undefined);
+  return {
+    name: pattern,
+    code: 'PATTERN_MATCHES_NOTHING',
+    message: `plan: the module pattern "${pattern}" matches no linear layer`,
+    remedy: `modules are named like ${examples.join(', ')}`,
+  };
+}
+
+function tiedHead(table: ModuleTable): PlanProblem {
+  return {
+    name: table.head.path,
+    code: 'HEAD_TIED',
+    message: `plan: ${table.head.path} is the token embedding ${table.embedding.name} itself (tied) and cannot be quantized alone`,
+    remedy: `leave "${table.head.path}" out of the include patterns`,
+  };
+}
+
+function embeddingRefused(table: ModuleTable, pattern: string): PlanProblem {
+  return {
+    name: table.embedding.path,
+    code: 'EMBEDDING_NOT_QUANTIZABLE',
+    message: `plan: the pattern "${pattern}" selects the token embedding, which runtimes look up in dense form`,
+    remedy: `leave "${pattern}" out of the include patterns`,
+  };
+}

@@ -1,0 +1,61 @@
+// The configuration of rounding to nearest: validated once, defaults in one place.
+import { z } from 'zod';
+import { PithError } from '@pith/tensor-core';
+import { defineRange, parseRange } from '../range/parse-range.ts';
+import type { RangeRule } from '../range/range.ts';
+import { defineScheme, type SchemeDefinition } from '../scheme/define-scheme.ts';
+import { parseScheme } from '../scheme/parse-scheme.ts';
+import type { Scheme } from '../scheme/scheme.ts';
+import { moduleMatcher } from '../selection/match-module.ts';
+import type { RtnConfig, RtnOptions } from './rtn-types.ts';
+
+const options = z.strictObject({
+  scheme: z.union([z.string(), z.looseObject({})]),
+  range: z.union([z.string(), z.looseObject({})]).exactOptional(),
+  scaleDType: z.enum(['f16', 'bf16', 'f32']).exactOptional(),
+  include: z.array(z.string()).exactOptional(),
+  ignore: z.array(z.string()).exactOptional(),
+});
+
+/**
+ * Validates options, fills in the defaults (range `minmax`, scales in the dtype of each weight, every linear layer of
+ * the blocks) and freezes the result.
+ *
+ * @throws PithError `RTN_OPTION_INVALID`, `SCHEME_UNKNOWN`, `SCHEME_INVALID`, `RANGE_UNKNOWN`, `RANGE_INVALID`,
+ * `PATTERN_INVALID`.
+ */
+export function rtnConfig(given: RtnOptions): RtnConfig {
+  const parsed = options.safeParse(given);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
+    throw new PithError('RTN_OPTION_INVALID', `round to nearest: ${problems.join('; ')}; correct these options`, {
+      details: { problems },
+    });
+  }
+  const include = Object.freeze([...(given.include ?? [])]);
+  const ignore = Object.freeze([...(given.ignore ?? [])]);
+  for (const pattern of [...include, ...ignore]) moduleMatcher(pattern);
+  return Object.freeze({
+    method: 'rtn',
+    scheme: schemeOf(given),
+    range: rangeOf(given.range ?? { kind: 'minmax' }),
+    include,
+    ignore,
+  });
+}
+
+function schemeOf({ scheme, scaleDType }: RtnOptions): Scheme {
+  const named = typeof scheme === 'string' ? parseScheme(scheme) : scheme;
+  const { weights, activations } = named;
+  const chosen = scaleDType ?? named.scaleDType;
+  const definition: SchemeDefinition = {
+    weights,
+    ...(activations === undefined ? {} : { activations }),
+    ...(chosen === undefined ? {} : { scaleDType: chosen }),
+  };
+  return defineScheme(definition);
+}
+
+function rangeOf(range: string | RangeRule): RangeRule {
+  return typeof range === 'string' ? parseRange(range) : defineRange(range);
+}

@@ -1,0 +1,170 @@
+// What goes into and comes out of rounding to nearest: configuration, plan, destinations and error report.
+import type { DenseWeight, DType, FileLocation, QuantizationScheme, RunOptions, ScaleDType } from '@pith/tensor-core';
+import type { KernelPool } from '@pith/tensor-core/node';
+import type { RangeRule } from '../range/range.ts';
+import type { CodeStorage, Scheme } from '../scheme/scheme.ts';
+import type { Piece, PieceName } from './pieces.ts';
+
+/** What a caller asks for. Validated and frozen by `rtnConfig`. */
+export interface RtnOptions {
+  /** A name (`w4g128`) or a scheme. */
+  readonly scheme: string | Scheme;
+  /** A rule, or its name (`mse`, `percentile:99.9`). `minmax` when left out. */
+  readonly range?: string | RangeRule;
+  /** Dtype of the scales; the weight's own when left out. */
+  readonly scaleDType?: ScaleDType;
+  /**
+   * Patterns of the linear layers that are quantized (see `moduleMatcher`); every linear layer of the blocks when left
+   * out. The output projection is quantized only when a pattern matches it, embeddings never.
+   */
+  readonly include?: readonly string[];
+  /** Patterns of linear layers that are kept; stronger than `include`. */
+  readonly ignore?: readonly string[];
+}
+
+/** Validated options with every default filled in; frozen. */
+export interface RtnConfig {
+  readonly method: 'rtn';
+  readonly scheme: Scheme;
+  readonly range: RangeRule;
+  readonly include: readonly string[];
+  readonly ignore: readonly string[];
+}
+
+/** What the plan needs to know of a tensor of the checkpoint. */
+export interface PlannedTensor {
+  /** Checkpoint name: `model.layers.0.mlp.up_proj.weight`. */
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
+
+/** What happens to one tensor. */
+export interface TensorPlan {
+  readonly name: string;
+  readonly action: 'quantize' | 'keep';
+  /** Why, in words: `linear layer (query)`, `output projection: kept by default, include "lm_head" to quantize it`. */
+  readonly reason: string;
+  /** Module path, for linear layers and the embedding. */
+  readonly module?: string;
+  readonly bytesBefore: number;
+  /** Exact, without the metadata that a container adds (weight_shape, header). */
+  readonly bytesAfter: number;
+  /** Present for `quantize`. */
+  readonly quantize?: WeightPlan;
+}
+
+/** All that is settled about one weight before its values are read. */
+export interface WeightPlan {
+  readonly name: string;
+  /** Module path: `model.layers.0.mlp.up_proj`. */
+  readonly module: string;
+  readonly shape: readonly [rows: number, columns: number];
+  readonly dtype: 'f32' | 'f16' | 'bf16';
+  readonly scheme: QuantizationScheme;
+  readonly storage: CodeStorage;
+  readonly range: RangeRule;
+  /** The tensors that it becomes. */
+  readonly pieces: readonly Piece[];
+}
+
+/** A reason why the plan cannot be carried out. */
+export interface PlanProblem {
+  /** Tensor or pattern that it is about. */
+  readonly name: string;
+  /** Stable: `GROUP_DOES_NOT_DIVIDE`, `DTYPE_NOT_QUANTIZABLE`, `PATTERN_MATCHES_NOTHING`. */
+  readonly code: string;
+  /** "operation: constraint, got value". */
+  readonly message: string;
+  /** What would fit. */
+  readonly remedy: string;
+}
+
+/** What rounding to nearest will do to a model. */
+export interface RtnPlan {
+  readonly config: RtnConfig;
+  /** One entry per tensor, in the given order. */
+  readonly tensors: readonly TensorPlan[];
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  /** Stored bits of the quantized weights, scales and zero points included, per weight; 0 when none is quantized. */
+  readonly bitsPerWeight: number;
+  /** Paths of the linear layers that stay dense, a tied output projection included: `ignore` of a quantization config. */
+  readonly keptLinears: readonly string[];
+  /** Empty when it can be carried out. */
+  readonly problems: readonly PlanProblem[];
+}
+
+/** Where the bytes of a piece go: into an existing file at a place, or into memory of the piece's length. */
+export type PieceDestination =
+  ({ readonly kind: 'file' } & FileLocation) | { readonly kind: 'memory'; readonly bytes: Uint8Array };
+
+/** A destination for each piece of the plan. */
+export type PieceDestinations = Readonly<Partial<Record<PieceName, PieceDestination>>>;
+
+/** How a quantized weight differs from the dense one. Sums are in f64 and do not depend on the number of threads. */
+export interface QuantizationError {
+  /** Weights. */
+  readonly count: number;
+  /** Mean squared difference. */
+  readonly mse: number;
+  /** `10 log10(sum of squares / sum of squared differences)` in dB; Infinity when nothing differs. */
+  readonly signalToNoise: number;
+  /** Largest |difference|. */
+  readonly maxAbsError: number;
+  /** Share of weights that lie more than half a step outside the range of the codes, 0 to 1. */
+  readonly clippedFraction: number;
+  /** Sum of squared differences. */
+  readonly sumSquaredError: number;
+  /** Sum of the squares of the dense values. */
+  readonly sumSquares: number;
+  /** Groups whose scale came out as 0 and was replaced by the epsilon of its dtype (all-zero groups). */
+  readonly zeroScales: number;
+}
+
+/** SHA-256 of one chunk, for receipts that name inputs and outputs by hash. */
+export interface ChunkHash {
+  /** `source`: bytes of the dense weight; otherwise the piece. */
+  readonly of: 'source' | PieceName;
+  /** Byte offset of the chunk in the tensor. */
+  readonly offset: number;
+  readonly byteLength: number;
+  /** 64 hexadecimal digits. */
+  readonly sha256: string;
+}
+
+/** What came of one weight. */
+export interface WeightResult {
+  readonly name: string;
+  readonly error: QuantizationError;
+  /** In the order of the offsets; empty unless asked for. */
+  readonly hashes: readonly ChunkHash[];
+  /** Bytes of all pieces. */
+  readonly bytesWritten: number;
+}
+
+/** How `quantizeInto` runs. */
+export interface QuantizeIntoOptions extends RunOptions {
+  /** Threads and shared memory that it runs on. */
+  readonly pool: KernelPool;
+  /** Hash every chunk that is read and written; off when left out. */
+  readonly hash?: boolean;
+  /** Input bytes per chunk, about; 4 MiB when left out. Never changes the result. */
+  readonly chunkBytes?: number;
+}
+
+/**
+ * Rounds one weight and writes its pieces: chunks of rows are read, quantized and written by the pool's threads with
+ * bounded memory (about `threads + 1` chunks), file to file where both sides lie in files. The result is the same for
+ * any number of threads and any chunk size.
+ *
+ * @throws PithError `WEIGHT_NOT_FINITE` (names tensor, row and column of the first NaN or infinity; nothing of its
+ * chunk is written), `SCALE_OVERFLOW`, `DESTINATION_MISSING`, `DESTINATION_SIZE`, and those of the pool.
+ */
+export type QuantizeInto = (
+  plan: WeightPlan,
+  weight: DenseWeight,
+  destinations: PieceDestinations,
+  options: QuantizeIntoOptions,
+) => Promise<WeightResult>;

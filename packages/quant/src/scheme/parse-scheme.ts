@@ -1,0 +1,124 @@
+// Names of schemes, as they are typed on a command line.
+//
+// Grammar: `w<bits>` [ `a8` | `a16` ] [ `g<size>` ] [ `-channel` | `-tensor` ] [ `-asym` | `-sym` ], and
+// `fp8` [ `-e5m2` | `-e4m3` ] [ `-channel` | `-tensor` ] [ `-a16` ].
+import { PithError, type Granularity } from '@pith/tensor-core';
+import { defineScheme } from './define-scheme.ts';
+import type { ActivationScheme, Scheme } from './scheme.ts';
+
+const INTEGER = /^w([2-8])(a8|a16)?(?:-?g(\d{1,7}))?((?:-(?:channel|tensor|asym|sym))*)$/;
+const FLOAT = /^(?:fp8|f8)((?:-(?:e4m3|e5m2|channel|tensor|a16|dynamic))*)$/;
+
+/** Names that cover the usual needs, most used first; shown where a name is not understood. */
+export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
+  'w4g128',
+  'w4g128-asym',
+  'w4g64',
+  'w4g32',
+  'w3g128',
+  'w8',
+  'w8a8',
+  'fp8',
+  'w4',
+  'w4-asym',
+  'w8-asym',
+  'w8a8-asym',
+  'w2g64',
+  'w8g128',
+  'w4-tensor',
+  'fp8-tensor',
+  'fp8-a16',
+  'fp8-e5m2',
+]);
+
+/**
+ * Reads the name of a scheme. Without a group size there is one scale per channel (output row).
+ *
+ * - `w4g128`: 4-bit integers, symmetric, one scale per 128 columns; weights only.
+ * - `w8`: 8-bit integers, one scale per channel; weights only.
+ * - `w8a8`: the same weights; the runtime also quantizes activations to int8, per token, dynamically.
+ * - `fp8`: e4m3 weights, one scale per channel; the runtime quantizes activations to e4m3, per token, dynamically
+ *   (what vLLM and llm-compressor call FP8_DYNAMIC). `fp8-a16` leaves activations alone.
+ * - `fp8-e5m2`: e5m2 weights, weights only, because no runtime multiplies e5m2 by e5m2.
+ *
+ * @throws PithError `SCHEME_UNKNOWN` with the nearest names.
+ */
+export function parseScheme(name: string): Scheme {
+  const text = name.trim().toLowerCase();
+  const integer = INTEGER.exec(text);
+  if (integer) {
+    const [, bits = '', activations, group, tail = ''] = integer;
+    const words = split(tail, name);
+    return defineScheme({
+      weights: {
+        kind: 'int',
+        bits: Number(bits),
+        symmetric: choose(words, 'sym', 'asym', name) === 'sym',
+        granularity: granularityOf(group, words, name),
+      },
+      ...(activations === 'a8' ? { activations: dynamicPerToken('i8') } : {}),
+    });
+  }
+  const float = FLOAT.exec(text);
+  if (float) {
+    const words = split(float[1] ?? '', name);
+    const dtype = choose(words, 'e4m3', 'e5m2', name) === 'e5m2' ? 'f8_e5m2' : 'f8_e4m3';
+    const dynamic = dtype === 'f8_e4m3' && choose(words, 'dynamic', 'a16', name) === 'dynamic';
+    return defineScheme({
+      weights: { kind: 'float', dtype, granularity: granularityOf(undefined, words, name) },
+      ...(dynamic ? { activations: dynamicPerToken('f8_e4m3') } : {}),
+    });
+  }
+  throw unknown(name);
+}
+
+function dynamicPerToken(dtype: ActivationScheme['dtype']): ActivationScheme {
+  return { dtype, granularity: 'token', dynamic: true };
+}
+
+function granularityOf(group: string | undefined, words: ReadonlySet<string>, name: string): Granularity {
+  const kind = choose(words, 'channel', 'tensor', name);
+  if (group === undefined) return { kind };
+  if (words.has('channel') || words.has('tensor')) throw unknown(name);
+  return { kind: 'group', size: Number(group) };
+}
+
+/** The word of the two that is there, the first when none is. */
+function choose<A extends string, B extends string>(words: ReadonlySet<string>, a: A, b: B, name: string): A | B {
+  if (words.has(a) && words.has(b)) throw unknown(name);
+  return words.has(b) ? b : a;
+}
+
+function split(tail: string, name: string): ReadonlySet<string> {
+  const words = tail.split('-').filter((word) => word !== '');
+  const set = new Set(words);
+  if (set.size !== words.length) throw unknown(name);
+  return set;
+}
+
+function unknown(name: string): PithError {
+  const nearest = SCHEME_EXAMPLES.map((example) => ({ example, distance: editDistance(name.toLowerCase(), example) }))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, 4)
+    .map(({ example }) => example);
+  return new PithError(
+    'SCHEME_UNKNOWN',
+    `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym] or fp8[-e5m2][-tensor][-a16], got ` +
+      `${JSON.stringify(name.slice(0, 60))}; did you mean ${nearest.join(', ')}?`,
+    { details: { value: name.slice(0, 200), suggestions: nearest } },
+  );
+}
+
+/** Letters to insert, remove or replace (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= Math.min(a.length, 60); i += 1) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(replaced, previous[j]! + 1, row[j - 1]! + 1));
+    }
+    previous = row;
+  }
+  return previous[b.length]!;
+}
