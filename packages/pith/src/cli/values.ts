@@ -1,0 +1,69 @@
+// Option values: text in, checked value out, or a UsageError that names the option.
+import { UsageError } from './failure.ts';
+
+/** Parses a whole number of at least `min`. */
+export function wholeNumber(option: string, min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= min && value <= max)) {
+      const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
+      throw new UsageError('OPTION_NOT_A_WHOLE_NUMBER', `${option}: must be a whole number ${range}, got "${text}"`, {
+        option,
+        value: text,
+      });
+    }
+    return value;
+  };
+}
+
+/** Parses a finite number within limits, both included. */
+export function realNumber(option: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === '' ? NaN : Number(text);
+    if (!(value >= min && value <= max)) {
+      throw new UsageError('OPTION_NOT_A_NUMBER', `${option}: must be a number from ${min} to ${max}, got "${text}"`, {
+        option,
+        value: text,
+      });
+    }
+    return value;
+  };
+}
+
+const SIZE = /^([0-9]+(?:\.[0-9]+)?)\s*(B|[kKMGT]B?|[kKMGT]iB)?$/;
+const POWER: Readonly<Record<string, number>> = { k: 1, K: 1, M: 2, G: 3, T: 4 };
+
+/** Parses `500MB`, `2GB`, `1.5GiB`, `1000000`: kB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB of 1024. */
+export function byteSize(option: string): (text: string) => number {
+  return (text) => {
+    const match = SIZE.exec(text.trim());
+    if (match === null) {
+      throw new UsageError(
+        'OPTION_NOT_A_SIZE',
+        `${option}: must be a size such as 500MB, 2GB or 1.5GiB, got "${text}"`,
+        { option, value: text },
+      );
+    }
+    const unit = match[2] ?? 'B';
+    const base = unit.endsWith('iB') ? 1024 : 1000;
+    const bytes = Math.floor(Number(match[1]) * base ** (POWER[unit[0]!] ?? 0));
+    if (!Number.isSafeInteger(bytes) || bytes < 1) {
+      throw new UsageError('OPTION_NOT_A_SIZE', `${option}: must be from 1 B to 9 PB, got "${text}"`, {
+        option,
+        value: text,
+      });
+    }
+    return bytes;
+  };
+}
+
+/** Parses token ids: `1,15,27`. */
+export function idList(option: string): (text: string) => number[] {
+  const one = wholeNumber(option, 0, 2 ** 31 - 1);
+  return (text) => text.split(',').map((part) => one(part.trim()));
+}
+
+/** Adds one value of an option that may be given several times. */
+export function collect(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}

@@ -1,0 +1,82 @@
+// What quantize is asked for and what a plan says.
+import type { RunOptions } from '@pith/tensor-core';
+
+/** What `plan` and `quantize` are asked for; every field has a default. Unknown keys are refused. */
+export interface QuantizeOptions {
+  /** `rtn`, round to nearest (the default). */
+  readonly method?: string;
+  /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
+  readonly scheme?: string;
+  /** How the range of values that share a scale is found: `minmax` (the default), `absmax`, `percentile:99.9`, `rms:K`, `mse`, `lp:P`. */
+  readonly range?: string;
+  /** `f16`, `bf16`, `f32`; the dtype of each weight when left out. */
+  readonly scaleDType?: string;
+  /** Patterns of modules to quantize; all linear layers of the blocks when left out. */
+  readonly include?: readonly string[];
+  /** Patterns of modules to keep. */
+  readonly ignore?: readonly string[];
+  /** `compressed-tensors` (the default). */
+  readonly format?: string;
+  /** Most bytes of tensors in a file; 5 GB when left out. */
+  readonly shardBytes?: number;
+  /** Seed of everything random; 0 when left out. Round to nearest draws no random numbers. */
+  readonly seed?: number;
+  /** Memory that may be used, in bytes; a plan that needs more has a problem. */
+  readonly memoryBytes?: number;
+  /** Threads; one for each processor when left out. The result does not depend on it. */
+  readonly threads?: number;
+}
+
+/** Options of `plan`. */
+export interface PlanOptions extends QuantizeOptions, Pick<RunOptions, 'signal'> {}
+
+/** What will happen to one tensor of the source. */
+export interface PlannedTensor {
+  /** Name in the source. */
+  readonly name: string;
+  readonly action: 'quantize' | 'keep';
+  /** Why, in words. */
+  readonly reason: string;
+  readonly bytesBefore: number;
+  /** Bytes of all tensors that it becomes. */
+  readonly bytesAfter: number;
+}
+
+/** Why a plan cannot be carried out. */
+export interface PlanProblem {
+  /** Stable, in capitals: `GROUP_DOES_NOT_DIVIDE`. */
+  readonly code: string;
+  /** Tensor, pattern or option that it is about. */
+  readonly name: string;
+  /** "operation: constraint, got value", and what would fit. */
+  readonly message: string;
+}
+
+/** What quantize will do. Made from headers alone. */
+export interface Plan {
+  /** `model_type` of the config: `llama`. */
+  readonly architecture: string;
+  /** Options after defaults were filled in. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Every tensor of the source, in the order of its files. */
+  readonly tensors: readonly PlannedTensor[];
+  /** Bytes of the source's tensor files, headers and index included. */
+  readonly bytesBefore: number;
+  /** Bytes of the output's tensor files, headers and index included; exactly what is then written. */
+  readonly bytesAfter: number;
+  /**
+   * Bits of all stored tensors of the output for each parameter of the source: kept tensors, scales and zero points
+   * count, headers do not. A matrix that is tied counts once.
+   */
+  readonly bitsPerWeight: number;
+  /** The same over the quantized tensors alone; 0 when none is. */
+  readonly quantizedBitsPerWeight: number;
+  /** Values in all tensors of the source. */
+  readonly parameters: number;
+  /** Most resident memory that the run will need, in bytes: an upper estimate. */
+  readonly peakMemoryBytes: number;
+  /** Rough estimate in seconds, from rates measured on one machine. */
+  readonly secondsEstimate: number;
+  /** All that does not fit, at once; empty when the plan can be carried out. */
+  readonly problems: readonly PlanProblem[];
+}
