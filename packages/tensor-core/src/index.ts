@@ -26,3 +26,25 @@ export type {
   WeightTensor,
 } from './weight/weight-tensor.ts';
 export type { KernelExports } from './generated/kernels-wasm.ts';
+export { compile, compileGraph } from './compile/compile.ts';
+export type { CompileOptions, Program } from './compile/compile.ts';
+export { trace } from './compile/trace.ts';
+export type {
+  Signature,
+  TensorDType,
+  TensorSpec,
+  TracedFunction,
+  TracedInputs,
+  TracedResult,
+} from './compile/trace.ts';
+export { COMPILED_KERNELS } from './compile/kernels/index.ts';
+export { OnnxGraph } from './compile/graph.ts';
+export type {
+  Attribute,
+  Attributes,
+  GraphNode,
+  GraphStats,
+  GraphValue,
+  LiveGraph,
+  ValueType,
+} from './compile/graph.ts';

@@ -1,0 +1,56 @@
+// Matrix products. ONNX Runtime's FusedMatMul (com.microsoft) reads a transposed operand in place, f32 only; f64 of rank 2
+// goes to Gemm, which does the same; other cases transpose first.
+import { PithError } from '../../errors/pith-error.ts';
+import { MICROSOFT_DOMAIN } from '../onnx/onnx-types.ts';
+import type { GraphValue, OnnxGraph } from '../graph.ts';
+import { broadcastShape, transpose } from './shape.ts';
+
+/**
+ * a · b over the last two axes, batch axes broadcast. a is [..., m, k] ([..., k, m] with transposeA), b is [..., k, n]
+ * ([..., n, k] with transposeB); the result is [..., m, n].
+ *
+ * @throws PithError `GRAPH_MATMUL_SHAPE` when the inner axes differ.
+ */
+export function matmul(
+  graph: OnnxGraph,
+  a: GraphValue,
+  b: GraphValue,
+  transposeA = false,
+  transposeB = false,
+): GraphValue {
+  const m = a.shape.at(transposeA ? -1 : -2)!;
+  const k = a.shape.at(transposeA ? -2 : -1)!;
+  const n = b.shape.at(transposeB ? -2 : -1)!;
+  if (k !== b.shape.at(transposeB ? -1 : -2)) {
+    throw new PithError(
+      'GRAPH_MATMUL_SHAPE',
+      `matrix product: inner axes must be equal, got [${a.shape.join()}] (transposed: ${transposeA}) and ` +
+        `[${b.shape.join()}] (transposed: ${transposeB})`,
+      { details: { a: a.shape, b: b.shape, transposeA, transposeB } },
+    );
+  }
+  const shape = [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n];
+  const type = { dtype: a.dtype, shape };
+  if (!transposeA && !transposeB) return graph.op('MatMul', [a, b], type);
+  if (a.dtype === 'f32') {
+    const flags = { transA: { int: transposeA ? 1 : 0 }, transB: { int: transposeB ? 1 : 0 } };
+    return graph.op('FusedMatMul', [a, b], type, flags, MICROSOFT_DOMAIN);
+  }
+  if (a.dtype === 'f64' && a.shape.length === 2 && b.shape.length === 2) {
+    return graph.op('Gemm', [a, b], type, {
+      transA: { int: transposeA ? 1 : 0 },
+      transB: { int: transposeB ? 1 : 0 },
+    });
+  }
+  const left = transposeA ? swapLast(graph, a) : a;
+  const right = transposeB ? swapLast(graph, b) : b;
+  return graph.op('MatMul', [left, right], type);
+}
+
+function swapLast(graph: OnnxGraph, x: GraphValue): GraphValue {
+  const rank = x.shape.length;
+  const perm = Array.from({ length: rank }, (_, i) => i);
+  perm[rank - 2] = rank - 1;
+  perm[rank - 1] = rank - 2;
+  return transpose(graph, x, perm);
+}
