@@ -12,6 +12,13 @@ export type {
   HostTensors,
 } from './device/device.ts';
 export type { DType, DTypeInfo } from './dtype/dtype.ts';
+export { DTYPES, dtypeInfo } from './dtype/dtype-info.ts';
+export { byteLengthOf, packedByteLength, packedWordsPerRow } from './dtype/byte-length.ts';
+export { fromF32, toF32, TO_F32_KERNELS, FROM_F32_FLOAT_KERNELS, FROM_F32_KERNELS } from './dtype/convert.ts';
+export type { ByteDType } from './dtype/convert.ts';
+export { roundHalfToEven } from './dtype/convert-reference.ts';
+export type { Overflow } from './dtype/convert-reference.ts';
+export { elementCount } from './tensor/shape.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
   CodeBlock,
