@@ -1,3 +1,4 @@
+// @pith/checkpoint: safetensors, Hugging Face directories, compressed-tensors. No Node import is reachable from here.
 export { planOutput } from './safetensors/plan-output.ts';
 export type {
   OutputFile,
@@ -6,5 +7,27 @@ export type {
   OutputTensor,
   PlanOutputOptions,
 } from './safetensors/plan-output.ts';
+export { openSafetensors } from './safetensors/open-safetensors.ts';
+export type { SafetensorsFile, StoredTensor } from './safetensors/safetensors-file.ts';
 export { asConvertible, formatName, isConvertible, STORED_DTYPES, storedBits } from './safetensors/stored-dtype.ts';
 export type { ConvertibleDType, ExoticDType, StoredDType } from './safetensors/stored-dtype.ts';
+export { storedDenseWeight } from './weights/stored-dense-weight.ts';
+
+export { openCheckpointFrom } from './huggingface/checkpoint.ts';
+export type { Checkpoint, CheckpointQuantization } from './huggingface/checkpoint.ts';
+export type { CheckpointFile, FileRole } from './huggingface/file-roles.ts';
+export type { FileStore, StoredFile } from './huggingface/file-store.ts';
+export { tiedEmbeddings } from './huggingface/tied-embeddings.ts';
+export type { TiedEmbeddings } from './huggingface/tied-embeddings.ts';
+export { parseJsonObject } from './json/parse-json.ts';
+export type { JsonLimits, JsonObject, JsonValue } from './json/parse-json.ts';
+export type { JsonOrigin } from './json/json-reader.ts';
+export { printJson, setMembers } from './json/set-members.ts';
+
+export { COMPRESSED_TENSORS_VERSION, quantizationConfig } from './compressed-tensors/write-config.ts';
+export type { ConfigGroup, QuantizationConfigInput } from './compressed-tensors/write-config.ts';
+export { readQuantizationConfig } from './compressed-tensors/quantization-config.ts';
+export type { CompressedConfig, CompressedFormat, CompressedGroup } from './compressed-tensors/quantization-config.ts';
+export { readCompressedWeights } from './compressed-tensors/read-weights.ts';
+export { compressedFormat, storedPieces } from './compressed-tensors/stored-pieces.ts';
+export type { PieceRole, QuantizedShape, StoredPiece } from './compressed-tensors/stored-pieces.ts';

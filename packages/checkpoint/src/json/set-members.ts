@@ -3,6 +3,7 @@
 // 10000 from 10000.0 where a field must be a float.
 import { DOCUMENT_LIMITS, parseJsonObject, type JsonObject, type JsonValue } from './parse-json.ts';
 import { JsonReader } from './json-reader.ts';
+import { skipJsonValue } from './skip-json-value.ts';
 
 interface Member {
   /** From the key's quote to the end of the value. */
@@ -38,34 +39,11 @@ function findMembers(text: string): Map<string, Member> {
     const start = reader.position;
     const key = reader.string();
     reader.expect(':');
-    skipValue(reader);
+    skipJsonValue(reader, true);
     result.set(key, { start, end: reader.position });
   } while (reader.accept(','));
   reader.expect('}');
   return result;
-}
-
-/** Passes a value of a text that is known to be well-formed. */
-function skipValue(reader: JsonReader): void {
-  let depth = 0;
-  do {
-    const character = reader.peek();
-    if (character === '"') reader.string();
-    else if (character === '{' || character === '[') {
-      depth += 1;
-      reader.position += 1;
-    } else if (character === '}' || character === ']') {
-      depth -= 1;
-      reader.position += 1;
-    } else if (character === ',' || character === ':') reader.position += 1;
-    else if (
-      character === 't' ||
-      character === 'f' ||
-      (character === 'n' && reader.text[reader.position + 1] === 'u')
-    ) {
-      reader.word(character === 't' ? 'true' : character === 'f' ? 'false' : 'null');
-    } else reader.numberText(true);
-  } while (depth > 0);
 }
 
 function replaceMember(text: string, key: string, value: JsonValue | undefined): string {
