@@ -18,6 +18,9 @@ export { fromF32, toF32, TO_F32_KERNELS, FROM_F32_FLOAT_KERNELS, FROM_F32_KERNEL
 export type { ByteDType } from './dtype/convert.ts';
 export { roundHalfToEven } from './dtype/convert-reference.ts';
 export type { Overflow } from './dtype/convert-reference.ts';
+export { pack, packAlongRows, unpack, unpackAlongRows } from './packing/pack.ts';
+export { packedWords } from './packing/packed-layout.ts';
+export type { PackedLayout, PackedShape } from './packing/packed-layout.ts';
 export { elementCount } from './tensor/shape.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
