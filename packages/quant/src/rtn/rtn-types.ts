@@ -113,7 +113,7 @@ export interface QuantizationError {
   readonly signalToNoise: number;
   /** Largest |difference|. */
   readonly maxAbsError: number;
-  /** Share of weights that lie more than half a step outside the range of the codes, 0 to 1. */
+  /** Share of weights that lie more than one step outside the range of the codes, 0 to 1. */
   readonly clippedFraction: number;
   /** Sum of squared differences. */
   readonly sumSquaredError: number;
