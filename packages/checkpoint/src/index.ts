@@ -31,3 +31,5 @@ export type { CompressedConfig, CompressedFormat, CompressedGroup } from './comp
 export { readCompressedWeights } from './compressed-tensors/read-weights.ts';
 export { compressedFormat, storedPieces } from './compressed-tensors/stored-pieces.ts';
 export type { PieceRole, QuantizedShape, StoredPiece } from './compressed-tensors/stored-pieces.ts';
+export { encodeBlock, encodeWeight, rowAlignment } from './compressed-tensors/encode-block.ts';
+export type { StoredChunk } from './compressed-tensors/encode-block.ts';

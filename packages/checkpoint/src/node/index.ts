@@ -5,3 +5,5 @@ export { directoryStore } from './directory-store.ts';
 export type { DirectoryStore, DirectoryStoreOptions } from './directory-store.ts';
 export { openCheckpoint, openSafetensorsFile } from './open-checkpoint.ts';
 export type { LocalCheckpoint, LocalSafetensors } from './open-checkpoint.ts';
+export { saveCheckpoint } from './save-checkpoint.ts';
+export type { CheckpointContent } from './save-checkpoint.ts';

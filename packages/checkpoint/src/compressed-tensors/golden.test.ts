@@ -1,0 +1,187 @@
+// Held to bytes written by compressed-tensors 0.19 with llm-compressor 0.14 (0.14 for the old packing); how they were
+// made is in the manifest. Restored values are compared by their SHA-256.
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { hasShared, shared } from '@pith-tooling/vitest/shared';
+import type { QuantizedWeight } from '@pith/tensor-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCheckpoint, openSafetensorsFile, saveCheckpoint } from '../node/index.ts';
+import type { SafetensorsFile } from '../safetensors/safetensors-file.ts';
+import { encodeWeight } from './encode-block.ts';
+import { packColumns, packRows } from './pack-codes.ts';
+import { readQuantizationConfig } from './quantization-config.ts';
+import { readCompressedWeights } from './read-weights.ts';
+import { storedPieces } from './stored-pieces.ts';
+import { unpackColumns, unpackRows } from './unpack-codes.ts';
+
+const root = 'golden/compressed-tensors';
+const open = (path: string) => openSafetensorsFile(shared(`${root}/${path}`));
+const bytesOf = async (file: SafetensorsFile, name: string): Promise<Uint8Array> => {
+  const { source, byteLength } = file.tensors.get(name)!;
+  return source.read(0, byteLength);
+};
+const sha256 = (values: Float32Array): string =>
+  createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
+
+interface Manifest {
+  readonly schemes: Record<string, ManifestScheme>;
+}
+interface ManifestScheme {
+  readonly scheme: object;
+  readonly matrices: Record<string, { format: string; decompressedDtype: string; decompressedF32Sha256: string }>;
+  readonly checkpoint?: { decompressed: Record<string, { f32Sha256: string }> };
+}
+const schemes = ['w4a16-g128-sym', 'w4a16-g128-asym', 'w8a16-channel', 'w8a8-int', 'w8-channel-asym', 'fp8-channel'];
+const matrixSchemes = [...schemes, 'fp8-tensor', 'w3a16-g128-sym', 'w4a16-g64-sym-bf16'];
+const checkpoints = schemes.filter((name) => name !== 'w8-channel-asym');
+
+describe.skipIf(!hasShared)('compressed-tensors against the reference library', () => {
+  let manifest: Manifest;
+  let scratch = '';
+  beforeAll(() => {
+    manifest = JSON.parse(readFileSync(shared(`${root}/manifest.json`), 'utf8')) as Manifest;
+    scratch = mkdtempSync(join(tmpdir(), 'pith-golden-'));
+  });
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+  /** The matrices of a scheme as weights `a.weight`, `b.weight`, `edges.weight`. */
+  const matrices = async (name: string): Promise<{ file: SafetensorsFile; weights: QuantizedWeight[] }> => {
+    const file = await open(`${name}/tensors.safetensors`);
+    const { scheme, matrices } = manifest.schemes[name]!;
+    const stored = new Map([...file.tensors].filter(([tensor]) => !tensor.endsWith('.decompressed')));
+    const value = {
+      quant_method: 'compressed-tensors',
+      format: matrices['a']!.format,
+      config_groups: { group_0: scheme },
+      version: '0.19.0',
+    } as never;
+    const weights = await readCompressedWeights(stored, readQuantizationConfig(value, 'manifest.json'));
+    return { file, weights: [...weights.values()] as QuantizedWeight[] };
+  };
+
+  it.each(matrixSchemes)('restores the matrices of %s', async (name) => {
+    const { weights } = await matrices(name);
+    expect(weights.map((weight) => weight.name).sort()).toEqual(['a.weight', 'b.weight', 'edges.weight']);
+    for (const weight of weights) {
+      const facts = manifest.schemes[name]!.matrices[weight.name.slice(0, -'.weight'.length)]!;
+      const values = await weight.toF32();
+      if (facts.decompressedDtype === 'float32') expect(sha256(values), weight.name).toBe(facts.decompressedF32Sha256);
+      // The reference restores to the dtype of the scales; rounding our f32 to it gives the same.
+      else expect(sha256(roundToBf16(values)), weight.name).toBe(facts.decompressedF32Sha256);
+    }
+  });
+
+  it.each(matrixSchemes)('writes the bytes of %s again from codes and scales', async (name) => {
+    const { file, weights } = await matrices(name);
+    for (const weight of weights) {
+      const { format } = manifest.schemes[name]!.matrices['a']!;
+      const pieces = storedPieces(weight, format as 'pack-quantized');
+      expect(pieces.reduce((sum, piece) => sum + piece.byteLength, 0)).toBe(weight.byteLength);
+      const written = new Map(pieces.map((piece) => [piece.name, new Uint8Array(piece.byteLength)]));
+      // Blocks of 32 rows: every weight here has at least one border between blocks.
+      for await (const chunk of encodeWeight(weight, format as 'pack-quantized', 1)) {
+        written.get(chunk.name)!.set(chunk.bytes, chunk.offset);
+      }
+      for (const { name: tensor, dtype, shape } of pieces) {
+        const golden = file.tensors.get(tensor)!;
+        expect([dtype, shape], tensor).toEqual([golden.dtype, golden.shape]);
+        expect(Buffer.compare(written.get(tensor)!, await bytesOf(file, tensor)), tensor).toBe(0);
+      }
+    }
+  });
+
+  it.each(checkpoints)('opens the checkpoint of %s and restores every weight', async (name) => {
+    const checkpoint = await openCheckpoint(shared(`${root}/${name}/checkpoint`));
+    const { decompressed } = manifest.schemes[name]!.checkpoint!;
+    expect(checkpoint.weights.size).toBe(11);
+    for (const [weight, { f32Sha256 }] of Object.entries(decompressed)) {
+      expect(sha256(await checkpoint.weight(weight).toF32()), weight).toBe(f32Sha256);
+    }
+    await checkpoint.close();
+  });
+
+  it.each(checkpoints)('saves the checkpoint of %s with the same files', async (name) => {
+    const directory = shared(`${root}/${name}/checkpoint`);
+    const checkpoint = await openCheckpoint(directory);
+    const output = join(scratch, name);
+    await saveCheckpoint(output, {
+      configText: checkpoint.configText,
+      weights: checkpoint.weights.values(),
+      activations: name === 'w8a8-int' || name === 'fp8-channel',
+      ignore: ['lm_head'],
+    });
+    for (const file of ['model.safetensors', 'config.json']) {
+      expect(readFileSync(join(output, file)).equals(readFileSync(join(directory, file))), file).toBe(true);
+    }
+    await checkpoint.close();
+  });
+
+  it('reads rows in the middle of a weight like those of the whole', async () => {
+    for (const name of matrixSchemes) {
+      for (const weight of (await matrices(name)).weights) {
+        const [rows, columns] = weight.shape as [number, number];
+        const whole = await weight.toF32();
+        for (const [start, end] of [
+          [0, 1],
+          [1, 8],
+          [7, rows - 3],
+          [rows - 1, rows],
+          [5, 5],
+        ] as const) {
+          const part = whole.slice(start * columns, end * columns);
+          expect(await weight.toF32(start, end)).toEqual(part);
+          expect(
+            await weight
+              .slice(1, rows)
+              .slice(start, end - 1 < start ? start : end - 1)
+              .toF32(),
+          ).toEqual(whole.slice((start + 1) * columns, (end - 1 < start ? start + 1 : end) * columns));
+        }
+      }
+    }
+  });
+
+  it('packs and unpacks both generations of the reference', async () => {
+    const file = await open('packing/tensors.safetensors');
+    for (const bits of [2, 3, 4, 5, 6, 7, 8]) {
+      const { shape } = file.tensors.get(`codes${bits}`)!;
+      const [rows, columns] = shape as [number, number];
+      const codes = new Int8Array(await bytesOf(file, `codes${bits}`));
+      for (const [name] of file.tensors) {
+        const match = /^packed(\d)(_dim0)?\.v0_(14|19)$/.exec(name);
+        if (!match || Number(match[1]) !== bits) continue;
+        const bytes = await bytesOf(file, name);
+        const generation = match[3] === '19' ? 'dense' : 'aligned';
+        const unpack = match[2] ? unpackColumns : unpackRows;
+        expect(unpack(bytes, rows, columns, bits, generation), name).toEqual(codes);
+        const pack = match[2] ? packColumns : packRows;
+        if (generation === 'dense') expect(Buffer.compare(pack(codes, rows, columns, bits), bytes), name).toBe(0);
+      }
+    }
+  });
+
+  it.each([
+    ['nvfp4a16', 'nvfp4-pack-quantized', /FP4 codes with FP8 scales/],
+    ['mxfp4a16', 'mxfp4-pack-quantized', /FP4 codes with shared exponents/],
+  ])('refuses %s by name and still lists its tensors', async (name, format, missing) => {
+    const checkpoint = await openCheckpoint(shared(`${root}/${name}/checkpoint`));
+    expect(checkpoint.tensors.size).toBeGreaterThan(10);
+    expect(checkpoint.quantization?.problem).toMatchObject({ code: 'CT_FORMAT_UNSUPPORTED', details: { format } });
+    expect(() => checkpoint.weights).toThrow(missing);
+  });
+
+  it('refuses fp8 blocks by name', async () => {
+    const checkpoint = await openCheckpoint(shared(`${root}/fp8-block/checkpoint`));
+    expect(() => checkpoint.weights).toThrow(/strategy "block"/);
+    expect(checkpoint.quantization?.problem?.code).toBe('CT_SCHEME_UNSUPPORTED');
+  });
+});
+
+/** f32 values rounded to bf16, half to even, and back. */
+function roundToBf16(values: Float32Array): Float32Array {
+  const bits = new Uint32Array(values.buffer.slice(0));
+  for (let i = 0; i < bits.length; i += 1) bits[i] = (bits[i]! + 0x7fff + ((bits[i]! >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer);
+}
