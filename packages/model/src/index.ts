@@ -21,3 +21,15 @@ export type { Activation, BiasConfig, ModelConfig, RopeConfig, RopeScaling } fro
 export { readModelConfig } from './config/read-config.ts';
 export { createTokenizer } from './tokenizer/tokenizer.ts';
 export type { DecodeOptions, Tokenizer } from './tokenizer/tokenizer.ts';
+export { compare } from './evaluate/compare.ts';
+export type { CompareOptions, CompareResult } from './evaluate/compare.ts';
+export { logits } from './evaluate/logits.ts';
+export type { EvaluationCost, EvaluationOptions } from './evaluate/options.ts';
+export { perplexity } from './evaluate/perplexity.ts';
+export type { EvaluationText, PerplexityOptions, PerplexityResult } from './evaluate/perplexity.ts';
+export { cutWindows, DEFAULT_CONTEXT, describeProtocol, tokensOf } from './evaluate/windows.ts';
+export type { EvaluationProtocol, EvaluationWindows, WindowOptions } from './evaluate/windows.ts';
+export { createModel } from './language-model.ts';
+export type { LanguageModel, ModelParts } from './language-model.ts';
+export { blockTensors, checkTensors, expectedTensors } from './architecture/expected-tensors.ts';
+export type { ExpectedTensor, TensorShapes } from './architecture/expected-tensors.ts';

@@ -1,0 +1,141 @@
+// The windows of an evaluation, by one protocol for every number that this package reports (`describeProtocol`).
+import { PithError } from '@pith/tensor-core';
+import type { LanguageModel } from '../language-model.ts';
+
+/** How a perplexity was measured. */
+export interface EvaluationProtocol {
+  /** The whole text is tokenized once, without special tokens. */
+  readonly tokenization: 'whole text once, no special tokens';
+  /** Positions of a window: BOS and `context - 1` tokens of the text. */
+  readonly context: number;
+  readonly bosTokenId: number;
+  /** Tokens of the text from one window to the next: windows do not overlap. */
+  readonly stride: number;
+  /** Tokens that are predicted in each window: all but BOS. */
+  readonly predictedPerWindow: number;
+  /** What happens to the tokens that do not fill a window. */
+  readonly tail: 'dropped';
+  /** Logits and log-sums in f32, sums over tokens in f64. */
+  readonly precision: 'f32, summed in f64';
+}
+
+/** Text cut into windows. */
+export interface EvaluationWindows {
+  /** int32 [context] each: BOS, then `context - 1` tokens of the text. */
+  readonly windows: readonly Int32Array[];
+  /** Tokens of the text. */
+  readonly textTokens: number;
+  /** Tokens at the end of the text that no window holds, those beyond `maxWindows` included. */
+  readonly droppedTokens: number;
+  readonly protocol: EvaluationProtocol;
+}
+
+/** Windows of a text, see {@link cutWindows}. */
+export interface WindowOptions {
+  /** Positions of a window, BOS included; 512 when left out. */
+  readonly context?: number;
+  /** Uses only the first windows of the text. */
+  readonly maxWindows?: number;
+}
+
+/** Positions of a window where none are given. */
+export const DEFAULT_CONTEXT = 512;
+
+/**
+ * Tokens of a text by the model's tokenizer, without special tokens.
+ *
+ * @throws PithError `TOKENIZER_MISSING`.
+ */
+export function tokensOf(model: LanguageModel, text: string): Int32Array {
+  if (model.tokenizer) return model.tokenizer.encode(text);
+  throw new PithError(
+    'TOKENIZER_MISSING',
+    'evaluate: needs a tokenizer, the checkpoint has no tokenizer.json; give token ids',
+  );
+}
+
+/**
+ * Refuses ids that the model has no embedding for.
+ *
+ * @throws PithError `TOKEN_OUT_OF_RANGE`.
+ */
+export function checkIds(ids: Int32Array, vocabularySize: number): void {
+  const index = ids.findIndex((id) => id < 0 || id >= vocabularySize);
+  if (index < 0) return;
+  throw new PithError(
+    'TOKEN_OUT_OF_RANGE',
+    `evaluate: token ids must be below the vocabulary size ${vocabularySize}, got ${ids[index]} at token ${index}; ` +
+      'does the tokenizer belong to this model?',
+    { details: { index, id: ids[index], vocabularySize } },
+  );
+}
+
+/**
+ * Cuts tokens into windows: BOS and the next `context - 1` tokens each, no overlap, the incomplete tail dropped.
+ *
+ * @param ids Tokens of the whole text, without BOS.
+ * @throws PithError `EVALUATION_OPTIONS` for a context below 2 or beyond the model's positions, `BOS_MISSING` when the
+ * config names no BOS, `TOKEN_OUT_OF_RANGE`, `TEXT_TOO_SHORT` when the tokens do not fill one window.
+ */
+export function cutWindows(
+  model: LanguageModel,
+  ids: Int32Array,
+  { context = DEFAULT_CONTEXT, maxWindows = Infinity }: WindowOptions,
+): EvaluationWindows {
+  const { bosTokenId, maxPositions, vocabularySize } = model.config;
+  const refuse = (code: string, message: string, details: Record<string, unknown>): never => {
+    throw new PithError(code, `evaluate: ${message}`, { details });
+  };
+  if (!Number.isInteger(context) || context < 2 || context > maxPositions) {
+    refuse('EVALUATION_OPTIONS', `context must be 2 to ${maxPositions} (positions of the model), got ${context}`, {
+      context,
+      maxPositions,
+    });
+  }
+  if (!(maxWindows >= 1))
+    refuse('EVALUATION_OPTIONS', `maxWindows must be at least 1, got ${maxWindows}`, { maxWindows });
+  if (bosTokenId === null) {
+    throw new PithError(
+      'BOS_MISSING',
+      'evaluate: every window opens with BOS, config.json has no bos_token_id; add one',
+    );
+  }
+  checkIds(Int32Array.of(bosTokenId), vocabularySize);
+  checkIds(ids, vocabularySize);
+  const stride = context - 1;
+  const count = Math.min(Math.floor(ids.length / stride), Math.floor(maxWindows));
+  if (count === 0) {
+    refuse('TEXT_TOO_SHORT', `needs at least ${stride} tokens for a context of ${context}, got ${ids.length}`, {
+      tokens: ids.length,
+      context,
+    });
+  }
+  const windows = Array.from({ length: count }, (_, i) => {
+    const window = new Int32Array(context);
+    window[0] = bosTokenId;
+    window.set(ids.subarray(i * stride, (i + 1) * stride), 1);
+    return window;
+  });
+  return Object.freeze({
+    windows,
+    textTokens: ids.length,
+    droppedTokens: ids.length - count * stride,
+    protocol: Object.freeze({
+      tokenization: 'whole text once, no special tokens',
+      context,
+      bosTokenId,
+      stride,
+      predictedPerWindow: stride,
+      tail: 'dropped',
+      precision: 'f32, summed in f64',
+    }),
+  });
+}
+
+/** A protocol in one sentence. */
+export function describeProtocol({ context, bosTokenId, stride }: EvaluationProtocol): string {
+  return (
+    `whole text tokenized once without special tokens, cut into windows of ${context} positions (BOS ${bosTokenId} and ` +
+    `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window`
+  );
+}

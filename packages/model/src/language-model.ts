@@ -1,0 +1,38 @@
+// A model: its facts, its table and program, its stored weights, its tokenizer. Nothing is read until asked for.
+import type { WeightTensor } from '@pith/tensor-core';
+import type { Architecture } from './architecture/architecture.ts';
+import { checkTensors } from './architecture/expected-tensors.ts';
+import { describeArchitecture } from './architecture/registry.ts';
+import type { ModelConfig } from './config/model-config.ts';
+import { readModelConfig } from './config/read-config.ts';
+import type { Tokenizer } from './tokenizer/tokenizer.ts';
+
+/** A model that can be evaluated, generated from and compressed. */
+export interface LanguageModel {
+  readonly config: ModelConfig;
+  readonly architecture: Architecture;
+  /** Stored weights by checkpoint name, in whatever representation the checkpoint has. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Null where the checkpoint has none. */
+  readonly tokenizer: Tokenizer | null;
+}
+
+/** What {@link createModel} puts together. */
+export interface ModelParts {
+  /** A parsed config.json. */
+  readonly config: unknown;
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  readonly tokenizer?: Tokenizer | null;
+}
+
+/**
+ * Makes a model from a parsed config and stored weights, after checking that they belong together.
+ *
+ * @throws PithError `CONFIG_INVALID`, `ARCHITECTURE_UNSUPPORTED`, `WEIGHTS_MISMATCH` with every offending tensor.
+ */
+export function createModel({ config: json, weights, tokenizer = null }: ModelParts): LanguageModel {
+  const config = readModelConfig(json);
+  const architecture = describeArchitecture(config);
+  checkTensors(architecture, weights);
+  return Object.freeze({ config, architecture, weights, tokenizer });
+}

@@ -1,0 +1,100 @@
+// How much is done at once. Everything that is held at the same time is counted here, so that a limit given by the user
+// is a limit that holds; the same plan for the same input on every machine.
+import { PithError } from '@pith/tensor-core';
+import type { Architecture } from '../architecture/architecture.ts';
+import { blockBytes } from './restore.ts';
+
+/** Memory limit where none is given. */
+export const DEFAULT_MEMORY_BYTES = 3 * 2 ** 30;
+
+/** Rows of a matrix product: enough that restoring and packing a weight is small beside multiplying with it. */
+const TARGET_ROWS = 2048;
+/** Most bytes of activations kept between layers; more only saves restoring weights a little more seldom. */
+const MOST_ACTIVATION_BYTES = 256 * 2 ** 20;
+/** Most bytes of a restored slice of the output projection. */
+const SLICE_BYTES = 64 * 2 ** 20;
+/** Most bytes of the logits of one slice. */
+const LOGIT_BYTES = 64 * 2 ** 20;
+/** Runtime, programs, file buffers. */
+const BASE_BYTES = 192 * 2 ** 20;
+
+/** How an evaluation is cut into pieces. */
+export interface MemoryPlan {
+  /** Windows in one run of a program. */
+  readonly batch: number;
+  /** Runs of a program between two layers. */
+  readonly batchesPerGroup: number;
+  /** Rows of the output projection at once. */
+  readonly vocabularySlice: number;
+  /** The weights of the next block are restored while the current one computes. */
+  readonly prefetch: boolean;
+  /** Estimated peak, bytes. */
+  readonly peakBytes: number;
+}
+
+/** What {@link planMemory} needs to know. */
+export interface MemoryRequest {
+  /** The models that run on the same windows, one after the other. */
+  readonly architectures: readonly Architecture[];
+  /** Tokens of a window. */
+  readonly context: number;
+  readonly windows: number;
+  readonly limitBytes: number;
+}
+
+/** Bytes of what lives while one block runs on one window: projections, two copies of the gated width, attention. */
+function scratchBytes({ config }: Architecture, context: number): number {
+  const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
+  const row = 5 * hiddenSize + 3 * intermediateSize + 4 * (heads + keyValueHeads) * headDim;
+  return 4 * context * row + 3 * 4 * heads * context * context;
+}
+
+/**
+ * Cuts an evaluation into pieces that fit the limit.
+ *
+ * @throws PithError `MEMORY_LIMIT` when even the smallest piece does not fit, with the bytes that would.
+ */
+export function planMemory({ architectures, context, windows, limitBytes }: MemoryRequest): MemoryPlan {
+  const most = (values: number[]) => Math.max(...values);
+  const hidden = most(architectures.map(({ config }) => config.hiddenSize));
+  const vocabulary = most(architectures.map(({ config }) => config.vocabularySize));
+  const weights = most(architectures.flatMap(({ blocks }) => blocks.map(blockBytes)));
+  const scratch = most(architectures.map((architecture) => scratchBytes(architecture, context)));
+  const models = architectures.length;
+  const window = 4 * context * hidden * models;
+  const wanted = Math.min(windows, Math.max(1, Math.floor(TARGET_ROWS / context)));
+  const plan = (batch: number, batches: number, prefetch: boolean): MemoryPlan => {
+    const rows = batch * context;
+    const bySlice = Math.floor(SLICE_BYTES / (4 * hidden));
+    const byLogits = Math.floor(LOGIT_BYTES / (4 * rows));
+    const slices = Math.ceil(vocabulary / Math.max(1, Math.min(bySlice, byLogits, vocabulary)));
+    const slice = Math.ceil(vocabulary / slices);
+    // Half again for the stored bytes that are being widened.
+    const blockPhase = weights * 1.5 * (prefetch ? 2 : 1) + batch * scratch;
+    const headPhase = models * 4 * slice * (1.5 * hidden + 4 * rows);
+    const peakBytes = Math.ceil(BASE_BYTES + (batches + 1) * batch * window + Math.max(blockPhase, headPhase));
+    return { batch, batchesPerGroup: batches, vocabularySlice: slice, prefetch, peakBytes };
+  };
+  const batchesFor = (batch: number, prefetch: boolean): number => {
+    const fixed = plan(batch, 0, prefetch).peakBytes;
+    const room = Math.min(limitBytes - fixed, MOST_ACTIVATION_BYTES);
+    return Math.min(Math.ceil(windows / batch), Math.floor(room / (batch * window)));
+  };
+  for (const prefetch of [true, false]) {
+    for (let batch = wanted; batch >= 1; batch = Math.floor(batch / 2)) {
+      const batches = batchesFor(batch, prefetch);
+      if (batches < 1) continue;
+      // Even groups: the last one is not left with a window or two.
+      const runs = Math.ceil(windows / batch);
+      const groups = Math.ceil(runs / batches);
+      return Object.freeze(plan(Math.ceil(windows / runs), Math.ceil(runs / groups), prefetch));
+    }
+  }
+  const neededBytes = plan(1, 1, false).peakBytes;
+  throw new PithError(
+    'MEMORY_LIMIT',
+    `evaluate: one layer and one window of ${context} tokens need ${neededBytes} bytes, the limit is ${limitBytes}; ` +
+      'raise the memory limit or shorten the context',
+    { details: { neededBytes, limitBytes, context } },
+  );
+}

@@ -1,0 +1,115 @@
+// The compiled programs of a model: one per kind and shape, made when first asked for. Weights are inputs, so that one
+// block program serves all blocks of a variant.
+import { compile } from '@pith/tensor-core';
+import type { Device, HostTensor, Program, Signature } from '@pith/tensor-core';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
+import { blockTensors } from '../architecture/expected-tensors.ts';
+import { rotaryTable } from '../architecture/ops/rotary.ts';
+import { causalMask } from '../architecture/ops/masks.ts';
+import { blockScope, modelScope } from '../architecture/scope.ts';
+import { localName } from './restore.ts';
+
+/** Static lengths of a block program. */
+export interface BlockShape {
+  readonly batch: number;
+  /** New tokens of each sequence. */
+  readonly tokens: number;
+  /** Slots for keys and values of earlier tokens; 0 for none. */
+  readonly past: number;
+}
+
+/** Input of a program that takes the tensor of this name. */
+export const weightInput = (name: string) => `weight.${name}`;
+
+/** Prefixes the weights of a block as its program names them. */
+export function blockFeeds(weights: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {
+  return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [weightInput(name), tensor]));
+}
+
+/** Attention inputs of new tokens at positions `pastUsed` onwards, see {@link causalMask}. */
+export function attentionFeeds(
+  architecture: Architecture,
+  window: number | null,
+  { tokens, past }: BlockShape,
+  pastUsed: number,
+): Record<'cos' | 'sin' | 'mask', HostTensor<'f32'>> {
+  const { cos, sin } = rotaryTable(architecture.config, pastUsed, pastUsed + tokens);
+  const half = architecture.config.headDim / 2;
+  const tensor = (shape: number[], data: Float32Array) => ({ dtype: 'f32' as const, shape, data });
+  return {
+    cos: tensor([tokens, half], cos),
+    sin: tensor([tokens, half], sin),
+    mask: tensor([tokens, past + tokens], causalMask(tokens, past, pastUsed, window)),
+  };
+}
+
+/**
+ * Compiles the program of one block.
+ *
+ * Inputs: `hidden` f32 [batch, tokens, hidden], `cos`, `sin`, `mask` (see `AttentionInputs`), with a past also
+ * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of the
+ * block. Outputs: `output` f32 [batch, tokens, hidden], and with `keepKeys` also `keys` and `values` f32 [batch, keyValueHeads, tokens, headDim].
+ */
+export function compileBlock(
+  architecture: Architecture,
+  block: BlockSpec,
+  shape: BlockShape,
+  keepKeys: boolean,
+  device: Device,
+): Promise<Program> {
+  const { hiddenSize, keyValueHeads, headDim } = architecture.config;
+  const { batch, tokens, past } = shape;
+  const pastShape = { shape: [batch, keyValueHeads, past, headDim] };
+  const signature: Signature = {
+    hidden: { shape: [batch, tokens, hiddenSize] },
+    cos: { shape: [tokens, headDim / 2] },
+    sin: { shape: [tokens, headDim / 2] },
+    mask: { shape: [tokens, past + tokens] },
+    ...(past > 0 && { 'past.keys': pastShape, 'past.values': pastShape }),
+    ...Object.fromEntries(
+      blockTensors(block).map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
+    ),
+  };
+  return compile(
+    (inputs) => {
+      const scope = blockScope(block, (name) => inputs[weightInput(localName(block, name))]);
+      const { hidden, cos, sin, mask } = inputs;
+      const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
+      const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
+      const next = { output: output.hidden };
+      return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
+    },
+    signature,
+    device,
+    { name: `${architecture.config.modelType}-block-${block.variant}` },
+  );
+}
+
+/**
+ * Compiles the embedding of token rows that were gathered on the host.
+ *
+ * Input: `rows` f32 [batch * tokens, hidden], one row of the embedding matrix per token. Output: `hidden`
+ * f32 [batch, tokens, hidden].
+ */
+export function compileEmbedding(
+  architecture: Architecture,
+  { batch, tokens }: Pick<BlockShape, 'batch' | 'tokens'>,
+  device: Device,
+): Promise<Program> {
+  const { embedding, program } = architecture;
+  return compile(
+    ({ rows }) => {
+      const scope = modelScope(architecture, (name) => (name === embedding.name ? rows : undefined));
+      const ids = tf.tensor2d(
+        Int32Array.from({ length: batch * tokens }, (_, row) => row),
+        [batch, tokens],
+        'int32',
+      );
+      return { hidden: program.embed(scope, ids) };
+    },
+    { rows: { shape: [batch * tokens, embedding.columns] } },
+    device,
+    { name: `${architecture.config.modelType}-embedding` },
+  );
+}
