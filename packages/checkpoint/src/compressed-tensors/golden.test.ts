@@ -131,13 +131,8 @@ describe.skipIf(!hasShared)('compressed-tensors against the reference library', 
           [5, 5],
         ] as const) {
           const part = whole.slice(start * columns, end * columns);
-          expect(await weight.toF32(start, end)).toEqual(part);
-          expect(
-            await weight
-              .slice(1, rows)
-              .slice(start, end - 1 < start ? start : end - 1)
-              .toF32(),
-          ).toEqual(whole.slice((start + 1) * columns, (end - 1 < start ? start + 1 : end) * columns));
+          expect(sha256(await weight.toF32(start, end))).toBe(sha256(part));
+          expect(sha256(await weight.slice(start, rows).toF32(0, end - start))).toBe(sha256(part));
         }
       }
     }
