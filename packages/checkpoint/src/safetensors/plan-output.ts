@@ -189,14 +189,18 @@ function layOutFile(name: string, tensors: readonly Sized[], metadata: Readonly<
 
 /** Order of the UTF-8 bytes, which is the order of the code points; JavaScript's own order is that of UTF-16 units. */
 function compareUtf8(a: string, b: string): number {
-  if (a === b) return 0;
-  const left = [...a];
-  const right = [...b];
-  for (let i = 0; i < left.length && i < right.length; i += 1) {
-    const difference = left[i]!.codePointAt(0)! - right[i]!.codePointAt(0)!;
-    if (difference !== 0) return difference;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i += 1) {
+    const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (left !== right) return codePointOrder(left) - codePointOrder(right);
   }
-  return left.length - right.length;
+  return a.length - b.length;
+}
+
+/** Surrogates stand for code points above all others: they move behind the units from 0xe000 to 0xffff. */
+function codePointOrder(unit: number): number {
+  if (unit < 0xd800) return unit;
+  return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;
 }
 
 /** The index as the reference writes it: two spaces, names in order, a line break at the end. */
