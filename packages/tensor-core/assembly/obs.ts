@@ -14,7 +14,8 @@ const TILE_BYTES: usize = 64;
  * weights  f32 [end, stride], rows `rowBegin` to `rowEnd` are swept; on return columns first..last hold the rounded values and
  *          last..end are updated
  * factor   f32 [end, factorStride], upper triangle of the block of the inverse Hessian's Cholesky factor
- * scales, zeros  f32 [stride], one per row; read where `quantize` is not 0
+ * scales, zeros  f32 [end, scaleStride], one per row; read where `quantize` is not 0. scaleStride 0: [stride], the same for all
+ *          columns
  * mask     u8 [end, stride], 1 keeps a weight; 0 for no mask. With `pruned` > 0 it is written: of each `span` columns the
  *          `pruned` with the smallest w^2 / d^2 go, the earlier one of equals
  * codes    i8 [end, stride], written where `quantize` is not 0
@@ -36,6 +37,7 @@ export function obsSweep(
   quantize: i32,
   scales: usize,
   zeros: usize,
+  scaleStride: i32,
   low: f32,
   high: f32,
   mask: usize,
@@ -56,6 +58,7 @@ export function obsSweep(
         choose(scratch, factor, factorStride, j, min(j + span, last), pruned, mask + <usize>row, <usize>stride, rows);
       }
       const at = scratch + <usize>j * TILE_BYTES;
+      const scaleOffset = (<usize>j * <usize>scaleStride + <usize>row) << 2;
       const errorAt = errors + ((<usize>j * <usize>stride + <usize>row) << 2);
       for (let r = 0; r < rows; r++) {
         const w = load<f32>(at + (<usize>r << 2));
@@ -63,11 +66,11 @@ export function obsSweep(
         if (mask !== 0 && load<u8>(mask + <usize>j * <usize>stride + <usize>(row + r)) === 0) {
           rounded = 0;
           if (quantize !== 0) {
-            store<i8>(codes + <usize>j * <usize>stride + <usize>(row + r), <i8>load<f32>(zeros + (<usize>(row + r) << 2)));
+            store<i8>(codes + <usize>j * <usize>stride + <usize>(row + r), <i8>load<f32>(zeros + scaleOffset + (<usize>r << 2)));
           }
         } else if (quantize !== 0) {
-          const scale = load<f32>(scales + (<usize>(row + r) << 2));
-          const zero = load<f32>(zeros + (<usize>(row + r) << 2));
+          const scale = load<f32>(scales + scaleOffset + (<usize>r << 2));
+          const zero = load<f32>(zeros + scaleOffset + (<usize>r << 2));
           // Adding 0 turns -0, which rounding gives for small negatives, into 0.
           const code = nearest(max(low, min(high, w / scale + zero))) + 0;
           rounded = (code - zero) * scale;

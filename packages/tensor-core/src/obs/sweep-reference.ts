@@ -14,9 +14,9 @@ export interface SweepBlock {
   readonly factor: Float32Array;
   /** Present to quantize: code = rint(clamp(w / scale + zero)), value = (code - zero) * scale. */
   readonly quantizer?: {
-    /** f32 [rows]. */
+    /** f32 [rows], or [columns, rows] where columns have scales of their own. */
     readonly scales: Float32Array;
-    /** f32 [rows], integers; 0 for symmetric schemes. */
+    /** As `scales`: integers, 0 for symmetric schemes. */
     readonly zeros: Float32Array;
     readonly low: number;
     readonly high: number;
@@ -49,20 +49,22 @@ function rint(x: number): number {
  */
 export function sweepReference(block: SweepBlock, first: number, last: number): number {
   const { weights, rows, columns, factor, quantizer, mask, pattern, errors } = block;
+  const perColumn = quantizer !== undefined && quantizer.scales.length > rows;
   let loss = 0;
   for (let row = 0; row < rows; row++) {
     const w = (column: number): number => weights[column * rows + row];
     for (let j = first; j < last; j++) {
       if (pattern && mask && (j - first) % pattern.span === 0) choose(row, j, Math.min(j + pattern.span, last));
       const d = factor[j * columns + j];
+      const own = perColumn ? j * rows + row : row;
       let rounded = w(j);
       if (mask && mask[j * rows + row] === 0) {
         rounded = 0;
-        if (quantizer) quantizer.codes[j * rows + row] = quantizer.zeros[row];
+        if (quantizer) quantizer.codes[j * rows + row] = quantizer.zeros[own];
       } else if (quantizer) {
         const { scales, zeros, low, high, codes } = quantizer;
-        const code = rint(Math.max(low, Math.min(high, f(f(w(j) / scales[row]) + zeros[row]))));
-        rounded = f(f(code - zeros[row]) * scales[row]);
+        const code = rint(Math.max(low, Math.min(high, f(f(w(j) / scales[own]) + zeros[own]))));
+        rounded = f(f(code - zeros[own]) * scales[own]);
         codes[j * rows + row] = code;
       }
       const error = f(f(w(j) - rounded) / d);

@@ -30,11 +30,12 @@ interface Case {
   columns: number;
   quantize: boolean;
   asymmetric?: boolean;
+  perColumn?: boolean;
   pattern?: { pruned: number; span: number };
   givenMask?: boolean;
 }
 
-function make({ rows, columns, quantize, asymmetric, pattern, givenMask }: Case): SweepBlock {
+function make({ rows, columns, quantize, asymmetric, perColumn, pattern, givenMask }: Case): SweepBlock {
   return {
     weights: values(rows * columns, 1),
     rows,
@@ -43,8 +44,8 @@ function make({ rows, columns, quantize, asymmetric, pattern, givenMask }: Case)
     errors: new Float32Array(rows * columns),
     ...(quantize && {
       quantizer: {
-        scales: values(rows, 3).map((x) => 0.05 + Math.abs(x) / 8),
-        zeros: new Float32Array(rows).map((_, i) => (asymmetric ? (i % 7) - 3 : 0)),
+        scales: values(perColumn ? rows * columns : rows, 3).map((x) => 0.05 + Math.abs(x) / 8),
+        zeros: new Float32Array(perColumn ? rows * columns : rows).map((_, i) => (asymmetric ? (i % 7) - 3 : 0)),
         low: -8,
         high: 7,
         codes: new Int8Array(rows * columns),
@@ -67,7 +68,13 @@ async function onPool(block: SweepBlock, first: number, last: number): Promise<{
   }
   if (block.mask) target.mask.set(block.mask);
   const rule = {
-    ...(block.quantizer && { quantize: { low: block.quantizer.low, high: block.quantizer.high } }),
+    ...(block.quantizer && {
+      quantize: {
+        low: block.quantizer.low,
+        high: block.quantizer.high,
+        perColumn: block.quantizer.scales.length > block.rows,
+      },
+    }),
     masked: block.mask !== undefined,
     ...(block.pattern && { pattern: block.pattern }),
   };
@@ -85,6 +92,7 @@ describe('sweep', () => {
   const kinds: Omit<Case, 'rows' | 'columns'>[] = [
     { quantize: true },
     { quantize: true, asymmetric: true },
+    { quantize: true, asymmetric: true, perColumn: true },
     { quantize: false, givenMask: true },
     { quantize: false, pattern: { pruned: 2, span: 4 } },
     { quantize: true, asymmetric: true, pattern: { pruned: 1, span: 2 } },

@@ -17,9 +17,9 @@ export interface PoolBlock {
   readonly factor: Float32Array;
   /** f32 [columns, rows]. */
   readonly errors: Float32Array;
-  /** f32 [rows]. */
+  /** f32 [columns, rows]; the first [rows] alone unless the rule says `perColumn`. */
   readonly scales: Float32Array;
-  /** f32 [rows]. */
+  /** As `scales`. */
   readonly zeros: Float32Array;
   /** i8 [columns, rows]. */
   readonly codes: Int8Array;
@@ -35,8 +35,8 @@ type PoolArray = 'weights' | 'factor' | 'errors' | 'scales' | 'zeros' | 'codes' 
 
 /** How the columns of a sweep are rounded. */
 export interface SweepRule {
-  /** Quantize to codes between `low` and `high`. */
-  readonly quantize?: { readonly low: number; readonly high: number };
+  /** Quantize to codes between `low` and `high`; `perColumn` where each column has scales of its own. */
+  readonly quantize?: { readonly low: number; readonly high: number; readonly perColumn?: boolean };
   /** Weights whose mask is 0 become zero. */
   readonly masked: boolean;
   /** The mask is chosen by the sweep: of each `span` columns the `pruned` of least consequence go. */
@@ -55,8 +55,8 @@ export function allocateBlock(pool: KernelPool, rows: number, columns: number): 
     factor: 4 * columns * columns,
     // The kernel reads errors a whole tile at a time.
     errors: 4 * columns * rows + TILE_BYTES,
-    scales: 4 * rows,
-    zeros: 4 * rows,
+    scales: 4 * columns * rows,
+    zeros: 4 * columns * rows,
     codes: columns * rows,
     mask: columns * rows,
     scratch: jobs * columns * TILE_BYTES,
@@ -107,7 +107,8 @@ export async function sweep(
             args: [
               ...[at('weights'), rows, from, Math.min(from + JOB_ROWS, rows), first, last, end],
               ...[at('factor'), columns],
-              ...[quantize ? 1 : 0, at('scales'), at('zeros'), quantize?.low ?? 0, quantize?.high ?? 0],
+              ...[quantize ? 1 : 0, at('scales'), at('zeros'), quantize?.perColumn ? rows : 0],
+              ...[quantize?.low ?? 0, quantize?.high ?? 0],
               ...[masked ? at('mask') : 0, pattern?.pruned ?? 0, pattern?.span ?? 1],
               ...[at('codes'), at('errors'), at('scratch') + job * columns * TILE_BYTES],
             ],
