@@ -21,6 +21,9 @@ export type { Overflow } from './dtype/convert-reference.ts';
 export { pack, packAlongRows, unpack, unpackAlongRows } from './packing/pack.ts';
 export { packedWords } from './packing/packed-layout.ts';
 export type { PackedLayout, PackedShape } from './packing/packed-layout.ts';
+export { RandomStream, randomStream } from './random/random-stream.ts';
+export { philox4x32 } from './random/philox.ts';
+export type { Words4 } from './random/philox.ts';
 export { elementCount } from './tensor/shape.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
