@@ -1,7 +1,6 @@
 // From codes, scales and zero points to the bytes of the stored tensors, by rows: what a streaming writer puts at
 // `offset` of each tensor.
-import { fromF32, PithError, type CodeBlock, type QuantizedWeight } from '@pith/tensor-core';
-import { packColumns, packRows } from './pack-codes.ts';
+import { fromF32, pack, packAlongRows, PithError, type CodeBlock, type QuantizedWeight } from '@pith/tensor-core';
 import type { CompressedFormat } from './quantization-config.ts';
 import { storedPieces, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
 
@@ -29,8 +28,8 @@ export function rowAlignment(weight: Pick<QuantizedShape, 'scheme'>, format: Com
  * multiple of it as their number of rows. Parts that are stored once (`weight_shape`, scales of a tensor) come with the
  * block that starts at row 0.
  *
- * @throws PithError `CT_BLOCK_INVALID` (a start or a size that does not fit, codes outside of the scheme's range), and
- * those of `storedPieces`.
+ * @throws PithError `CT_BLOCK_INVALID` (a start or a size that does not fit), `CODE_OUT_OF_RANGE`, and those of
+ * `storedPieces`.
  */
 export function encodeBlock(
   weight: QuantizedShape,
@@ -88,11 +87,11 @@ function encodePiece(
     case 'zeroPoints': {
       const zeros = block.zeroPoints!;
       if (piece.dtype !== 'i32' || scheme.kind !== 'int') return bytesOf(zeros);
-      return packColumns(zeros, rows, zeros.length / rows, scheme.bits);
+      return bytesOf(packAlongRows(zeros, { rows, columns: zeros.length / rows, bits: scheme.bits }));
     }
     case 'codes':
       if (piece.dtype !== 'i32' || scheme.kind !== 'int') return bytesOf(block.codes);
-      return packRows(block.codes as Int8Array, rows, columns, scheme.bits);
+      return bytesOf(pack(block.codes as Int8Array, { rows, columns, bits: scheme.bits }));
   }
 }
 
@@ -108,7 +107,7 @@ function checkBlock(
   weight: QuantizedShape,
   format: CompressedFormat,
   start: number,
-  { codes, scales, zeroPoints }: CodeBlock,
+  { scales, zeroPoints }: CodeBlock,
   count: number,
   rows: number,
 ): void {
@@ -136,17 +135,8 @@ function checkBlock(
     const got = `${scales.length} scales and ${zeroPoints?.length ?? 'no'} zero points`;
     throw fail(`there must be ${expected} scales and ${zeros ?? 'no'} zero points, got ${got}`);
   }
-  if (scheme.kind === 'int' && scheme.bits < 8) {
-    const limit = 2 ** (scheme.bits - 1);
-    for (const values of [codes, zeroPoints ?? []]) {
-      for (const value of values) {
-        if (value < -limit || value >= limit)
-          throw fail(`int${scheme.bits} codes lie in ${-limit}..${limit - 1}, got ${value}`);
-      }
-    }
-  }
 }
 
-function bytesOf(values: Int8Array | Uint8Array): Uint8Array {
+function bytesOf(values: Int8Array | Uint8Array | Int32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

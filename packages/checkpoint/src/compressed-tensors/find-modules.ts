@@ -3,10 +3,16 @@
 // The stored tensors decide, not the names in `targets`: a module with `weight_packed`, or with `weight_scale` beside
 // its `weight`, is quantized; its group is the one whose format, bits, zero points and scale shape all fit. Two groups
 // that fit and would restore different values are an error, never a guess.
-import { PithError, type IntegerScheme, type FloatScheme, type QuantizationScheme } from '@pith/tensor-core';
+import {
+  PithError,
+  type FloatScheme,
+  type IntegerScheme,
+  type PackedLayout,
+  type QuantizationScheme,
+} from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import type { CompressedConfig, CompressedGroup } from './quantization-config.ts';
-import { packingGenerations, type PackingGeneration } from './packing-generation.ts';
+import { packedLayouts } from './packed-layouts.ts';
 
 /** The stored tensors of one quantized weight. */
 export interface ModuleTensors {
@@ -23,7 +29,7 @@ export interface ModuleReading {
   readonly group: CompressedGroup;
   readonly scheme: QuantizationScheme;
   /** Layouts that the word counts allow; both hold the same values where there are two. */
-  readonly generations: readonly PackingGeneration[];
+  readonly layouts: readonly PackedLayout[];
 }
 
 const REFUSED: Readonly<Record<string, string>> = Object.freeze({
@@ -121,11 +127,11 @@ function fit(parts: ModuleTensors, rows: number, columns: number, group: Compres
   if (zeroPoints && !packedZeros && !shapes.includes(zeroPoints.shape.join())) {
     return `the zero points have shape [${zeroPoints.shape.join(', ')}]`;
   }
-  const generations = packed ? packingGenerations(parts, rows, columns, groups, group.bits, packedZeros) : [];
-  if (packed && generations.length === 0) {
+  const layouts = packed ? packedLayouts(parts, rows, columns, groups, group.bits, packedZeros) : [];
+  if (packed && layouts.length === 0) {
     return `no packing of ${group.bits} bits has codes of shape [${codes.shape.join(', ')}] for [${rows}, ${columns}]`;
   }
-  return { group, scheme: schemeOf(group, scaleDType), generations };
+  return { group, scheme: schemeOf(group, scaleDType), layouts };
 }
 
 function schemeOf(group: CompressedGroup, scaleDType: 'f32' | 'f16' | 'bf16'): QuantizationScheme {

@@ -1,11 +1,11 @@
 // The weights of a compressed-tensors checkpoint by the names of their dense forms. Nothing but `weight_shape` (16
 // bytes for each packed weight) is read.
-import { PithError, type WeightTensor } from '@pith/tensor-core';
+import { PithError, type PackedLayout, type WeightTensor } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { isConvertible } from '../safetensors/stored-dtype.ts';
 import { storedDenseWeight } from '../weights/stored-dense-weight.ts';
 import { findModules, readingOf, type ModuleReading, type ModuleTensors } from './find-modules.ts';
-import { chooseGeneration, type PackingGeneration } from './packing-generation.ts';
+import { chooseLayout } from './packed-layouts.ts';
 import type { CompressedConfig } from './quantization-config.ts';
 import { storedQuantizedWeight } from './stored-quantized-weight.ts';
 
@@ -21,24 +21,24 @@ export async function readCompressedWeights(
 ): Promise<Map<string, WeightTensor>> {
   const modules = findModules(tensors);
   const readings: { parts: ModuleTensors; shape: readonly [number, number]; reading: ModuleReading }[] = [];
-  const evidence = new Set<PackingGeneration>();
+  const evidence = new Set<PackedLayout>();
   for (const parts of modules) {
     const shape = await denseShape(parts);
     const reading = readingOf(parts, shape, config);
     readings.push({ parts, shape, reading });
-    if (32 % reading.group.bits !== 0 && reading.generations.length === 1) evidence.add(reading.generations[0]!);
+    if (32 % reading.group.bits !== 0 && reading.layouts.length === 1) evidence.add(reading.layouts[0]!);
   }
   const agreed = evidence.size === 1 ? [...evidence][0] : undefined;
   const byFirstTensor = new Map<string, WeightTensor>();
   const taken = new Set<string>();
   for (const { parts, shape, reading } of readings) {
-    const generation =
+    const layout =
       reading.group.format === 'pack-quantized'
-        ? chooseGeneration(parts.module, reading.generations, agreed, config.version)
+        ? chooseLayout(parts.module, reading.layouts, agreed, config.version)
         : undefined;
     const stored = [parts.codes, parts.scales, parts.zeroPoints, parts.shape].filter((one) => one !== undefined);
     for (const { name } of stored) taken.add(name);
-    byFirstTensor.set(parts.codes.name, storedQuantizedWeight({ parts, shape, scheme: reading.scheme, generation }));
+    byFirstTensor.set(parts.codes.name, storedQuantizedWeight({ parts, shape, scheme: reading.scheme, layout }));
   }
   const weights = new Map<string, WeightTensor>();
   for (const [name, tensor] of tensors) {

@@ -1,17 +1,19 @@
 // A quantized weight over the tensors that compressed-tensors stores it as. Lazy: rows are read when asked for.
 import {
+  packedWords,
   PithError,
   toF32,
+  unpack,
+  unpackAlongRows,
   type CodeBlock,
+  type PackedLayout,
   type QuantizationScheme,
   type QuantizedWeight,
   type ScaleDType,
 } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { checkRows } from '../weights/stored-dense-weight.ts';
-import { unpackColumns, unpackRows } from './unpack-codes.ts';
 import type { ModuleTensors } from './find-modules.ts';
-import { wordCount, type PackingGeneration } from './packing-generation.ts';
 import { restoreF32 } from './restore.ts';
 import { storedPieces } from './stored-pieces.ts';
 
@@ -22,7 +24,7 @@ export interface StoredQuantized {
   readonly shape: readonly [number, number];
   readonly scheme: QuantizationScheme;
   /** Present for packed codes. */
-  readonly generation: PackingGeneration | undefined;
+  readonly layout: PackedLayout | undefined;
 }
 
 /** The weight; nothing is read. */
@@ -63,14 +65,14 @@ function rowsOf(stored: StoredQuantized, first: number, last: number, byteLength
 }
 
 async function readBlock(stored: StoredQuantized, start: number, end: number): Promise<CodeBlock> {
-  const { parts, scheme, generation } = stored;
+  const { parts, scheme, layout } = stored;
   const [, columns] = stored.shape;
   const [codes, scales, zeroPoints] = await Promise.all([
     readCodes(stored, start, end),
     readScaleRows(parts.scales, scheme, start, end),
     parts.zeroPoints ? readZeroPoints(stored, parts.zeroPoints, start, end) : undefined,
   ]);
-  if (generation !== undefined && scheme.kind !== 'int') {
+  if (layout !== undefined && scheme.kind !== 'int') {
     throw new PithError('CT_SCHEME_UNSUPPORTED', 'read compressed-tensors: packed codes must be integers', {
       kind: 'internal',
       details: { columns },
@@ -81,14 +83,14 @@ async function readBlock(stored: StoredQuantized, start: number, end: number): P
 }
 
 async function readCodes(
-  { parts, shape: [, columns], scheme, generation }: StoredQuantized,
+  { parts, shape: [, columns], scheme, layout }: StoredQuantized,
   start: number,
   end: number,
 ): Promise<Int8Array | Uint8Array> {
   const rowBytes = parts.codes.byteLength / Math.max(1, parts.codes.shape[0]!);
   const bytes = await parts.codes.source.read(start * rowBytes, (end - start) * rowBytes);
   if (scheme.kind === 'float') return bytes;
-  if (generation !== undefined) return unpackRows(bytes, end - start, columns, scheme.bits, generation);
+  if (layout !== undefined) return unpack(wordsOf(bytes), { rows: end - start, columns, bits: scheme.bits }, layout);
   return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -105,24 +107,30 @@ async function readScaleRows(
 }
 
 async function readZeroPoints(
-  { scheme, generation }: StoredQuantized,
+  { scheme, layout }: StoredQuantized,
   tensor: StoredTensor,
   start: number,
   end: number,
 ): Promise<Int8Array> {
-  if (generation === undefined || scheme.kind !== 'int' || scheme.granularity.kind === 'tensor') {
+  if (layout === undefined || scheme.kind !== 'int' || scheme.granularity.kind === 'tensor') {
     const bytes = await readScaleRows(tensor, scheme, start, end);
     return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
   // Packed along the rows: read the words that hold these rows, unpack, and cut off the rows before.
   const groups = tensor.shape[1]!;
   const { bits } = scheme;
-  const perUnit = generation === 'dense' ? 32 : Math.floor(32 / bits);
-  const unitWords = wordCount(generation, bits, perUnit);
+  const perUnit = layout === 'stream' ? 32 : Math.floor(32 / bits);
+  const unitWords = packedWords(bits, perUnit, layout);
   const unit = Math.floor(start / perUnit);
   const firstWord = unit * unitWords;
-  const lastWord = Math.min(tensor.shape[0]!, firstWord + wordCount(generation, bits, end - unit * perUnit));
+  const lastWord = Math.min(tensor.shape[0]!, firstWord + packedWords(bits, end - unit * perUnit, layout));
   const bytes = await tensor.source.read(firstWord * groups * 4, (lastWord - firstWord) * groups * 4);
-  const all = unpackColumns(bytes, end - unit * perUnit, groups, bits, generation);
+  const all = unpackAlongRows(wordsOf(bytes), { rows: end - unit * perUnit, columns: groups, bits }, layout);
   return all.slice((start - unit * perUnit) * groups);
+}
+
+/** Little-endian words, copied where the bytes do not lie at a multiple of 4. */
+function wordsOf(bytes: Uint8Array): Int32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Int32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
 }
