@@ -132,7 +132,7 @@ export const ELEMENTWISE_GRADIENTS: GradientTable = {
   Prelu: {
     inputs: ['x', 'alpha'],
     formula: (dy: tf.Tensor, [x, alpha]) => ({
-      x: () => tf.where(tf.greater(x!, zero()), dy, tf.mul(dy, alpha!)),
+      x: () => sumTo(tf.where(tf.greater(x!, zero()), dy, tf.mul(dy, alpha!)), x!.shape),
       alpha: () => sumTo(tf.where(tf.greater(x!, zero()), tf.zerosLike(dy), tf.mul(dy, x!)), alpha!.shape),
     }),
   },

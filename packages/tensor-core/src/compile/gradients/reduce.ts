@@ -1,7 +1,7 @@
 // Gradients of reductions, softmax and running sums.
 import * as tf from '@tensorflow/tfjs-core';
 import { frontAxes } from '../lower/shape.ts';
-import { zeros } from './gradient.ts';
+import { keepWhere, zeros } from './gradient.ts';
 import type { Gradient, GradientTable } from './gradient.ts';
 
 /** Gives the result of a reduction its reduced axes back, with length 1. */
@@ -17,16 +17,9 @@ const count = (shape: readonly number[], axis: number | readonly number[] | null
   frontAxes(axis, shape.length).reduce((size, i) => size * shape[i]!, 1);
 
 // Each of several equal extremes gets the whole gradient, as in tfjs.
-const extreme: Gradient = {
-  inputs: ['x'],
-  outputs: true,
-  formula: (dy: tf.Tensor, [x, y], { reductionIndices }: tf.MaxAttrs) => ({
-    x: () => {
-      const hit = tf.equal(x!, keepAxes(y!, x!.shape, reductionIndices));
-      return tf.mul(tf.cast(hit, 'float32'), keepAxes(dy, x!.shape, reductionIndices));
-    },
-  }),
-};
+function extremeGradient(dy: tf.Tensor, x: tf.Tensor, y: tf.Tensor, axis: number | number[]): tf.Tensor {
+  return keepWhere(tf.equal(x, keepAxes(y, x.shape, axis)), keepAxes(dy, x.shape, axis));
+}
 
 // The product of all others along an axis: of those before times those after. No division, so zeros are fine.
 function othersAlong(x: tf.Tensor, axis: number): tf.Tensor {
@@ -66,7 +59,13 @@ export const REDUCTION_GRADIENTS: GradientTable = {
       logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis, true), tf.exp(y!))),
     }),
   },
-  Max: extreme,
+  Max: {
+    inputs: ['x'],
+    outputs: true,
+    formula: (dy: tf.Tensor, [x, y], { reductionIndices }: tf.MaxAttrs) => ({
+      x: () => extremeGradient(dy, x!, y!, reductionIndices),
+    }),
+  },
   Mean: {
     inputs: ['x'],
     formula: (dy: tf.Tensor, [x], { axis }: tf.MeanAttrs) => ({
@@ -76,7 +75,11 @@ export const REDUCTION_GRADIENTS: GradientTable = {
       },
     }),
   },
-  Min: extreme,
+  Min: {
+    inputs: ['x'],
+    outputs: true,
+    formula: (dy: tf.Tensor, [x, y], { axis }: tf.MinAttrs) => ({ x: () => extremeGradient(dy, x!, y!, axis) }),
+  },
   Prod: {
     inputs: ['x'],
     formula: (dy: tf.Tensor, [x], { axis }: tf.ProdAttrs) => ({ x: () => productGradient(dy, x!, axis) }),

@@ -61,11 +61,12 @@ function log1p(graph: OnnxGraph, x: GraphValue): GraphValue {
   return where(graph, binary(graph, 'Equal', u, one, 'bool'), x, corrected);
 }
 
-// In f64, as tfjs's CPU backend computes; a zero divisor gives 0 for integers, where a machine division would trap.
+// In f64, as tfjs's CPU backend computes; int32 whatever the operands are, as there. A zero divisor gives 0, where a machine
+// division of integers would trap.
 function floorDiv(graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue {
   const quotient = binary(graph, 'Div', cast(graph, a, 'f64'), cast(graph, b, 'f64'));
-  const floor = cast(graph, unary(graph, 'Floor', quotient), a.dtype);
-  return a.dtype === 'f32' ? floor : where(graph, isZero(graph, b), graph.scalar(a.dtype, 0), floor);
+  const floor = cast(graph, unary(graph, 'Floor', quotient), 'i32');
+  return where(graph, isZero(graph, b), graph.scalar('i32', 0), floor);
 }
 
 // The remainder with the sign of the divisor: r = fmod(a, b), or fmod(r + b, b) where the signs of a and b differ.
@@ -212,7 +213,11 @@ export const ELEMENTWISE: KernelTable = {
   },
   Selu: (graph, { x }) => selu(graph, x!),
   Sigmoid: viaOperator('Sigmoid'),
-  Sign: viaOperator('Sign'),
+  // tfjs gives NaN no sign.
+  Sign: (graph, { x }) => {
+    const sign = unary(graph, 'Sign', x!);
+    return x!.dtype === 'f32' ? where(graph, isNaN(graph, x!), number(graph, x!, 0), sign) : sign;
+  },
   Sin: viaOperator('Sin'),
   Sinh: viaOperator('Sinh'),
   Softplus: viaOperator('Softplus'),

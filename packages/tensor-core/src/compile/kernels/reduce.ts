@@ -22,13 +22,6 @@ const overAxes =
     return reduce(graph, opType, x!, frontAxes(axis, x!.shape.length), keepDims);
   };
 
-const extreme =
-  (kernel: string, opType: string): KernelLowering =>
-  (graph, { x }, { reductionIndices, keepDims }: MaxAttrs) => {
-    requireDType(kernel, x!, 'f32', 'i32');
-    return reduce(graph, opType, x!, frontAxes(reductionIndices, x!.shape.length), keepDims);
-  };
-
 // Booleans are reduced as integers.
 const logical =
   (opType: string): KernelLowering =>
@@ -112,11 +105,13 @@ export const REDUCTIONS: KernelTable = {
   Cumprod: (graph, { x }, attributes: CumsumAttrs) => cumulativeProduct(graph, x!, attributes),
   Cumsum: (graph, { x }, attributes: CumsumAttrs) => cumulativeSum(graph, x!, attributes),
   LogSoftmax: (graph, { logits }, { axis }: LogSoftmaxAttrs) => softmax(graph, 'LogSoftmax', logits!, axis),
-  Max: extreme('Max', 'ReduceMax'),
+  // Of all reductions, tfjs calls the axes of this one otherwise.
+  Max: (graph, { x }, { reductionIndices, keepDims }: MaxAttrs) =>
+    overAxes('Max', 'ReduceMax')(graph, { x: x! }, { axis: reductionIndices, keepDims }),
   // tfjs means integers as floats.
   Mean: (graph, { x }, { axis, keepDims }: SumAttrs) =>
     reduce(graph, 'ReduceMean', cast(graph, x!, 'f32'), frontAxes(axis, x!.shape.length), keepDims),
-  Min: extreme('Min', 'ReduceMin'),
+  Min: overAxes('Min', 'ReduceMin'),
   Prod: overAxes('Prod', 'ReduceProd'),
   Softmax: (graph, { logits }, { dim }: SoftmaxAttrs) => softmax(graph, 'Softmax', logits!, dim),
   Sum: overAxes('Sum', 'ReduceSum'),

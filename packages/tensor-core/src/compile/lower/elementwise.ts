@@ -4,7 +4,7 @@
 import type { HostDType } from '../../device/device.ts';
 import type { Attributes, GraphValue, OnnxGraph } from '../graph.ts';
 import { ONNX_TYPE } from '../onnx/onnx-types.ts';
-import { broadcastShape, expand, narrow } from './shape.ts';
+import { broadcastShape, expand, narrow, sameShape } from './shape.ts';
 
 /** Applies a unary ONNX operator; the dtype stays unless given. */
 export function unary(graph: OnnxGraph, opType: string, x: GraphValue, dtype: HostDType = x.dtype): GraphValue {
@@ -62,9 +62,13 @@ export function splatValue(x: GraphValue): number | undefined {
   return x.splat ? Number(x.data![0]) : undefined;
 }
 
-/** The least value whose expansion to `x.shape` is `x`: the scalar of a splat, the operand of an Expand. */
+/** The least value that broadcasts to `x`: the scalar of a splat, the operand of an Expand, without axes of 1 in front. */
 function small(graph: OnnxGraph, x: GraphValue): GraphValue {
-  return x.splat && x.shape.length > 0 ? graph.splat(x.dtype, [], Number(x.data![0])) : narrow(x);
+  if (x.splat && x.shape.length > 0) return graph.splat(x.dtype, [], Number(x.data![0]));
+  const base = narrow(x);
+  const source = base.node?.opType === 'Reshape' ? base.node.inputs[0]! : undefined;
+  const lead = base.shape.findIndex((length) => length !== 1);
+  return source !== undefined && lead > 0 && sameShape(source.shape, base.shape.slice(lead)) ? source : base;
 }
 
 const FOLDED: Readonly<Record<string, (a: number, b: number) => number>> = {
