@@ -91,7 +91,7 @@ export function readingOf(
   for (const group of config.groups) {
     const result = fit(parts, rows, columns, group);
     if (typeof result === 'string') reasons.push(`${group.name}: ${result}`);
-    else if (!fitting.some((other) => sameReading(other, result))) fitting.push(result);
+    else if (!fitting.some((other) => sameReading(other, result, rows, columns))) fitting.push(result);
   }
   if (fitting.length === 1) return fitting[0]!;
   const which = fitting.map(({ group }) => group.name).join(', ');
@@ -144,10 +144,13 @@ function schemeOf(group: CompressedGroup, scaleDType: 'f32' | 'f16' | 'bf16'): Q
   return { kind: 'int', bits, symmetric, granularity, scaleDType } satisfies IntegerScheme;
 }
 
-/** True when two readings restore the same values. */
-function sameReading(a: ModuleReading, b: ModuleReading): boolean {
-  const key = ({ scheme, group }: ModuleReading) =>
-    JSON.stringify([scheme.kind, scheme.granularity, group.format, group.bits, group.symmetric]);
+/** True when two readings restore the same values: bits matter only where they decide how words are cut. */
+function sameReading(a: ModuleReading, b: ModuleReading, rows: number, columns: number): boolean {
+  const key = ({ group, layouts }: ModuleReading): string => {
+    const groups = group.strategy === 'group' ? columns / group.groupSize! : 1;
+    const perTensor = group.strategy === 'tensor' && rows > 1;
+    return JSON.stringify([group.type, perTensor, groups, layouts, layouts.length > 0 ? group.bits : 0]);
+  };
   return key(a) === key(b);
 }
 
