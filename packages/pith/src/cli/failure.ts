@@ -1,6 +1,6 @@
 // How a failure leaves the process: an exit status and one JSON object. PithErrors are known by their brand, so that
 // this file loads nothing of tensor-core.
-import { nearest } from './suggest.ts';
+import { nearest } from '../suggest.ts';
 
 /** Exit statuses of the command line. */
 export const EXIT = { done: 0, fault: 1, input: 2, stopped: 3 } as const;

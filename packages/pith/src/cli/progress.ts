@@ -1,6 +1,6 @@
 // Progress as people see it: one live line on a terminal, a plain line every few seconds otherwise.
 import type { ProgressEvent, ProgressListener } from '@pith/tensor-core';
-import { formatBytes, formatSeconds, plural, significant } from './format.ts';
+import { formatBytes, formatSeconds, plural, significant } from '../format.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Shows progress; `finish` leaves the terminal clean. */

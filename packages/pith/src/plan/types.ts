@@ -34,7 +34,8 @@ export interface PlanOptions extends QuantizeOptions, Pick<RunOptions, 'signal'>
 export interface PlannedTensor {
   /** Name in the source. */
   readonly name: string;
-  readonly action: 'quantize' | 'keep';
+  /** `omit`: stored twice in the source; the copy is left out. */
+  readonly action: 'quantize' | 'keep' | 'omit';
   /** Why, in words. */
   readonly reason: string;
   readonly bytesBefore: number;

@@ -29,7 +29,8 @@ const FileHash = z.strictObject({
   sha256: Digest,
 });
 
-const QuantizationError = z.strictObject({
+/** How a quantized weight differs from the dense one. */
+export const QuantizationError = z.strictObject({
   /** Mean squared difference of restored and original weights. */
   mse: z.number().nonnegative(),
   /** 10 log10(sum of squares / sum of squared differences) in dB; null where nothing was lost or all weights are 0. */
@@ -42,7 +43,7 @@ const QuantizationError = z.strictObject({
 
 const Weight = z.strictObject({
   name: z.string(),
-  action: z.enum(['quantize', 'keep']),
+  action: z.enum(['quantize', 'keep', 'omit']),
   reason: z.string(),
   shape: z.array(Count),
   bytesBefore: Count,
@@ -53,11 +54,15 @@ const Weight = z.strictObject({
 
 const Quality = z.strictObject({
   protocol: z.strictObject({
-    name: z.string(),
+    tokenization: z.string(),
+    /** Positions of a window, BOS included. */
     context: Count,
+    bosTokenId: Count,
     stride: Count,
-    bos: z.boolean(),
+    predictedPerWindow: Count,
     tail: z.string(),
+    precision: z.string(),
+    windows: Count,
   }),
   /** Of the text, which is not kept. */
   textSha256: Digest,

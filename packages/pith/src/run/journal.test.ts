@@ -14,7 +14,11 @@ const header: JournalHeader = {
   source: [{ name: 'model.safetensors', bytes: 10, modified: 1.5, sha256: digest('b') }],
   started: '2026-01-01T00:00:00.000Z',
 };
-const unit = (id: string) => ({ unit: id, read: [digest('c')], wrote: [digest('d'), digest('e')] });
+const unit = (id: string) => ({
+  unit: id,
+  read: { name: id, leafBytes: 4, leaves: [digest('c')] },
+  wrote: [{ name: `${id}_packed`, leafBytes: 2, leaves: [digest('d'), digest('e')] }],
+});
 
 let directory: string;
 let path: string;

@@ -6,6 +6,7 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { PithError } from '@pith/tensor-core';
 import { z } from 'zod';
+import { QuantizationError } from '../receipt/schema.ts';
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -27,20 +28,20 @@ const Header = z.strictObject({
   started: z.string(),
 });
 
-const ErrorSums = z.strictObject({
-  count: z.number(),
-  squaredError: z.number(),
-  squaredValue: z.number(),
-  maxError: z.number(),
-  clipped: z.number(),
+const Leaves = z.strictObject({
+  name: z.string(),
+  leafBytes: z.number().int().positive(),
+  /** Digests of the leaves in order. */
+  leaves: z.array(Digest),
 });
 
 const Unit = z.strictObject({
   kind: z.literal('unit'),
+  /** Name of the source tensor. */
   unit: z.string(),
-  read: z.array(Digest),
-  wrote: z.array(Digest),
-  errors: ErrorSums.optional(),
+  read: Leaves,
+  wrote: z.array(Leaves),
+  error: QuantizationError.optional(),
 });
 
 /** The same source with other modification times, after its content was compared. */
@@ -52,7 +53,9 @@ const Line = z.discriminatedUnion('kind', [Header, Unit, Touched]);
 export type SourceFileState = z.infer<typeof SourceFile>;
 /** First line of a journal. */
 export type JournalHeader = z.infer<typeof Header>;
-/** A finished unit: digests of the leaves that it read and wrote, in the order of the plan, and its error sums. */
+/** Digests of one tensor's leaves. */
+export type TensorLeaves = z.infer<typeof Leaves>;
+/** A finished unit: the leaves that it read and wrote, in the order of the plan, and how well the weight survived. */
 export type JournalUnit = z.infer<typeof Unit>;
 
 /** A journal open for appending. */

@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import type { Evaluation } from '../../evaluate/evaluate.ts';
+import { formatFacts, formatSeconds, significant } from '../../format.ts';
+import { addCommonOptions, addExamples, type SharedFlags } from '../options.ts';
+import type { RunCommand } from '../program.ts';
+import { wholeNumber } from '../values.ts';
+
+interface Flags extends SharedFlags {
+  readonly data: string;
+  readonly context?: number;
+  readonly reference?: string;
+}
+
+/** `pith eval <model> --data <file>`. */
+export function registerEval(program: Command, run: RunCommand): void {
+  const command = program
+    .command('eval')
+    .summary('perplexity, and distance from a reference model')
+    .description(
+      'Measures perplexity on a text: tokenized once without BOS, cut into windows of BOS and context-1 tokens that do not overlap, ' +
+        'the incomplete tail dropped. With --reference also KL divergence and top-1 agreement.',
+    )
+    .argument('<model>', 'directory of a checkpoint')
+    .requiredOption('--data <file>', 'text in UTF-8')
+    .option('--context <n>', 'tokens of a window, BOS included (default: 512)', wholeNumber('--context', 2))
+    .option('--reference <model>', 'model to compare with, such as the one before compression');
+  addCommonOptions(command).action((model: string, flags: Flags) =>
+    run(flags, async (session) => {
+      const { evaluate } = await import('../../evaluate/evaluate.ts');
+      const result = await evaluate(model, {
+        data: flags.data,
+        ...(flags.context === undefined ? {} : { context: flags.context }),
+        ...(flags.reference === undefined ? {} : { reference: flags.reference }),
+        ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+        ...(flags.memory === undefined ? {} : { memoryBytes: flags.memory }),
+        signal: session.signal,
+        progress: session.progress,
+      });
+      return { json: result, text: describeEvaluation(result) };
+    }),
+  );
+  addExamples(command, [
+    ['pith eval ./small --data text.txt', 'perplexity'],
+    ['pith eval ./small --data text.txt --context 2048 --reference ./model', 'and what is lost against the original'],
+  ]);
+}
+
+function describeEvaluation(result: Evaluation): string {
+  const facts: (readonly [string, string])[] = [
+    ['perplexity', significant(result.perplexity, 6)],
+    ['nll', `${result.nll.toFixed(6)} nats a token`],
+  ];
+  if (result.kl !== undefined) {
+    facts.push(
+      ['reference perplexity', significant(result.referencePerplexity!, 6)],
+      [
+        'KL divergence',
+        `mean ${significant(result.kl, 4)} nats a token, 99th percentile ${significant(result.klP99!, 4)}`,
+      ],
+      ['top-1 agreement', `${(100 * result.top1Agreement!).toFixed(2)}%`],
+    );
+  }
+  facts.push(
+    [
+      'protocol',
+      `context ${result.protocol.context}, ${result.protocol.windows} windows, ${result.tokens} tokens predicted`,
+    ],
+    ['speed', `${significant(result.tokensPerSecond, 3)} tokens/s, ${formatSeconds(result.seconds)}`],
+  );
+  return formatFacts(facts);
+}

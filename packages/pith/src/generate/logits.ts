@@ -1,0 +1,91 @@
+// Raw logits as a safetensors file, to compare runtimes.
+import { link, open, rename, rm } from 'node:fs/promises';
+import { planOutput } from '@pith/checkpoint';
+import { outputError } from '@pith/checkpoint/node';
+import { logits as logitsOf } from '@pith/model';
+import { openModel } from '@pith/model/node';
+import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
+import { cpuDevice } from '@pith/tensor-core/node';
+
+/** What {@link logits} is asked for. */
+export interface LogitsOptions extends RunOptions {
+  /** Token ids as they are: no BOS is added. */
+  readonly ids: readonly number[];
+  /** File to write. */
+  readonly output: string;
+  /** Replaces an existing file; false when left out. */
+  readonly overwrite?: boolean;
+  /** Threads; one for each processor when left out. */
+  readonly threads?: number;
+}
+
+/** What {@link logits} has written. */
+export interface LogitsResult {
+  /** The file, as it was named. */
+  readonly output: string;
+  /** [1, tokens, vocabulary]. */
+  readonly shape: readonly number[];
+  readonly dtype: 'f32';
+  readonly seconds: number;
+}
+
+/**
+ * Writes the logits of the next token at every position as tensor `logits`, f32 [1, tokens, vocabulary].
+ *
+ * @param model directory of a checkpoint, dense or quantized.
+ * @throws PithError `TOKEN_OUT_OF_RANGE`, `OUTPUT_EXISTS`, and those of opening a checkpoint.
+ */
+export async function logits(model: string, options: LogitsOptions): Promise<LogitsResult> {
+  const { ids, output, overwrite = false, threads, signal, progress } = options;
+  const begun = performance.now();
+  const opened = await openModel(model);
+  const device = cpuDevice(threads === undefined ? {} : { threads });
+  try {
+    const { shape, data } = await logitsOf(opened, ids, {
+      device,
+      ...(signal && { signal }),
+      ...(progress && { progress }),
+    });
+    await writeFloats(output, 'logits', shape, data, overwrite);
+    return { output, shape, dtype: 'f32', seconds: (performance.now() - begun) / 1000 };
+  } finally {
+    await device.dispose();
+    await opened.close();
+  }
+}
+
+/** One f32 tensor as a safetensors file, complete or not there at all. */
+async function writeFloats(
+  path: string,
+  name: string,
+  shape: readonly number[],
+  data: Float32Array,
+  overwrite: boolean,
+): Promise<void> {
+  const [file] = planOutput([{ name, dtype: 'f32', shape }]).files;
+  const partial = `${path}.partial-${process.pid}`;
+  try {
+    const handle = await open(partial, 'wx');
+    try {
+      await handle.writeFile(file!.head);
+      await handle.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    if (overwrite) await rename(partial, path);
+    // Unlike a rename, a link never replaces what is there.
+    else await link(partial, path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new PithError(
+        'OUTPUT_EXISTS',
+        `write logits: ${path} must not exist yet, it does; choose another name, or replace it with --overwrite`,
+        { details: { path }, cause },
+      );
+    }
+    throw isPithError(cause) ? cause : outputError(cause, 'write logits', path);
+  } finally {
+    await rm(partial, { force: true }).catch(() => undefined);
+  }
+}

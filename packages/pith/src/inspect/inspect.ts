@@ -1,0 +1,134 @@
+// What a checkpoint holds, from its headers alone.
+import { openCheckpoint } from '@pith/checkpoint/node';
+import type { StoredDType } from '@pith/checkpoint';
+import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
+
+/** A stored tensor. */
+export interface InspectedTensor {
+  readonly name: string;
+  readonly dtype: StoredDType;
+  /** Outermost axis first. */
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  /** File that it lies in. */
+  readonly file: string;
+}
+
+/** A file of a checkpoint. */
+export interface InspectedFile {
+  readonly name: string;
+  readonly bytes: number;
+  /** What it is for: `weights`, `config`, `tokenizer`, ... */
+  readonly role: string;
+}
+
+/** The facts of an architecture that Pith knows. */
+export interface InspectedModel {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly vocabularySize: number;
+  readonly maxPositions: number;
+  readonly tiedEmbeddings: boolean;
+}
+
+/** What a checkpoint holds. */
+export interface Inspection {
+  /** `model_type` of config.json; `unknown` where it names none. */
+  readonly architecture: string;
+  /** True where Pith has a table and a program for the architecture. */
+  readonly supported: boolean;
+  /** Values of all weights in their dense form; scales and zero points are not counted. */
+  readonly parameters: number;
+  /** Bytes of all files of tensors, headers included. */
+  readonly bytes: number;
+  /** Stored tensors in the order of files and offsets. */
+  readonly tensors: readonly InspectedTensor[];
+  /** Bytes of tensors by dtype, the largest first. */
+  readonly dtypes: Readonly<Record<string, number>>;
+  /** Null where the architecture is not supported. */
+  readonly model: InspectedModel | null;
+  /** How the weights are quantized, in words; null for dense weights. */
+  readonly quantization: string | null;
+  readonly files: readonly InspectedFile[];
+}
+
+/**
+ * Reads the headers of a checkpoint.
+ *
+ * @param directory of config.json and safetensors files.
+ * @throws PithError when the checkpoint is damaged or there is none.
+ */
+export async function inspect(directory: string, options: Pick<RunOptions, 'signal'> = {}): Promise<Inspection> {
+  throwIfStopped(options.signal, 'inspect');
+  const checkpoint = await openCheckpoint(directory);
+  try {
+    const { config, quantization } = checkpoint;
+    const tensors = [...checkpoint.tensors.values()].map(({ name, dtype, shape, byteLength, file }) => ({
+      name,
+      dtype,
+      shape,
+      bytes: byteLength,
+      file,
+    }));
+    const dense = quantization?.problem === undefined ? checkpoint.weights : undefined;
+    const counted = new Set(dense?.keys());
+    // Weights whose dtype cannot be converted, or that cannot be restored, count as they are stored.
+    const stored =
+      dense === undefined
+        ? tensors
+        : quantization === undefined
+          ? tensors.filter(({ name }) => !counted.has(name))
+          : [];
+    const shapes = [...[...(dense?.values() ?? [])].map(({ shape }) => shape), ...stored.map(({ shape }) => shape)];
+    const model = await describeModel(config);
+    const architecture = typeof config['model_type'] === 'string' ? config['model_type'] : 'unknown';
+    return {
+      architecture,
+      supported: model !== null,
+      parameters: shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0),
+      bytes: checkpoint.weightFileBytes,
+      tensors,
+      dtypes: bytesByDType(tensors),
+      model,
+      quantization:
+        quantization === undefined
+          ? null
+          : quantization.method +
+            (quantization.problem === undefined ? '' : ` (not readable: ${quantization.problem.message})`),
+      files: checkpoint.files.map(({ name, byteLength, role }) => ({ name, bytes: byteLength, role })),
+    };
+  } finally {
+    await checkpoint.store.close();
+  }
+}
+
+async function describeModel(config: unknown): Promise<InspectedModel | null> {
+  const { readModelConfig } = await import('@pith/model');
+  try {
+    const model = readModelConfig(config);
+    return {
+      layers: model.layers,
+      hiddenSize: model.hiddenSize,
+      intermediateSize: model.intermediateSize,
+      heads: model.heads,
+      keyValueHeads: model.keyValueHeads,
+      headDim: model.headDim,
+      vocabularySize: model.vocabularySize,
+      maxPositions: model.maxPositions,
+      tiedEmbeddings: model.tiedEmbeddings,
+    };
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ARCHITECTURE_UNSUPPORTED') return null;
+    throw error;
+  }
+}
+
+function bytesByDType(tensors: readonly InspectedTensor[]): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const { dtype, bytes } of tensors) sums.set(dtype, (sums.get(dtype) ?? 0) + bytes);
+  return Object.fromEntries([...sums].sort(([, a], [, b]) => b - a));
+}

@@ -1,0 +1,53 @@
+// Estimates of memory and time. Memory is an upper bound that tests hold a run to; time is a rough guide from rates that
+// were measured on one machine (docs/benchmarks.md).
+import type { RangeRule } from '@pith/quant';
+
+/** Resident memory of Node with this program loaded, before any work. */
+const BASE_BYTES = 160e6;
+/** Resident memory of one worker thread. */
+const THREAD_BYTES = 20e6;
+/** Weights in hand at a time, see `run-units.ts`. */
+export const WEIGHTS_IN_HAND = 2;
+/** Buffers of a weight for each thread, input, output and search tables together, in units of its chunk. */
+const BUFFERS_PER_CHUNK = 4;
+/** Input bytes of a chunk. */
+export const CHUNK_BYTES = 4 * 1024 * 1024;
+
+interface MemoryInput {
+  readonly threads: number;
+  readonly work: readonly { readonly planned: { readonly bytesBefore: number } }[];
+}
+
+/** An upper estimate of the resident memory of a run, in bytes. It does not grow with the model, but for its headers. */
+export function estimatePeakMemory({ threads, work }: MemoryInput): number {
+  const largest = work.reduce((most, { planned }) => Math.max(most, planned.bytesBefore), 0);
+  const chunk = Math.min(CHUNK_BYTES, largest);
+  const buffers = WEIGHTS_IN_HAND * (threads + 1) * BUFFERS_PER_CHUNK * chunk;
+  const perTensor = 8192 * work.length;
+  return Math.ceil(BASE_BYTES + threads * THREAD_BYTES + buffers + perTensor);
+}
+
+/** Bytes a second that one thread reads, hashes and rounds. */
+const READ_RATE = 0.55e9;
+/** Bytes a second that are written, hashed and read back. */
+const WRITE_RATE = 0.4e9;
+/** Weights a second of one thread that a range search takes for each candidate. */
+const SEARCH_RATE = 1.5e9;
+/** Start of the program and its threads. */
+const START_SECONDS = 0.4;
+
+interface TimeInput {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly quantizedValues: number;
+  readonly range: RangeRule;
+  readonly threads: number;
+}
+
+/** A rough estimate of the wall time of a run in seconds. */
+export function estimateSeconds({ bytesRead, bytesWritten, quantizedValues, range, threads }: TimeInput): number {
+  const candidates =
+    range.kind === 'mse' || range.kind === 'lp' ? range.candidates : range.kind === 'percentile' ? 10 : 0;
+  const work = bytesRead / READ_RATE + bytesWritten / WRITE_RATE + (quantizedValues * candidates) / SEARCH_RATE;
+  return START_SECONDS + work / threads;
+}

@@ -1,0 +1,255 @@
+// The plan: what will happen to each tensor, what not and why, in exact bytes, and everything that does not fit, from
+// headers alone. The run carries out exactly what is prepared here.
+import {
+  asConvertible,
+  compressedFormat,
+  isConvertible,
+  planOutput,
+  quantizationConfig,
+  setMembers,
+  storedPieces,
+  tiedEmbeddings,
+  type OutputLayout,
+  type OutputTensor,
+  type StoredTensor,
+  type TiedEmbeddings,
+} from '@pith/checkpoint';
+import type { LocalCheckpoint } from '@pith/checkpoint/node';
+import { describeArchitecture, readModelConfig, type Architecture } from '@pith/model';
+import { formatRange, planRtn, rtnConfig, type RtnConfig, type RtnPlan, type TensorPlan } from '@pith/quant';
+import { isPithError, PithError } from '@pith/tensor-core';
+import { canonicalJson } from '../canonical-json.ts';
+import { sha256 } from '../run/hash-tree.ts';
+import { LEAF_BYTES } from '../run/leaves.ts';
+import { openSource, type Source } from '../source/open-source.ts';
+import { packageVersions } from '../versions.ts';
+import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
+import { quantizeConfig, type QuantizeConfig } from './quantize-config.ts';
+import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
+import type { Unit, UnitOutput } from './units.ts';
+
+/** A plan with all that is needed to carry it out. */
+export interface PreparedPlan {
+  readonly plan: Plan;
+  readonly config: QuantizeConfig;
+  readonly source: Source;
+  readonly layout: OutputLayout;
+  readonly units: readonly Unit[];
+  /** Text of the output's config.json. */
+  readonly configText: string;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Over everything that the output's bytes depend on but the source's values. */
+  readonly sha256: string;
+}
+
+/**
+ * Says what `quantize` would do with the same options; reads headers only.
+ *
+ * @param model directory of a checkpoint.
+ * @throws PithError `OPTIONS_INVALID`, `SCHEME_UNKNOWN`, `RANGE_UNKNOWN`, `SOURCE_QUANTIZED`, and those of opening a
+ * checkpoint. What does not fit is not thrown but listed in `problems`.
+ */
+export async function plan(model: string, options: PlanOptions = {}): Promise<Plan> {
+  const { signal: _signal, ...quantizeOptions } = options;
+  return (await preparePlan(model, quantizeOptions)).plan;
+}
+
+/** Makes a plan and all that is needed to carry it out. */
+export async function preparePlan(model: string, options: QuantizeOptions): Promise<PreparedPlan> {
+  const config = quantizeConfig(options);
+  const rtn = rtnConfig({
+    scheme: config.scheme,
+    range: config.range,
+    include: config.include,
+    ignore: config.ignore,
+    ...(config.scaleDType === undefined ? {} : { scaleDType: config.scaleDType }),
+  });
+  const source = await openSource(model);
+  const { checkpoint } = source;
+  if (checkpoint.quantization !== undefined) {
+    throw new PithError(
+      'SOURCE_QUANTIZED',
+      `plan: ${model} must hold dense weights, its config.json says they are quantized (${checkpoint.quantization.method}); ` +
+        'start from the model before quantization',
+      { details: { model, method: checkpoint.quantization.method } },
+    );
+  }
+  const tied = await relationOfHead(checkpoint);
+  const architecture = architectureOf(checkpoint, tied === 'conflict');
+  const tensors = [...checkpoint.tensors.values()];
+  const planned = planRtn(architecture, tensors.filter((tensor) => isConvertible(tensor.dtype)).map(rtnTensor), rtn);
+  const omitted = tied === 'tied-duplicate' ? `${architecture.head.path}.weight` : undefined;
+  const problems: PlanProblem[] = planned.problems.map(({ code, name, message, remedy }) => ({
+    code,
+    name,
+    message: `${message.replace(/^plan: /, '')}; ${remedy}`,
+  }));
+  const byName = new Map(planned.tensors.map((tensor) => [tensor.name, tensor]));
+  const work = tensors.map((tensor) => workFor(tensor, byName.get(tensor.name), omitted, rtn, problems));
+  const layout = planOutput(
+    work.flatMap(({ outputs }) => outputs),
+    { shardBytes: config.shardBytes },
+  );
+  const configText = outputConfig(source, planned, rtn, tied === 'conflict');
+  const versions = packageVersions();
+  const units = work.flatMap(({ unit }) => (unit === undefined ? [] : [unit]));
+  const made = summarize({ architecture, config, rtn, source, layout, work, problems });
+  const identity = {
+    versions,
+    options: made.options,
+    units: units.map(({ kind, source: { name, dtype, shape }, outputs }) => ({ kind, name, dtype, shape, outputs })),
+    heads: layout.files.map((file) => [file.name, sha256(file.head)]),
+    config: configText,
+    leafBytes: LEAF_BYTES,
+  };
+  return {
+    plan: made,
+    config,
+    source,
+    layout,
+    units,
+    configText,
+    versions,
+    sha256: sha256(canonicalJson(identity)),
+  };
+}
+
+/** The architecture; a stored head that differs from the embedding counts, whatever the config says of tying. */
+function architectureOf({ config }: LocalCheckpoint, untie: boolean): Architecture {
+  return describeArchitecture(readModelConfig(untie ? { ...config, tie_word_embeddings: false } : config));
+}
+
+function relationOfHead(checkpoint: LocalCheckpoint): Promise<TiedEmbeddings> {
+  const { embedding, head, config } = architectureOf(checkpoint, false);
+  return tiedEmbeddings(checkpoint, embedding.name, `${head.path}.weight`, config.tiedEmbeddings);
+}
+
+function rtnTensor(tensor: StoredTensor) {
+  const { name, shape, byteLength } = tensor;
+  return { name, shape, byteLength, dtype: asConvertible(tensor.dtype, name) };
+}
+
+interface Work {
+  readonly planned: PlannedTensor;
+  readonly outputs: readonly OutputTensor[];
+  readonly unit?: Unit;
+}
+
+/** What one source tensor becomes. */
+function workFor(
+  tensor: StoredTensor,
+  decision: TensorPlan | undefined,
+  omitted: string | undefined,
+  rtn: RtnConfig,
+  problems: PlanProblem[],
+): Work {
+  const { name, dtype, shape, byteLength } = tensor;
+  if (name === omitted) {
+    const reason = 'left out: equal to the token embedding, to which the config ties it';
+    return { planned: { name, action: 'omit', reason, bytesBefore: byteLength, bytesAfter: 0 }, outputs: [] };
+  }
+  const weight = decision?.quantize;
+  if (weight !== undefined) {
+    try {
+      const format = compressedFormat(weight.scheme, rtn.scheme.activations !== undefined);
+      const pieces = storedPieces(weight, format);
+      const bytesAfter = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+      const outputs = pieces.map((piece): UnitOutput => ({ name: piece.name, role: piece.role }));
+      return {
+        planned: { name, action: 'quantize', reason: decision!.reason, bytesBefore: byteLength, bytesAfter },
+        outputs: pieces,
+        unit: { kind: 'quantize', source: tensor, weight, outputs },
+      };
+    } catch (error) {
+      if (!isPithError(error) || error.kind !== 'input') throw error;
+      problems.push({ code: error.code, name, message: error.message });
+    }
+  }
+  const reason = decision?.reason ?? `kept: ${dtype} values are carried over as they are`;
+  return {
+    planned: { name, action: 'keep', reason, bytesBefore: byteLength, bytesAfter: byteLength },
+    outputs: [{ name, dtype, shape }],
+    unit: { kind: 'copy', source: tensor, outputs: [{ name, role: 'copy' }] },
+  };
+}
+
+function outputConfig(source: Source, planned: RtnPlan, rtn: RtnConfig, untie: boolean): string {
+  const schemes = new Map(
+    planned.tensors.flatMap(({ quantize }) => (quantize ? [[canonicalJson(quantize.scheme), quantize.scheme]] : [])),
+  );
+  // Scale dtypes are not part of a quantization config: weights that differ in nothing else form one group.
+  const [scheme] = schemes.values();
+  if (scheme === undefined) return source.checkpoint.configText;
+  const quantization = quantizationConfig({
+    groups: [{ scheme, activations: rtn.scheme.activations !== undefined, observer: `memoryless_${rtn.range.kind}` }],
+    ignore: planned.keptLinears,
+  });
+  return setMembers(source.checkpoint.configText, {
+    ...(untie ? { tie_word_embeddings: false } : {}),
+    quantization_config: quantization,
+  });
+}
+
+interface Parts {
+  readonly architecture: Architecture;
+  readonly config: QuantizeConfig;
+  readonly rtn: RtnConfig;
+  readonly source: Source;
+  readonly layout: OutputLayout;
+  readonly work: readonly Work[];
+  readonly problems: PlanProblem[];
+}
+
+function summarize({ architecture, config, rtn, source, layout, work, problems }: Parts): Plan {
+  const tensors = work.map(({ planned }) => planned);
+  const sources = [...source.checkpoint.tensors.values()];
+  const valuesOf = (names: ReadonlySet<string>): number =>
+    sources.reduce((sum, tensor) => sum + (names.has(tensor.name) ? tensor.shape.reduce((a, b) => a * b, 1) : 0), 0);
+  const kept = new Set(tensors.filter(({ action }) => action !== 'omit').map(({ name }) => name));
+  const quantized = tensors.filter(({ action }) => action === 'quantize');
+  const quantizedValues = valuesOf(new Set(quantized.map(({ name }) => name)));
+  const parameters = valuesOf(kept);
+  const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, work });
+  if (config.memoryBytes !== undefined && peakMemoryBytes > config.memoryBytes) {
+    problems.push({
+      code: 'MEMORY_TOO_SMALL',
+      name: 'memoryBytes',
+      message: `the run needs up to ${peakMemoryBytes} bytes of memory, ${config.memoryBytes} are allowed; allow more, or use fewer threads`,
+    });
+  }
+  const indexBytes = source.checkpoint.files
+    .filter((file) => file.role === 'index')
+    .reduce((sum, file) => sum + file.byteLength, 0);
+  return {
+    architecture: architecture.config.modelType,
+    options: {
+      method: config.method,
+      scheme: rtn.scheme.name,
+      range: formatRange(rtn.range),
+      scaleDType: rtn.scheme.scaleDType ?? null,
+      include: config.include,
+      ignore: config.ignore,
+      format: config.format,
+      shardBytes: config.shardBytes,
+      seed: config.seed,
+    },
+    tensors,
+    bytesBefore: source.checkpoint.weightFileBytes + indexBytes,
+    bytesAfter: layout.totalBytes,
+    bitsPerWeight: parameters === 0 ? 0 : (8 * layout.dataBytes) / parameters,
+    quantizedBitsPerWeight:
+      quantizedValues === 0
+        ? 0
+        : (8 * quantized.reduce((sum, { bytesAfter }) => sum + bytesAfter, 0)) / quantizedValues,
+    parameters,
+    peakMemoryBytes,
+    secondsEstimate: estimateSeconds({
+      bytesRead: tensors.reduce((sum, { bytesBefore }) => sum + bytesBefore, 0),
+      bytesWritten: layout.totalBytes,
+      quantizedValues,
+      range: rtn.range,
+      threads: config.threads,
+    }),
+    problems,
+  };
+}

@@ -1,0 +1,95 @@
+// The options of quantize, checked once and filled up with defaults.
+import { availableParallelism } from 'node:os';
+import { PithError } from '@pith/tensor-core';
+import { z } from 'zod';
+import { nearest } from '../suggest.ts';
+import type { QuantizeOptions } from './types.ts';
+
+/** Methods of this version. */
+export const METHODS = ['rtn'] as const;
+/** Formats of artefacts of this version. */
+export const FORMATS = ['compressed-tensors'] as const;
+/** Default of `shardBytes`: what transformers writes too. */
+export const DEFAULT_SHARD_BYTES = 5_000_000_000;
+
+const Options = z.strictObject({
+  method: z.string().default('rtn'),
+  scheme: z.string().default('w4g128'),
+  range: z.string().default('minmax'),
+  scaleDType: z.string().exactOptional(),
+  include: z.array(z.string()).default([]),
+  ignore: z.array(z.string()).default([]),
+  format: z.string().default('compressed-tensors'),
+  shardBytes: z.int().positive().default(DEFAULT_SHARD_BYTES),
+  seed: z.int().nonnegative().default(0),
+  memoryBytes: z.int().positive().exactOptional(),
+  threads: z.int().min(1).max(256).exactOptional(),
+});
+
+/** Options with every default filled in; frozen. Those that the bytes depend on apart from those they do not. */
+export interface QuantizeConfig {
+  readonly method: (typeof METHODS)[number];
+  readonly scheme: string;
+  readonly range: string;
+  readonly scaleDType: 'f16' | 'bf16' | 'f32' | undefined;
+  readonly include: readonly string[];
+  readonly ignore: readonly string[];
+  readonly format: (typeof FORMATS)[number];
+  readonly shardBytes: number;
+  readonly seed: number;
+  /** Not part of the plan's hash. */
+  readonly memoryBytes: number | undefined;
+  /** Not part of the plan's hash. */
+  readonly threads: number;
+}
+
+/**
+ * Checks options and fills in the defaults.
+ *
+ * @throws PithError `OPTIONS_INVALID` with every offending field.
+ */
+export function quantizeConfig(given: QuantizeOptions): QuantizeConfig {
+  const parsed = Options.safeParse(given);
+  if (!parsed.success) {
+    throw invalid(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`));
+  }
+  const { data } = parsed;
+  const problems: string[] = [];
+  const method = oneOf('method', data.method, METHODS, problems);
+  const format = oneOf('format', data.format, FORMATS, problems);
+  const scaleDType =
+    data.scaleDType === undefined ? undefined : oneOf('scaleDType', data.scaleDType, ['f16', 'bf16', 'f32'], problems);
+  if (problems.length > 0) throw invalid(problems);
+  return Object.freeze({
+    ...data,
+    method: method!,
+    format: format!,
+    scaleDType,
+    include: Object.freeze(data.include),
+    ignore: Object.freeze(data.ignore),
+    memoryBytes: data.memoryBytes,
+    threads: data.threads ?? availableParallelism(),
+  });
+}
+
+function oneOf<T extends string>(
+  option: string,
+  value: string,
+  known: readonly T[],
+  problems: string[],
+): T | undefined {
+  const found = known.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  const near = nearest(value, known);
+  problems.push(
+    `${option}: must be one of ${known.join(', ')}, got "${value.slice(0, 60)}"` +
+      (near === undefined ? '' : `; did you mean ${near}?`),
+  );
+  return undefined;
+}
+
+function invalid(problems: readonly string[]): PithError {
+  return new PithError('OPTIONS_INVALID', `options: ${problems.join('; ')}; correct these options`, {
+    details: { problems },
+  });
+}

@@ -1,0 +1,113 @@
+// Gathers what a run knows into its receipt.
+import { stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { canonicalJson } from '../canonical-json.ts';
+import type { PreparedPlan } from '../plan/plan.ts';
+import { sha256, treeHash } from '../run/hash-tree.ts';
+import type { JournalUnit, TensorLeaves } from '../run/journal.ts';
+import { peakMemoryBytes } from '../run/peak-memory.ts';
+import { readStart } from '../source/open-source.ts';
+import { sealReceipt } from './receipt.ts';
+import type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './schema.ts';
+
+/** What a receipt is made of. */
+export interface ReceiptInput {
+  readonly prepared: PreparedPlan;
+  /** Where the artefact lies, files under their final names. */
+  readonly directory: string;
+  /** Every unit of the plan, finished. */
+  readonly units: readonly JournalUnit[];
+  readonly resumedUnits: number;
+  readonly quality: QualityReceipt | undefined;
+  /** When the first of the runs that made it began, ISO 8601. */
+  readonly started: string;
+  /** Wall time of this process so far. */
+  readonly seconds: number;
+}
+
+/** Makes the receipt of a run; hashes the artefact's small files and headers. */
+export async function buildReceipt(input: ReceiptInput): Promise<Receipt> {
+  const { prepared, units, quality } = input;
+  const { plan, source } = prepared;
+  const sourceTensors = units.map(({ read }) => sourceTensor(prepared, read));
+  return sealReceipt({
+    receipt: 1,
+    operation: 'quantize',
+    versions: { ...prepared.versions },
+    options: { ...plan.options },
+    planSha256: prepared.sha256,
+    source: {
+      architecture: plan.architecture,
+      files: [...source.files],
+      tensors: sourceTensors,
+      sha256: sha256(canonicalJson({ files: source.files, tensors: sourceTensors })),
+    },
+    output: {
+      format: prepared.config.format,
+      files: await outputFiles(prepared, input.directory),
+      tensors: units.flatMap(({ wrote }) => wrote.map((leaves) => outputTensor(prepared, leaves))),
+    },
+    weights: weightsOf(prepared, units),
+    interventions: [],
+    totals: {
+      parameters: plan.parameters,
+      bytesBefore: plan.bytesBefore,
+      bytesAfter: plan.bytesAfter,
+      bitsPerWeight: plan.bitsPerWeight,
+    },
+    ...(quality === undefined ? {} : { quality }),
+    run: {
+      started: input.started,
+      finished: new Date().toISOString(),
+      seconds: input.seconds,
+      peakMemoryBytes: peakMemoryBytes(),
+      threads: prepared.config.threads,
+      resumedUnits: input.resumedUnits,
+      units: units.length,
+      host: {
+        node: process.versions.node,
+        platform: process.platform,
+        architecture: process.arch,
+        processors: availableParallelism(),
+      },
+    },
+  });
+}
+
+function sourceTensor({ source }: PreparedPlan, { name, leafBytes, leaves }: TensorLeaves): TensorHash {
+  const { file, dtype, shape, byteLength } = source.checkpoint.tensors.get(name)!;
+  return { name, file, dtype, shape: [...shape], bytes: byteLength, leafBytes, sha256: treeHash(leaves) };
+}
+
+function outputTensor({ layout }: PreparedPlan, { name, leafBytes, leaves }: TensorLeaves): TensorHash {
+  const { file, dtype, shape, byteLength } = layout.places.get(name)!;
+  return { name, file, dtype, shape: [...shape], bytes: byteLength, leafBytes, sha256: treeHash(leaves) };
+}
+
+async function outputFiles({ layout, source }: PreparedPlan, directory: string): Promise<FileHash[]> {
+  const small = [
+    'config.json',
+    ...source.checkpoint.files.filter(({ carried }) => carried).map(({ name }) => name),
+    ...(layout.index === undefined ? [] : [layout.index.name]),
+  ];
+  const files: FileHash[] = [];
+  for (const name of small) {
+    const path = join(directory, name);
+    const { size } = await stat(path);
+    files.push({ name, bytes: size, hashedBytes: size, sha256: sha256(await readStart(path, size)) });
+  }
+  for (const { name, head, byteLength } of layout.files) {
+    files.push({ name, bytes: byteLength, hashedBytes: head.length, sha256: sha256(head) });
+  }
+  return files.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function weightsOf({ plan, source }: PreparedPlan, units: readonly JournalUnit[]): WeightReceipt[] {
+  const errors = new Map(units.map(({ unit, error }) => [unit, error]));
+  return plan.tensors.map(({ name, action, reason, bytesBefore, bytesAfter }) => {
+    const error = errors.get(name);
+    const shape = [...source.checkpoint.tensors.get(name)!.shape];
+    return { name, action, reason, shape, bytesBefore, bytesAfter, ...(error === undefined ? {} : { error }) };
+  });
+}

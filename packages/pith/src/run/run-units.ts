@@ -1,0 +1,210 @@
+// Carries out the units of a plan: weights are rounded file to file by the pool's threads, other tensors copied. Every
+// byte that is read or written is hashed on the way, and each finished unit is journalled.
+import type { StoredTensor } from '@pith/checkpoint';
+import type { CheckpointOutput } from '@pith/checkpoint/node';
+import { storedDenseWeight } from '@pith/checkpoint';
+
+import { quantizeInto, type ChunkHash, type PieceDestination, type PieceName, type WeightResult } from '@pith/quant';
+import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import type { KernelPool } from '@pith/tensor-core/node';
+import { CHUNK_BYTES, WEIGHTS_IN_HAND } from '../plan/estimate.ts';
+import type { CopyUnit, QuantizeUnit, Unit } from '../plan/units.ts';
+import { locationOf } from '../source/open-source.ts';
+import type { Journal, JournalUnit, TensorLeaves } from './journal.ts';
+import { LEAF_BYTES, runLeaves } from './leaves.ts';
+import { mapLimited } from './map-limited.ts';
+import { sha256 } from './hash-tree.ts';
+
+/** What {@link runUnits} works with. */
+export interface RunUnitsOptions extends RunOptions {
+  readonly pool: KernelPool;
+  readonly output: CheckpointOutput;
+  readonly journal: Journal;
+  /** Units that need not be done again, by id. */
+  readonly finished: ReadonlyMap<string, JournalUnit>;
+}
+
+/** Output bytes after which the system is asked to bring them to the disk, while the work goes on. */
+const SYNC_BYTES = 256e6;
+
+/** Does all units that are not finished; returns every unit's journal entry in the order of the plan. */
+export async function runUnits(units: readonly Unit[], options: RunUnitsOptions): Promise<JournalUnit[]> {
+  const { pool, output, journal, finished, signal } = options;
+  const bytesTotal = units.reduce((sum, unit) => sum + unit.source.byteLength, 0);
+  const progress = progressOf(units, finished, bytesTotal, options);
+  const sync = backgroundSync(output);
+  const results = await mapLimited(units, WEIGHTS_IN_HAND, async (unit) => {
+    const earlier = finished.get(unit.source.name);
+    if (earlier !== undefined) return earlier;
+    throwIfStopped(signal, 'quantize');
+    const report = progress.begin(unit);
+    const done =
+      unit.kind === 'copy'
+        ? await copyUnit(unit, pool, output, report, signal)
+        : await quantizeUnit(unit, pool, output, report, signal);
+    journal.append(done);
+    progress.end(unit);
+    sync.wrote(unit.outputs.reduce((sum, { name }) => sum + output.location(name).byteLength, 0));
+    return { kind: 'unit' as const, ...done };
+  });
+  await sync.settled();
+  return results;
+}
+
+type Done = Omit<JournalUnit, 'kind'>;
+
+async function copyUnit(
+  unit: CopyUnit,
+  pool: KernelPool,
+  output: CheckpointOutput,
+  report: (bytes: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<Done> {
+  const { source } = unit;
+  const [target] = unit.outputs;
+  const job = {
+    from: locationOf(source),
+    to: output.location(target!.name),
+    byteLength: source.byteLength,
+    leafBytes: LEAF_BYTES,
+  };
+  const [leaves = []] = await runLeaves(pool, [job], {
+    onBytes: report,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return {
+    unit: source.name,
+    read: { name: source.name, leafBytes: LEAF_BYTES, leaves },
+    wrote: [{ name: target!.name, leafBytes: LEAF_BYTES, leaves }],
+  };
+}
+
+async function quantizeUnit(
+  unit: QuantizeUnit,
+  pool: KernelPool,
+  output: CheckpointOutput,
+  report: (bytes: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<Done> {
+  const { source, weight } = unit;
+  const destinations: Partial<Record<PieceName, PieceDestination>> = {};
+  const wrote: TensorLeaves[] = [];
+  for (const { name, role } of unit.outputs) {
+    if (role !== 'shape' && role !== 'copy') destinations[role] = { kind: 'file', ...output.location(name) };
+  }
+  let reported = 0;
+  const result = await quantizeInto(weight, storedDenseWeight(source), destinations, {
+    pool,
+    hash: true,
+    chunkBytes: CHUNK_BYTES,
+    progress: ({ bytesDone = 0 }) => {
+      report(bytesDone - reported);
+      reported = bytesDone;
+    },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  for (const { name, role } of unit.outputs) {
+    if (role === 'shape') wrote.push(await writeShape(name, weight.shape, output));
+    else if (role !== 'copy') wrote.push(leavesOf(name, output.location(name).byteLength, role, result.hashes));
+  }
+  return {
+    unit: source.name,
+    read: leavesOf(source.name, source.byteLength, 'source', result.hashes),
+    wrote,
+    error: errorOf(result),
+  };
+}
+
+/** The shape of a packed weight is a tensor of its own: int64 [2]. */
+async function writeShape(name: string, shape: readonly number[], output: CheckpointOutput): Promise<TensorLeaves> {
+  const bytes = new Uint8Array(BigInt64Array.from(shape, BigInt).buffer);
+  await output.write(name, 0, bytes);
+  return { name, leafBytes: LEAF_BYTES, leaves: [sha256(bytes)] };
+}
+
+/** Chunks of a tensor as leaves: all of one length but the last, without gaps. */
+function leavesOf(name: string, byteLength: number, of: ChunkHash['of'], hashes: readonly ChunkHash[]): TensorLeaves {
+  const chunks = hashes.filter((chunk) => chunk.of === of).sort((a, b) => a.offset - b.offset);
+  const leafBytes = Math.max(1, chunks[0]?.byteLength ?? 1);
+  let end = 0;
+  for (const chunk of chunks) {
+    const last = chunk.offset + chunk.byteLength === byteLength;
+    if (chunk.offset !== end || (!last && chunk.byteLength !== leafBytes) || chunk.byteLength > leafBytes) break;
+    end += chunk.byteLength;
+  }
+  if (end !== byteLength) {
+    throw new PithError('HASHES_INCOMPLETE', `quantize ${name}: hashed chunks cover ${end} of ${byteLength} bytes`, {
+      kind: 'internal',
+      details: { name, of, byteLength, end },
+    });
+  }
+  return { name, leafBytes, leaves: chunks.map((chunk) => chunk.sha256) };
+}
+
+function errorOf({ error }: WeightResult): NonNullable<JournalUnit['error']> {
+  return {
+    mse: error.mse,
+    snrDb: Number.isFinite(error.signalToNoise) ? error.signalToNoise : null,
+    maxError: error.maxAbsError,
+    clipped: error.clippedFraction,
+  };
+}
+
+function progressOf(
+  units: readonly Unit[],
+  finished: ReadonlyMap<string, JournalUnit>,
+  bytesTotal: number,
+  { progress }: RunOptions,
+) {
+  const earlier = units.filter((unit) => finished.has(unit.source.name));
+  let done = earlier.length;
+  let bytesDone = earlier.reduce((sum, unit) => sum + unit.source.byteLength, 0);
+  const emit = (source: StoredTensor): void =>
+    progress?.({
+      phase: 'quantize',
+      item: source.name,
+      done,
+      total: units.length,
+      unit: 'tensor',
+      bytesDone,
+      bytesTotal,
+    });
+  return {
+    begin:
+      ({ source }: Unit) =>
+      (bytes: number): void => {
+        bytesDone += bytes;
+        emit(source);
+      },
+    end: ({ source }: Unit): void => {
+      done++;
+      emit(source);
+    },
+  };
+}
+
+/** Brings bytes to the disk while more are made, so that little is left to wait for at the end. */
+function backgroundSync(output: CheckpointOutput) {
+  let bytes = 0;
+  let running: Promise<void> | undefined;
+  let failure: unknown;
+  return {
+    wrote: (more: number): void => {
+      bytes += more;
+      if (bytes < SYNC_BYTES || running !== undefined) return;
+      bytes = 0;
+      running = output
+        .sync()
+        .catch((error: unknown) => {
+          failure ??= error;
+        })
+        .finally(() => {
+          running = undefined;
+        });
+    },
+    settled: async (): Promise<void> => {
+      await running;
+      if (failure !== undefined) throw failure;
+    },
+  };
+}

@@ -1,0 +1,92 @@
+// The checkpoint that a run reads: its tensors, and the state of its files, by which a later run knows that it is still
+// the same.
+import { open, stat } from 'node:fs/promises';
+import type { StoredTensor } from '@pith/checkpoint';
+import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
+import { PithError, type FileLocation } from '@pith/tensor-core';
+import type { FileHash } from '../receipt/schema.ts';
+import { sha256 } from '../run/hash-tree.ts';
+import type { SourceFileState } from '../run/journal.ts';
+
+/** An open source. */
+export interface Source {
+  /** As it was named. */
+  readonly directory: string;
+  readonly checkpoint: LocalCheckpoint;
+  /** Files that the output depends on: weights, index, config, and all that is carried over. */
+  readonly files: readonly FileHash[];
+  /** The same with modification times, for the journal. */
+  readonly states: readonly SourceFileState[];
+}
+
+/** Opens a checkpoint and hashes its headers and small files. */
+export async function openSource(directory: string): Promise<Source> {
+  const checkpoint = await openCheckpoint(directory);
+  const files: FileHash[] = [];
+  const states: SourceFileState[] = [];
+  for (const { name, carried, role } of checkpoint.files) {
+    if (!carried && !['weights', 'index', 'config'].includes(role)) continue;
+    const path = await checkpoint.store.path(name);
+    const { size, mtimeMs } = await stat(path);
+    const hashedBytes = role === 'weights' ? headerBytes(checkpoint, name, size) : size;
+    const digest = sha256(await readStart(path, hashedBytes));
+    files.push({ name, bytes: size, hashedBytes, sha256: digest });
+    states.push({ name, bytes: size, modified: mtimeMs, sha256: digest });
+  }
+  return { directory, checkpoint, files, states };
+}
+
+/** Bytes before the first tensor of a file of tensors. */
+export function headerBytes(
+  checkpoint: { readonly tensors: ReadonlyMap<string, Pick<StoredTensor, 'file' | 'offset'>> },
+  file: string,
+  size: number,
+): number {
+  let first = size;
+  for (const tensor of checkpoint.tensors.values()) {
+    if (tensor.file === file) first = Math.min(first, tensor.offset);
+  }
+  return first;
+}
+
+/** The first `length` bytes of a file. */
+export async function readStart(path: string, length: number): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length;) {
+      const { bytesRead } = await file.read(bytes, done, length - done, done);
+      if (bytesRead === 0) {
+        throw new PithError(
+          'FILE_TRUNCATED',
+          `read ${path}: ${length} bytes were expected, it ends after ${done}; it was changed while it was read`,
+          { details: { path, length, got: done } },
+        );
+      }
+      done += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Where a tensor's bytes lie. */
+export function locationOf(tensor: StoredTensor): FileLocation {
+  const { file } = tensor.source;
+  if (file !== undefined) return file;
+  throw new PithError('SOURCE_NOT_LOCAL', `read tensor ${tensor.name}: its bytes must lie in a local file`, {
+    kind: 'internal',
+    details: { tensor: tensor.name },
+  });
+}
+
+/** Names of files whose size or modification time is no longer what it was when the source was opened. */
+export async function changedFiles(source: Source): Promise<string[]> {
+  const changed: string[] = [];
+  for (const state of source.states) {
+    const now = await stat(await source.checkpoint.store.path(state.name)).catch(() => undefined);
+    if (now?.size !== state.bytes || now.mtimeMs !== state.modified) changed.push(state.name);
+  }
+  return changed;
+}

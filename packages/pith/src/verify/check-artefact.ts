@@ -1,0 +1,144 @@
+// Holds the files of a directory against hashes: used to read back what a run has written, and to verify an artefact
+// against its receipt later.
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
+import { isPithError, type RunOptions } from '@pith/tensor-core';
+import type { KernelPool } from '@pith/tensor-core/node';
+import type { FileHash, TensorHash } from '../receipt/schema.ts';
+import { sha256, treeHash } from '../run/hash-tree.ts';
+import { runLeaves } from '../run/leaves.ts';
+import { locationOf, readStart } from '../source/open-source.ts';
+
+/** What is wrong with an artefact. */
+export interface ArtefactProblem {
+  /** `damaged`: other bytes; `missing`; `extra`: not in the receipt; `unreadable`: the checkpoint does not open. */
+  readonly kind: 'damaged' | 'missing' | 'extra' | 'unreadable';
+  /** What it is about: a tensor, a file, or the whole artefact. */
+  readonly of: 'tensor' | 'file' | 'artefact';
+  readonly name: string;
+  readonly message: string;
+}
+
+/** What an artefact should hold. */
+export interface ExpectedArtefact {
+  readonly files: readonly FileHash[];
+  readonly tensors: readonly TensorHash[];
+}
+
+/** How {@link checkArtefact} runs. */
+export interface CheckOptions extends RunOptions {
+  readonly pool: KernelPool;
+  /** Files that may be there beside those expected: the receipt. */
+  readonly allowed?: readonly string[];
+}
+
+/** Every difference between a directory and what it should hold; empty when there is none. */
+export async function checkArtefact(
+  directory: string,
+  expected: ExpectedArtefact,
+  options: CheckOptions,
+): Promise<ArtefactProblem[]> {
+  const problems = await checkFiles(directory, expected, options.allowed ?? []);
+  let checkpoint: LocalCheckpoint;
+  try {
+    checkpoint = await openCheckpoint(directory);
+  } catch (error) {
+    if (!isPithError(error)) throw error;
+    return [...problems, { kind: 'unreadable', of: 'artefact', name: directory, message: error.message }];
+  }
+  try {
+    return [...problems, ...(await checkTensors(checkpoint, expected.tensors, options))];
+  } finally {
+    await checkpoint.store.close();
+  }
+}
+
+async function checkFiles(
+  directory: string,
+  { files }: ExpectedArtefact,
+  allowed: readonly string[],
+): Promise<ArtefactProblem[]> {
+  const problems: ArtefactProblem[] = [];
+  const present = new Set(await readdir(directory));
+  for (const file of files) {
+    const { name } = file;
+    if (!present.delete(name)) {
+      problems.push({ kind: 'missing', of: 'file', name, message: `file ${name} is missing` });
+      continue;
+    }
+    const path = join(directory, name);
+    const found = await stat(path);
+    if (!found.isFile()) {
+      problems.push({ kind: 'damaged', of: 'file', name, message: `file ${name} is not a regular file` });
+    } else if (found.size !== file.bytes) {
+      const message = `file ${name} has ${found.size} bytes, it was written with ${file.bytes}`;
+      problems.push({ kind: 'damaged', of: 'file', name, message });
+    } else if (sha256(await readStart(path, file.hashedBytes)) !== file.sha256) {
+      const what = file.hashedBytes === file.bytes ? 'other content than' : 'another header than';
+      problems.push({ kind: 'damaged', of: 'file', name, message: `file ${name} has ${what} it was written with` });
+    }
+  }
+  for (const name of allowed) present.delete(name);
+  for (const name of present) {
+    problems.push({ kind: 'extra', of: 'file', name, message: `file ${name} is not part of the artefact` });
+  }
+  return problems;
+}
+
+async function checkTensors(
+  checkpoint: LocalCheckpoint,
+  expected: readonly TensorHash[],
+  options: CheckOptions,
+): Promise<ArtefactProblem[]> {
+  const problems: ArtefactProblem[] = [];
+  const known = new Set(expected.map(({ name }) => name));
+  for (const name of checkpoint.tensors.keys()) {
+    if (known.has(name)) continue;
+    problems.push({ kind: 'extra', of: 'tensor', name, message: `tensor ${name} is not part of the artefact` });
+  }
+  const readable: TensorHash[] = [];
+  for (const tensor of expected) {
+    const { name, dtype, shape, bytes, file } = tensor;
+    const found = checkpoint.tensors.get(name);
+    if (found === undefined) {
+      problems.push({ kind: 'missing', of: 'tensor', name, message: `tensor ${name} is missing` });
+    } else if (found.dtype !== dtype || found.shape.join() !== shape.join() || found.byteLength !== bytes) {
+      const message = `tensor ${name} is ${found.dtype} [${found.shape.join(', ')}], it was written as ${dtype} [${shape.join(', ')}]`;
+      problems.push({ kind: 'damaged', of: 'tensor', name, message });
+    } else if (found.file !== file) {
+      problems.push({
+        kind: 'damaged',
+        of: 'tensor',
+        name,
+        message: `tensor ${name} lies in ${found.file}, it was written to ${file}`,
+      });
+    } else {
+      readable.push(tensor);
+    }
+  }
+  const bytesTotal = readable.reduce((sum, { bytes }) => sum + bytes, 0);
+  let bytesDone = 0;
+  const jobs = readable.map(({ name, bytes, leafBytes }) => ({
+    from: locationOf(checkpoint.tensors.get(name)!),
+    byteLength: bytes,
+    leafBytes,
+  }));
+  const digests = await runLeaves(options.pool, jobs, {
+    onBytes: (bytes) => {
+      bytesDone += bytes;
+      options.progress?.({ phase: 'verify', done: bytesDone, total: bytesTotal, unit: 'byte', bytesDone, bytesTotal });
+    },
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  for (const [index, { name, sha256: wanted }] of readable.entries()) {
+    if (treeHash(digests[index]!) === wanted) continue;
+    problems.push({
+      kind: 'damaged',
+      of: 'tensor',
+      name,
+      message: `tensor ${name} has other values than were written`,
+    });
+  }
+  return problems;
+}
