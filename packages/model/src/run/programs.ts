@@ -7,6 +7,8 @@ import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { causalMask } from '../architecture/ops/masks.ts';
+import { reducingHook } from '../calibrate/reduce-inputs.ts';
+import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
 import { localName } from './restore.ts';
 
@@ -49,7 +51,7 @@ export function attentionFeeds(
  *
  * Inputs: `hidden` f32 [batch, tokens, hidden], `cos`, `sin`, `mask` (see `AttentionInputs`), with a past also
  * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of the
- * block. Outputs: `output` f32 [batch, tokens, hidden], and with `keepKeys` also `keys` and `values` f32 [batch, keyValueHeads, tokens, headDim].
+ * block. Reductions of the linears' inputs are outputs too, as `wanted` by local input group. Outputs: `output` f32 [batch, tokens, hidden], and with `keepKeys` also `keys` and `values` f32 [batch, keyValueHeads, tokens, headDim].
  */
 export function compileBlock(
   architecture: Architecture,
@@ -57,6 +59,7 @@ export function compileBlock(
   shape: BlockShape,
   keepKeys: boolean,
   device: Device,
+  wanted: ReadonlyMap<string, readonly StatisticPiece[]> = new Map(),
 ): Promise<Program> {
   const { hiddenSize, keyValueHeads, headDim } = architecture.config;
   const { batch, tokens, past } = shape;
@@ -73,11 +76,13 @@ export function compileBlock(
   };
   return compile(
     (inputs) => {
-      const scope = blockScope(block, (name) => inputs[weightInput(localName(block, name))]);
+      const reduced: Record<string, tf.Tensor> = {};
+      const hook = reducingHook(block, wanted, reduced);
+      const scope = blockScope(block, (name) => inputs[weightInput(localName(block, name))], hook);
       const { hidden, cos, sin, mask } = inputs;
       const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
       const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
-      const next = { output: output.hidden };
+      const next = { output: output.hidden, ...reduced };
       return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
     },
     signature,

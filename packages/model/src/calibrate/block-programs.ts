@@ -1,0 +1,78 @@
+// The compiled programs of a calibration: one per block variant, batch size and set of reductions, made when first used.
+import type { Device, HostTensor, Program } from '@pith/tensor-core';
+import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
+import { attentionFeeds, blockFeeds, compileBlock } from '../run/programs.ts';
+import { localName } from '../run/restore.ts';
+import { outputName } from './reduce-inputs.ts';
+import type { StatisticPiece } from './statistic.ts';
+
+/** What one run of a block gave. */
+export interface BlockRunResult {
+  /** f32 [batch, tokens, hidden]. */
+  readonly output: HostTensor;
+  /** Reductions by input group (`LinearSpec.inputGroup`). */
+  readonly reduced: ReadonlyMap<string, ReadonlyMap<StatisticPiece, HostTensor>>;
+}
+
+/** Programs of one model at one window length. */
+export class BlockPrograms {
+  readonly #architecture: Architecture;
+  readonly #tokens: number;
+  readonly #device: Device;
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  constructor(architecture: Architecture, tokens: number, device: Device) {
+    this.#architecture = architecture;
+    this.#tokens = tokens;
+    this.#device = device;
+  }
+
+  /**
+   * Runs a block on one batch.
+   *
+   * @param hidden f32 [batch, tokens, hidden].
+   * @param weights The block's weights by checkpoint name.
+   * @param wanted Reductions by input group.
+   */
+  async run(
+    block: BlockSpec,
+    batch: number,
+    hidden: Float32Array,
+    weights: ReadonlyMap<string, HostTensor<'f32'>>,
+    wanted: ReadonlyMap<string, readonly StatisticPiece[]>,
+  ): Promise<BlockRunResult> {
+    const local = new Map([...wanted].map(([group, pieces]) => [group.slice(block.path.length + 1), pieces]));
+    const program = await this.#program(block, batch, local);
+    const { hiddenSize } = this.#architecture.config;
+    const shape = { batch, tokens: this.#tokens, past: 0 };
+    const outputs = await program.run({
+      ...attentionFeeds(this.#architecture, block.window, shape, 0),
+      ...blockFeeds(Object.fromEntries([...weights].map(([name, tensor]) => [localName(block, name), tensor]))),
+      hidden: { dtype: 'f32', shape: [batch, this.#tokens, hiddenSize], data: hidden },
+    });
+    const reduced = new Map(
+      [...wanted].map(([group, pieces]) => {
+        const localGroup = group.slice(block.path.length + 1);
+        return [group, new Map(pieces.map((piece) => [piece, outputs[outputName(localGroup, piece)]]))];
+      }),
+    );
+    return { output: outputs['output'], reduced };
+  }
+
+  /** Frees the programs. */
+  async dispose(): Promise<void> {
+    for (const program of this.#programs.values()) await (await program).dispose();
+    this.#programs.clear();
+  }
+
+  #program(block: BlockSpec, batch: number, wanted: ReadonlyMap<string, readonly StatisticPiece[]>): Promise<Program> {
+    const key = JSON.stringify([block.variant, batch, [...wanted]]);
+    let program = this.#programs.get(key);
+    if (program === undefined) {
+      const shape = { batch, tokens: this.#tokens, past: 0 };
+      program = compileBlock(this.#architecture, block, shape, false, this.#device, wanted);
+      this.#programs.set(key, program);
+    }
+    return program;
+  }
+}

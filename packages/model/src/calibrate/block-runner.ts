@@ -1,0 +1,244 @@
+// Walks a model block by block over calibration windows (design 2c): collects what the passes want to know of each
+// linear's input, lets them rewrite the block, runs the rewritten block to get the next one's inputs, and forgets it.
+import { PithError, throwIfStopped } from '@pith/tensor-core';
+import type { Device, HostTensor, RunOptions, WeightTensor } from '@pith/tensor-core';
+import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import { blockTensors } from '../architecture/expected-tensors.ts';
+import type { LanguageModel } from '../language-model.ts';
+import { compileEmbedding } from '../run/programs.ts';
+import { embedTokens } from '../run/embed.ts';
+import { storedWeight } from '../run/restore.ts';
+import { memoryActivations, type ActivationStore } from './activations.ts';
+import { BlockPrograms } from './block-programs.ts';
+import type { BlockPass, Intervention, StageResult } from './pass.ts';
+import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
+
+/** Tokens that run together where nothing else is asked for: matrix products are at full speed. */
+export const CALIBRATION_BATCH_TOKENS = 2048;
+
+/** What a block became. */
+export interface BlockOutcome {
+  readonly block: BlockSpec;
+  /** Every stored tensor of the block by checkpoint name. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Names of the tensors that passes rewrote. */
+  readonly rewritten: ReadonlySet<string>;
+  /** Per pass, in order: facts per tensor. */
+  readonly records: readonly { readonly pass: string; readonly records: StageResult['records'] }[];
+  readonly interventions: readonly Intervention[];
+}
+
+/** How the block runner works. */
+export interface BlockRunOptions extends RunOptions {
+  readonly device: Device;
+  /** Calibration windows, int32 [context] each, all of one length. */
+  readonly windows: readonly Int32Array[];
+  /** Techniques in the order in which they rewrite a block. */
+  readonly passes: readonly BlockPass[];
+  /** Seed of everything random in the passes; 0 when left out. */
+  readonly seed?: number;
+  /** Whether a block sees what the already rewritten blocks before it give, or what the original ones gave; `compressed` when left out. */
+  readonly inputs?: 'compressed' | 'original';
+  /**
+   * `block`: all linears of a block are rewritten from one collection. `groups`: linears that share an input are rewritten
+   * together, in the order of the table, each seeing the rewritten ones before it (true sequential order). `block` when left out.
+   */
+  readonly order?: 'block' | 'groups';
+  /** Most tokens that run together; {@link CALIBRATION_BATCH_TOKENS} when left out, one window at least. */
+  readonly batchTokens?: number;
+  /** Where hidden states wait between blocks; in memory when left out. */
+  readonly activations?: ActivationStore;
+  /** The weights of a block that an earlier run finished, by checkpoint name; such a block is run, not rewritten. */
+  readonly finished?: (block: BlockSpec) => Promise<ReadonlyMap<string, WeightTensor> | null>;
+  /** Called when a block is done, in order. What it throws ends the run. */
+  readonly onBlock: (outcome: BlockOutcome) => Promise<void>;
+}
+
+/**
+ * Rewrites all blocks of a model.
+ *
+ * Statistics are sums over all windows; products in f32, sums over batches in f64.
+ *
+ * @throws PithError `CALIBRATION_EMPTY`, `ACTIVATIONS_NOT_FINITE`, `STOPPED`, and what the passes throw.
+ */
+export async function runBlocks(model: LanguageModel, options: BlockRunOptions): Promise<void> {
+  const { device, windows, signal, progress } = options;
+  if (windows.length === 0) {
+    throw new PithError('CALIBRATION_EMPTY', 'calibration: needs at least one window, got none; give a longer text');
+  }
+  const { blocks } = model.architecture;
+  const batches = batchWindows(windows, options.batchTokens ?? CALIBRATION_BATCH_TOKENS);
+  const store = options.activations ?? memoryActivations();
+  const programs = new BlockPrograms(model.architecture, windows[0].length, device);
+  try {
+    await embedAll(model, batches, store, device);
+    for (const block of blocks) {
+      throwIfStopped(signal, 'calibration');
+      const done = await options.finished?.(block);
+      const run = new BlockRun(model, block, batches, store, programs, options);
+      const outcome = done ? { block, weights: done } : await run.rewrite();
+      if (block.index + 1 < blocks.length) await run.advance(outcome.weights);
+      if (!done) await options.onBlock(outcome as BlockOutcome);
+      progress?.({ phase: 'calibrate', item: block.path, done: block.index + 1, total: blocks.length, unit: 'block' });
+    }
+  } finally {
+    await programs.dispose();
+    await store.dispose();
+  }
+}
+
+/** Windows that run together. */
+interface Batch {
+  readonly slot: number;
+  readonly count: number;
+  /** [count, context] row-major. */
+  readonly ids: Int32Array;
+}
+
+function batchWindows(windows: readonly Int32Array[], tokens: number): Batch[] {
+  const context = windows[0].length;
+  const size = Math.max(1, Math.floor(tokens / context));
+  const batches: Batch[] = [];
+  for (let from = 0; from < windows.length; from += size) {
+    const members = windows.slice(from, from + size);
+    const ids = new Int32Array(members.length * context);
+    members.forEach((window, i) => ids.set(window, i * context));
+    batches.push({ slot: batches.length, count: members.length, ids });
+  }
+  return batches;
+}
+
+async function embedAll(model: LanguageModel, batches: readonly Batch[], store: ActivationStore, device: Device) {
+  let shape = 0;
+  let program;
+  for (const { slot, count, ids } of batches) {
+    if (shape !== count) {
+      await program?.dispose();
+      program = await compileEmbedding(model.architecture, { batch: count, tokens: ids.length / count }, device);
+      shape = count;
+    }
+    await store.write(slot, (await embedTokens(model, program!, ids)).data);
+  }
+  await program?.dispose();
+}
+
+/** One block's turn. */
+class BlockRun {
+  readonly #block: BlockSpec;
+  readonly #batches: readonly Batch[];
+  readonly #store: ActivationStore;
+  readonly #programs: BlockPrograms;
+  readonly #options: BlockRunOptions;
+  readonly #weights: Map<string, WeightTensor>;
+  /** Weights as f32 by checkpoint name, restored when first used. */
+  readonly #dense = new Map<string, HostTensor<'f32'>>();
+  /** Set where the collection already gave the next block's inputs. */
+  #advanced: Float32Array[] | undefined;
+
+  constructor(
+    model: LanguageModel,
+    block: BlockSpec,
+    batches: readonly Batch[],
+    store: ActivationStore,
+    programs: BlockPrograms,
+    options: BlockRunOptions,
+  ) {
+    this.#block = block;
+    this.#batches = batches;
+    this.#store = store;
+    this.#programs = programs;
+    this.#options = options;
+    this.#weights = new Map(blockTensors(block).map(({ name }) => [name, storedWeight(model, name)]));
+  }
+
+  /** Lets every pass rewrite its linears. */
+  async rewrite(): Promise<BlockOutcome> {
+    const { passes, order = 'block', device, seed = 0, signal, progress } = this.#options;
+    const rewritten = new Set<string>();
+    const records: { pass: string; records: StageResult['records'] }[] = [];
+    const interventions: Intervention[] = [];
+    for (const linears of stagesOf(this.#block, order)) {
+      let statistics: ReadonlyMap<string, InputStatistics> | undefined;
+      for (const [index, pass] of passes.entries()) {
+        throwIfStopped(signal, 'calibration');
+        // What this pass and those after it need, up to one that changes the inputs.
+        const changing = passes.findIndex(({ changesInputs }, i) => i >= index && changesInputs === true);
+        statistics ??= await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
+        const stage = { block: this.#block, linears, weights: this.#weights, statistics };
+        const context = { device, seed, ...(signal && { signal }), ...(progress && { progress }) };
+        const result = await pass.apply(stage, context);
+        for (const [name, weight] of result.weights) {
+          this.#weights.set(name, weight);
+          this.#dense.delete(name);
+          rewritten.add(name);
+        }
+        records.push({ pass: pass.name, records: result.records });
+        interventions.push(...result.interventions);
+        if (pass.changesInputs) statistics = undefined;
+      }
+    }
+    return { block: this.#block, weights: this.#weights, rewritten, records, interventions };
+  }
+
+  /** Replaces the hidden states in the store by what the block makes of them. */
+  async advance(weights: ReadonlyMap<string, WeightTensor>): Promise<void> {
+    if (this.#advanced) {
+      for (const { slot } of this.#batches) await this.#store.write(slot, this.#advanced[slot]);
+      return;
+    }
+    for (const [name, weight] of weights) {
+      if (this.#options.inputs === 'original' || this.#weights.get(name) === weight) continue;
+      this.#weights.set(name, weight);
+      this.#dense.delete(name);
+    }
+    for (const batch of this.#batches) {
+      throwIfStopped(this.#options.signal, 'calibration');
+      const { output } = await this.#run(batch, new Map());
+      await this.#store.write(batch.slot, output.data as Float32Array);
+    }
+  }
+
+  async #collect(linears: readonly LinearSpec[], passes: readonly BlockPass[]): Promise<Map<string, InputStatistics>> {
+    const wanted = new Map<string, StatisticPiece[]>();
+    const accumulators = new Map<string, InputAccumulator>();
+    for (const group of new Set(linears.map(({ inputGroup }) => inputGroup))) {
+      const readers = linears.filter(({ inputGroup }) => inputGroup === group);
+      const pieces = piecesOf(passes.flatMap((pass) => readers.flatMap((linear) => pass.needs(linear))));
+      if (pieces.length === 0) continue;
+      wanted.set(group, pieces);
+      accumulators.set(group, new InputAccumulator(readers[0].inFeatures, pieces));
+    }
+    // With the original's inputs the first collection, on original weights, is also the run to the next block.
+    const advance = this.#options.inputs === 'original' && this.#advanced === undefined;
+    const outputs: Float32Array[] = [];
+    if (wanted.size > 0 || advance) {
+      for (const batch of this.#batches) {
+        throwIfStopped(this.#options.signal, 'calibration');
+        const { output, reduced } = await this.#run(batch, wanted);
+        for (const [group, accumulator] of accumulators) accumulator.add(batch.ids.length, reduced.get(group)!, group);
+        if (advance) outputs[batch.slot] = output.data as Float32Array;
+      }
+    }
+    if (advance) this.#advanced = outputs;
+    return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result()]));
+  }
+
+  async #run(batch: Batch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>) {
+    for (const [name, weight] of this.#weights) {
+      if (!this.#dense.has(name))
+        this.#dense.set(name, { dtype: 'f32', shape: weight.shape, data: await weight.toF32() });
+    }
+    const hidden = await this.#store.read(batch.slot);
+    return this.#programs.run(this.#block, batch.count, hidden, this.#dense, wanted);
+  }
+}
+
+/** The linears of a block that are rewritten together, in order. */
+function stagesOf(block: BlockSpec, order: 'block' | 'groups'): (readonly LinearSpec[])[] {
+  if (order === 'block') return [block.linears];
+  const groups = new Map<string, LinearSpec[]>();
+  for (const linear of block.linears) {
+    groups.set(linear.inputGroup, [...(groups.get(linear.inputGroup) ?? []), linear]);
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,58 @@
+// The contract between techniques and the block runner (design 3): a pass says what it needs to know, gets one stage of
+// one block at a time, and gives back new representations of its weights.
+import type { Device, ProgressListener, WeightTensor } from '@pith/tensor-core';
+import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import type { InputStatistic, InputStatistics } from './statistic.ts';
+
+/** What a pass may use while it works. */
+export interface PassContext {
+  readonly device: Device;
+  /** Seed of everything random; derive streams by name, so that results do not depend on order. */
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly progress?: ProgressListener;
+}
+
+/** A numerical rescue or an exception from the plan: part of the receipt, never only a log line. */
+export interface Intervention {
+  /** Stable, in capitals: `DAMPING_RAISED`, `DEAD_COLUMNS`, `RETRIED_IN_F64`. */
+  readonly code: string;
+  /** Module path or tensor name. */
+  readonly where: string;
+  /** One sentence for people. */
+  readonly message: string;
+  /** The numbers behind it. JSON only. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** The linears of a block that are rewritten together, and what is known of their inputs. */
+export interface Stage {
+  readonly block: BlockSpec;
+  /** The linears of the stage, in the order of the table. */
+  readonly linears: readonly LinearSpec[];
+  /** Every stored tensor of the block by checkpoint name, as earlier passes and stages left them. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Statistics by input group (`LinearSpec.inputGroup`). */
+  readonly statistics: ReadonlyMap<string, InputStatistics>;
+}
+
+/** What a pass did to a stage. */
+export interface StageResult {
+  /** New representations by checkpoint name; tensors that are left out stay as they are. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Facts per tensor for the receipt, by checkpoint name: errors, damping, ratios. JSON only. */
+  readonly records: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly interventions: readonly Intervention[];
+}
+
+/** A technique at work on one block after the other. */
+export interface BlockPass {
+  /** `gptq`, `wanda`. */
+  readonly name: string;
+  /** Statistics that it wants of a linear's input; empty for a linear that it leaves alone. */
+  needs(linear: LinearSpec): readonly InputStatistic[];
+  /** True where it changes what a linear of the same stage gets as input (scales folded into the norm before). */
+  readonly changesInputs?: boolean;
+  /** Rewrites one stage. Nothing that it is given is mutated. */
+  apply(stage: Stage, context: PassContext): Promise<StageResult>;
+}

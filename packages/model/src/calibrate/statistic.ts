@@ -1,0 +1,108 @@
+// What techniques may ask to know about the inputs of linear layers. Statistics are reduced inside the compiled block
+// program (XᵀX leaves the graph, X does not) in f32 over one batch, and summed over batches in f64 on the host.
+import { PithError } from '@pith/tensor-core';
+import type { HostTensor } from '@pith/tensor-core';
+
+/**
+ * A statistic of the input X [tokens, in features] of a linear layer:
+ * `absmax` max |x| per column; `range` min and max per column; `mean` per column; `norms` sums of squares per column;
+ * `gram` XᵀX.
+ */
+export type InputStatistic = 'absmax' | 'range' | 'mean' | 'norms' | 'gram';
+
+/** The statistics of one input, as far as they were asked for. All vectors are [in features]. */
+export interface InputStatistics {
+  /** Tokens (rows of X) seen. */
+  readonly tokens: number;
+  readonly inFeatures: number;
+  readonly absmax?: Float32Array;
+  readonly min?: Float32Array;
+  readonly max?: Float32Array;
+  readonly mean?: Float64Array;
+  /** Sums of squares over tokens; their square roots are the column norms. */
+  readonly squares?: Float64Array;
+  /** XᵀX summed over tokens, [in features, in features] row-major, symmetric to the rounding of f32 products. */
+  readonly gram?: Float64Array;
+}
+
+/** Graph outputs that each statistic needs: name and shape from the number of columns. */
+const PIECES = {
+  absmax: ['absmax'],
+  range: ['min', 'max'],
+  mean: ['sum'],
+  norms: ['squares'],
+  gram: ['gram'],
+} as const;
+
+/** A reduction that leaves the graph. */
+export type StatisticPiece = (typeof PIECES)[InputStatistic][number];
+
+/** The reductions behind some statistics, each once. */
+export function piecesOf(statistics: Iterable<InputStatistic>): StatisticPiece[] {
+  return [...new Set([...statistics].flatMap((statistic) => PIECES[statistic]))];
+}
+
+/** Sums the reductions of one input over batches. */
+export class InputAccumulator {
+  readonly #inFeatures: number;
+  readonly #sums = new Map<StatisticPiece, Float32Array | Float64Array>();
+  #tokens = 0;
+
+  constructor(inFeatures: number, pieces: readonly StatisticPiece[]) {
+    this.#inFeatures = inFeatures;
+    for (const piece of pieces) {
+      if (piece === 'gram') this.#sums.set(piece, new Float64Array(inFeatures * inFeatures));
+      else if (piece === 'sum' || piece === 'squares') this.#sums.set(piece, new Float64Array(inFeatures));
+      else if (piece === 'absmax') this.#sums.set(piece, new Float32Array(inFeatures));
+      else this.#sums.set(piece, new Float32Array(inFeatures).fill(piece === 'min' ? Infinity : -Infinity));
+    }
+  }
+
+  /** The reductions that are summed here. */
+  get pieces(): readonly StatisticPiece[] {
+    return [...this.#sums.keys()];
+  }
+
+  /**
+   * Adds what one batch of `tokens` rows gave.
+   *
+   * @throws PithError `ACTIVATIONS_NOT_FINITE` when a reduction is NaN or infinite; `label` names the input.
+   */
+  add(tokens: number, reduced: ReadonlyMap<StatisticPiece, HostTensor>, label: string): void {
+    for (const [piece, total] of this.#sums) {
+      const part = reduced.get(piece)!.data as Float32Array;
+      let finite = true;
+      for (let i = 0; i < total.length; i++) {
+        const value = part[i];
+        if (piece === 'min') total[i] = Math.min(total[i], value);
+        else if (piece === 'max' || piece === 'absmax') total[i] = Math.max(total[i], value);
+        else total[i] += value;
+        finite &&= Number.isFinite(value);
+      }
+      if (!finite) {
+        throw new PithError(
+          'ACTIVATIONS_NOT_FINITE',
+          `calibration: the inputs of ${label} must be finite, got NaN or infinity; evaluate the model first, its weights overflow`,
+          { details: { input: label, statistic: piece } },
+        );
+      }
+    }
+    this.#tokens += tokens;
+  }
+
+  /** What was seen so far. The arrays are handed over, not copied. */
+  result(): InputStatistics {
+    const of = (piece: StatisticPiece) => this.#sums.get(piece);
+    const sum = of('sum');
+    const vectors = {
+      absmax: of('absmax') as Float32Array | undefined,
+      min: of('min') as Float32Array | undefined,
+      max: of('max') as Float32Array | undefined,
+      mean: sum === undefined ? undefined : Float64Array.from(sum, (value) => value / this.#tokens),
+      squares: of('squares') as Float64Array | undefined,
+      gram: of('gram') as Float64Array | undefined,
+    };
+    const known = Object.fromEntries(Object.entries(vectors).filter(([, value]) => value !== undefined));
+    return { tokens: this.#tokens, inFeatures: this.#inFeatures, ...known };
+  }
+}
