@@ -25,6 +25,14 @@ export { RandomStream, randomStream } from './random/random-stream.ts';
 export { philox4x32 } from './random/philox.ts';
 export type { Words4 } from './random/philox.ts';
 export { elementCount } from './tensor/shape.ts';
+export { byteRange, memoryBytes } from './weight/byte-range.ts';
+export { denseWeight } from './weight/dense-weight.ts';
+export type { DenseWeightParts } from './weight/dense-weight.ts';
+export { memoryBlock, quantizedWeight } from './weight/quantized-weight.ts';
+export type { QuantizedWeightParts } from './weight/quantized-weight.ts';
+export { groupsPerRow, quantizedByteLength, scaleCount } from './weight/quantized-layout.ts';
+export { restore } from './weight/restore.ts';
+export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
   CodeBlock,
@@ -39,6 +47,8 @@ export type {
   WeightTensor,
 } from './weight/weight-tensor.ts';
 export type { KernelExports } from './generated/kernels-wasm.ts';
+export { compileKernels, createKernelMemory, instantiateKernels, STATIC_BYTES } from './kernels/instance.ts';
+export type { WasmMemory, WasmModule } from './kernels/web-assembly.ts';
 export { compile, compileGraph } from './compile/compile.ts';
 export type { CompileOptions, Program } from './compile/compile.ts';
 export { trace } from './compile/trace.ts';

@@ -5,3 +5,5 @@ export type { CallStep, JobStep, KernelName, ReadStep, Sha256Step, StepResult, W
 export { MemoryRegion } from './memory-region.ts';
 export { cpuDevice } from './cpu-device.ts';
 export type { CpuDeviceOptions } from './cpu-device.ts';
+export { fileBytes, DEFAULT_READ_BYTES } from './file-bytes.ts';
+export type { FileBytes, FileBytesOptions } from './file-bytes.ts';

@@ -1,0 +1,48 @@
+// How many scales, zero points and bytes a quantized weight has.
+import { byteLengthOf, packedByteLength, requireBits } from '../dtype/byte-length.ts';
+import { PithError } from '../errors/pith-error.ts';
+import type { Granularity, QuantizationScheme } from './weight-tensor.ts';
+
+/**
+ * Groups of a row: 1 for granularity `tensor` and `channel`, columns / size for `group`.
+ *
+ * @throws PithError `GROUP_SIZE_DOES_NOT_DIVIDE`
+ */
+export function groupsPerRow(granularity: Granularity, columns: number, name = 'weight'): number {
+  if (granularity.kind !== 'group') return 1;
+  const { size } = granularity;
+  if (Number.isInteger(size) && size > 0 && columns % size === 0) return columns / size;
+  const text = `quantized ${name}: the group size must divide its ${columns} columns, got ${size}`;
+  throw new PithError('GROUP_SIZE_DOES_NOT_DIVIDE', text, { details: { tensor: name, columns, groupSize: size } });
+}
+
+/** Scales of `rows` rows: one per group, or one in all for granularity `tensor`. */
+export function scaleCount(granularity: Granularity, rows: number, columns: number): number {
+  return granularity.kind === 'tensor' ? 1 : rows * groupsPerRow(granularity, columns);
+}
+
+/**
+ * Bytes of a quantized matrix [rows, columns] as compressed-tensors stores it (`pack-quantized`, `float-quantized`):
+ *
+ * - codes: each row fills up 32-bit words, `rows * ceil(columns * bits / 32) * 4`; fp8 one byte each;
+ * - scales: in their dtype;
+ * - zero points, asymmetric only: packed along the rows, `ceil(rows * bits / 32) * 4` for each group of a row, except
+ *   the one of granularity `tensor`, which is a byte;
+ * - the shape record of integer codes: two i64, 16 bytes;
+ * - the group index, where there is one: an i32 for each column.
+ */
+export function quantizedByteLength(
+  scheme: QuantizationScheme,
+  rows: number,
+  columns: number,
+  hasGroupIndex = false,
+): number {
+  const { granularity } = scheme;
+  const groups = groupsPerRow(granularity, columns);
+  const scales = byteLengthOf(scheme.scaleDType, scaleCount(granularity, rows, columns));
+  const groupIndex = hasGroupIndex ? byteLengthOf('i32', columns) : 0;
+  if (scheme.kind === 'float') return byteLengthOf('u8', rows * columns) + scales + groupIndex;
+  const bits = requireBits(scheme.bits);
+  const zeroPoints = scheme.symmetric ? 0 : granularity.kind === 'tensor' ? 1 : packedByteLength(bits, groups, rows);
+  return packedByteLength(bits, rows, columns) + scales + zeroPoints + 16 + groupIndex;
+}
