@@ -5,6 +5,7 @@
 // - only fixed-width SIMD: relaxed SIMD is absent from Node 20 and would make results depend on the processor.
 export * from './convert-float';
 export * from './convert-integer';
+export * from './linalg';
 export * from './pack';
 
 /** First byte after the static data of the kernels. */

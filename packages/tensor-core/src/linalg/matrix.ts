@@ -1,0 +1,74 @@
+// What goes into and comes out of the dense factorizations, and the checks that all of them make first.
+import { PithError } from '../errors/pith-error.ts';
+import type { HostArrays, HostTensor } from '../device/device.ts';
+import type { RealDType } from './products.ts';
+
+/** A dense row-major matrix, shape `[rows, columns]`. */
+export type RealMatrix<D extends RealDType = RealDType> = HostTensor<D>;
+
+/** Rows and columns of a checked matrix. */
+export interface Dimensions {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/**
+ * Checks a matrix before any work.
+ *
+ * @throws PithError `LINALG_SHAPE` unless it has two axes of at least 1 and as many values, `LINALG_DTYPE` unless it is f32
+ * or f64, `LINALG_NOT_FINITE` (details: row, column, value) at the first NaN or infinity. `operation` opens the message.
+ */
+export function checkMatrix(operation: string, matrix: RealMatrix): Dimensions {
+  const { dtype, shape, data } = matrix;
+  const [rows, columns] = shape;
+  if (dtype !== 'f32' && dtype !== 'f64') {
+    const text = `${operation}: the matrix must be f32 or f64, got ${String(dtype)}; convert it first`;
+    throw new PithError('LINALG_DTYPE', text, { details: { dtype } });
+  }
+  const whole = shape.length === 2 && shape.every((axis) => Number.isSafeInteger(axis) && axis > 0);
+  if (!whole || data.length !== rows * columns) {
+    const text = `${operation}: the matrix must have two axes of at least 1 and one value for each element, got [${shape.join(', ')}] and ${data.length} values`;
+    throw new PithError('LINALG_SHAPE', text, { details: { shape, length: data.length } });
+  }
+  checkFinite(operation, data, columns);
+  return { rows, columns };
+}
+
+/** As {@link checkMatrix}, and `LINALG_SHAPE` unless it is square. */
+export function checkSquare(operation: string, matrix: RealMatrix): number {
+  const { rows, columns } = checkMatrix(operation, matrix);
+  if (rows === columns) return rows;
+  const text = `${operation}: the matrix must be square, got [${rows}, ${columns}]`;
+  throw new PithError('LINALG_SHAPE', text, { details: { shape: matrix.shape } });
+}
+
+function checkFinite(operation: string, data: HostArrays[RealDType], columns: number): void {
+  // x * 0 is 0 for finite x and NaN otherwise: one branch for all.
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] * 0;
+  if (sum === 0) return;
+  const at = (data as Float64Array).findIndex((value) => !Number.isFinite(value));
+  const [row, column] = [Math.floor(at / columns), at % columns];
+  const text = `${operation}: every value must be finite, got ${data[at]} at row ${row}, column ${column}; look for the layer that made it`;
+  throw new PithError('LINALG_NOT_FINITE', text, { details: { row, column, value: String(data[at]) } });
+}
+
+/** The power of two that brings the largest magnitude into [1, 2); 1 for a zero matrix. Scaling by it is exact. */
+export function scaleToOne(data: HostArrays[RealDType]): number {
+  let largest = 0;
+  for (let i = 0; i < data.length; i++) largest = Math.max(largest, Math.abs(data[i]));
+  if (largest === 0) return 1;
+  // The exponent of 2^-1074 negated would overflow.
+  return 2 ** -Math.max(-1022, Math.floor(Math.log2(largest)));
+}
+
+/** A matrix of `dtype` with these values; f64 values are not copied. */
+export function matrixOf<D extends RealDType>(
+  dtype: D,
+  rows: number,
+  columns: number,
+  values: Float64Array,
+): RealMatrix<D> {
+  const data = (dtype === 'f32' ? Float32Array.from(values) : values) as HostArrays[D];
+  return { dtype, shape: [rows, columns], data };
+}

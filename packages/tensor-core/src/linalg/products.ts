@@ -1,0 +1,165 @@
+// Matrix products of a factorization: compiled once per shape, kept while the factorization runs. Everything that grows
+// with the cube of the dimension goes through here.
+import { OnnxGraph } from '../compile/graph.ts';
+import { compileGraph } from '../compile/compile.ts';
+import type { Program } from '../compile/compile.ts';
+import type { Device, HostArrays, HostTensor } from '../device/device.ts';
+
+/** Products of at most this many multiplications run as plain loops: making a program ready costs more. */
+export const PLAIN_PRODUCT_WORK = 2 ** 19;
+
+/** Programs kept at a time; the one unused for longest goes first. */
+const MAX_PROGRAMS = 48;
+
+/** Element types that matrices of linear algebra have. */
+export type RealDType = 'f32' | 'f64';
+
+/** A dense row-major operand, `rows` x `columns` as stored. */
+export interface Operand<D extends RealDType> {
+  readonly data: HostArrays[D];
+  readonly rows: number;
+  readonly columns: number;
+  /** Takes part as its transpose. */
+  readonly transpose?: boolean;
+}
+
+/** What a product may be combined with. */
+export interface ProductOptions<D extends RealDType> {
+  /** Factor of the product; 1 when left out. */
+  readonly scale?: number;
+  /** Added to the scaled product: as long as the result, and not overlapping `into`. */
+  readonly add?: HostArrays[D];
+  /** Receives the result; a new array when left out. */
+  readonly into?: HostArrays[D];
+}
+
+/** Matrix products on a device, in one element type. */
+export class Products<D extends RealDType> {
+  readonly dtype: D;
+  readonly #device: Device;
+  readonly #plainWork: number;
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  constructor(device: Device, dtype: D, plainWork = PLAIN_PRODUCT_WORK) {
+    this.#device = device;
+    this.dtype = dtype;
+    this.#plainWork = plainWork;
+  }
+
+  /**
+   * scale * a b + add, row-major. Sums are f64 for f64 and in plain loops, and as the device sums otherwise (f32).
+   */
+  async multiply(a: Operand<D>, b: Operand<D>, options: ProductOptions<D> = {}): Promise<HostArrays[D]> {
+    const [m, k] = a.transpose === true ? [a.columns, a.rows] : [a.rows, a.columns];
+    const n = b.transpose === true ? b.rows : b.columns;
+    if (m * k * n <= this.#plainWork) return plainProduct(this.dtype, a, b, options);
+    const { scale = 1, add, into } = options;
+    const key = `${a.rows},${a.columns},${a.transpose},${b.rows},${b.columns},${b.transpose},${scale},${add !== undefined}`;
+    const program = await this.#program(key, a, b, m, n, scale, add !== undefined);
+    const tensor = (rows: number, columns: number, data: HostArrays[D]): HostTensor => ({
+      dtype: this.dtype,
+      shape: [rows, columns],
+      data,
+    });
+    const inputs = {
+      a: tensor(a.rows, a.columns, a.data),
+      b: tensor(b.rows, b.columns, b.data),
+      ...(add && { c: tensor(m, n, add) }),
+    };
+    const { y } = await program.run(inputs, into && { y: tensor(m, n, into) });
+    return y!.data as HostArrays[D];
+  }
+
+  /** Frees the programs. */
+  async dispose(): Promise<void> {
+    const programs = [...this.#programs.values()];
+    this.#programs.clear();
+    for (const program of programs) await (await program).dispose();
+  }
+
+  async #program(
+    key: string,
+    a: Operand<D>,
+    b: Operand<D>,
+    m: number,
+    n: number,
+    scale: number,
+    adds: boolean,
+  ): Promise<Program> {
+    const known = this.#programs.get(key);
+    this.#programs.delete(key);
+    const program = known ?? compileGraph(productGraph(this.dtype, a, b, m, n, scale, adds), this.#device);
+    this.#programs.set(key, program);
+    if (this.#programs.size > MAX_PROGRAMS) {
+      const [oldest, unused] = this.#programs.entries().next().value!;
+      this.#programs.delete(oldest);
+      await (await unused).dispose();
+    }
+    return program;
+  }
+}
+
+function productGraph<D extends RealDType>(
+  dtype: D,
+  a: Operand<D>,
+  b: Operand<D>,
+  m: number,
+  n: number,
+  scale: number,
+  adds: boolean,
+): OnnxGraph {
+  const graph = new OnnxGraph('matrix product');
+  const inputs = [graph.input('a', dtype, [a.rows, a.columns]), graph.input('b', dtype, [b.rows, b.columns])];
+  if (adds) inputs.push(graph.input('c', dtype, [m, n]));
+  const attributes = {
+    alpha: { float: scale },
+    transA: { int: a.transpose === true ? 1 : 0 },
+    transB: { int: b.transpose === true ? 1 : 0 },
+  };
+  graph.output('y', graph.op('Gemm', inputs, { dtype, shape: [m, n] }, attributes));
+  return graph;
+}
+
+/** The product as plain loops, with sums in f64: the specification of the compiled one. */
+export function plainProduct<D extends RealDType>(
+  dtype: D,
+  a: Operand<D>,
+  b: Operand<D>,
+  options: ProductOptions<D> = {},
+): HostArrays[D] {
+  const [m, k] = a.transpose === true ? [a.columns, a.rows] : [a.rows, a.columns];
+  const n = b.transpose === true ? b.rows : b.columns;
+  const { scale = 1, add } = options;
+  const into = options.into ?? ((dtype === 'f32' ? new Float32Array(m * n) : new Float64Array(m * n)) as HostArrays[D]);
+  const [aRow, aStep] = a.transpose === true ? [1, a.columns] : [a.columns, 1];
+  const row = new Float64Array(n);
+  for (let i = 0; i < m; i++) {
+    if (b.transpose === true) {
+      for (let j = 0; j < n; j++) row[j] = dot(a.data, i * aRow, aStep, b.data, j * b.columns, k);
+    } else {
+      row.fill(0);
+      for (let p = 0; p < k; p++) {
+        const factor = a.data[i * aRow + p * aStep];
+        const at = p * n;
+        for (let j = 0; j < n; j++) row[j] += factor * b.data[at + j];
+      }
+    }
+    const at = i * n;
+    if (add === undefined) for (let j = 0; j < n; j++) into[at + j] = scale * row[j];
+    else for (let j = 0; j < n; j++) into[at + j] = scale * row[j] + add[at + j];
+  }
+  return into;
+}
+
+function dot(
+  a: HostArrays[RealDType],
+  aAt: number,
+  aStep: number,
+  b: HostArrays[RealDType],
+  bAt: number,
+  length: number,
+): number {
+  let sum = 0;
+  for (let p = 0; p < length; p++) sum += a[aAt + p * aStep] * b[bAt + p];
+  return sum;
+}
