@@ -6,7 +6,10 @@
 export * from './convert-float';
 export * from './convert-integer';
 export * from './linalg';
+export * from './obs';
 export * from './pack';
+export { packZeroPoints, quantizeRows, quantizeScratchBytes, searchRows } from './quantize';
+export { countRows, measureRows } from './range';
 
 /** First byte after the static data of the kernels. */
 export function staticEnd(): usize {

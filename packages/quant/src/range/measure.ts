@@ -45,13 +45,14 @@ export function percentileRank({ percent }: PercentileRange, count: number): num
 }
 
 /**
- * The range before any search: all of it for `minmax`, `mse` and `lp`.
+ * The range before any search: all of it for `minmax`, `mse` and `lp`. Where `symmetric`, it is `[-a, a]`.
  *
  * `columns` is the length of the rows that `values` consists of. `symmetric` decides what percentiles are taken of:
  * magnitudes, or values from both ends.
  */
 export function measureRange(values: Float32Array, columns: number, rule: RangeRule, symmetric: boolean): ValueRange {
-  const { lowest, highest, magnitude } = extremesOf(values);
+  const { magnitude, ...extremes } = extremesOf(values);
+  const { lowest, highest } = symmetric ? { lowest: -magnitude, highest: magnitude } : extremes;
   switch (rule.kind) {
     case 'minmax':
     case 'mse':

@@ -1,7 +1,8 @@
 // |error|^norm in f32 steps that a vector kernel repeats exactly. WebAssembly has no power function and those of
 // JavaScript differ between engines, so this one is spelled out: 2^(norm * log2 x) by two polynomials, about six
 // correct digits. Only the choice between shrink factors depends on it.
-import { bitsOf, f32OfBits, roundHalfToEven } from '../rtn/arithmetic.ts';
+import { roundHalfToEven } from '@pith/tensor-core';
+import { bitsOf, f32OfBits } from '../rtn/arithmetic.ts';
 
 const { fround } = Math;
 

@@ -2,20 +2,12 @@
 //
 // compressed-tensors computes scales and quotients with torch, where an operation on two bf16 tensors is done in f32 and
 // rounded to bf16, and an operation on tensors of different float dtypes is done in f32.
-import type { ScaleDType } from '@pith/tensor-core';
+import { roundHalfToEven, type ScaleDType } from '@pith/tensor-core';
 import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 
 /** The dtype that scales and quotients are rounded to: the weight's where the scales have it too, f32 otherwise. */
 export function arithmeticDType(weight: QuantizableDType, scale: ScaleDType): ScaleDType {
   return weight === scale ? weight : 'f32';
-}
-
-// Adding this to a value below 2^51 leaves no place for a fraction: the sum is rounded half to even.
-const NO_FRACTION = 1.5 * 2 ** 52;
-
-/** The nearest integer, the even one of two that are equally near; |value| < 2^51. */
-export function roundHalfToEven(value: number): number {
-  return value + NO_FRACTION - NO_FRACTION;
 }
 
 const word = new DataView(new ArrayBuffer(4));

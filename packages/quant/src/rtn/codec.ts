@@ -1,7 +1,7 @@
 // One value to a code and back, exactly as compressed-tensors 0.19 does it: quotient in the dtype of the arithmetic,
 // zero point added, clamped, rounded half to even.
-import type { QuantizationScheme, ScaleDType } from '@pith/tensor-core';
-import { bitsOf, f32OfBits, roundHalfToEven, roundTo } from './arithmetic.ts';
+import { roundHalfToEven, type QuantizationScheme, type ScaleDType } from '@pith/tensor-core';
+import { bitsOf, f32OfBits, roundTo } from './arithmetic.ts';
 
 /** The codes of a scheme as numbers. */
 export interface CodeRange {

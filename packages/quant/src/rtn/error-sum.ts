@@ -1,6 +1,6 @@
 // The order in which squared errors are added, so that a vector kernel and the reference agree bit for bit and the
-// result does not depend on chunks or threads: four f32 lanes (column mod 4) within segments of 128 columns, counted
-// from the start of a group; lanes of a segment, segments and rows are added in f64.
+// result does not depend on chunks or threads: eight f32 lanes (column mod 8) within segments of 128 columns, counted
+// from the start of a group; lanes 4 to 7 are added to 0 to 3 in f32, all beyond that (lanes, segments, rows) in f64.
 import { bitsOf, f32OfBits } from './arithmetic.ts';
 
 /** Columns whose squares are added in f32. */
@@ -26,10 +26,11 @@ export function powerUnit(largest: number): number {
 export function sumInSegments(count: number, term: (index: number) => number): number {
   let sum = 0;
   for (let start = 0; start < count; start += SEGMENT_COLUMNS) {
-    const lanes = new Float32Array(4);
+    const lanes = new Float32Array(8);
     const end = Math.min(start + SEGMENT_COLUMNS, count);
-    for (let i = start; i < end; i += 1) lanes[(i - start) & 3]! += term(i);
-    sum += lanes[0]! + lanes[1]! + (lanes[2]! + lanes[3]!);
+    for (let i = start; i < end; i += 1) lanes[(i - start) & 7]! += term(i);
+    const [a, b, c, d] = [0, 1, 2, 3].map((lane) => Math.fround(lanes[lane]! + lanes[lane + 4]!));
+    sum += a! + b! + (c! + d!);
   }
   return sum;
 }

@@ -21,7 +21,7 @@ import {
 } from './codec.ts';
 import { errorUnit, sumInSegments } from './error-sum.ts';
 import { groupsPerRow } from './pieces.ts';
-import { scaleOfRange, type ValueRange } from './scale.ts';
+import { scaleOfRange } from './scale.ts';
 
 /** A matrix of f32 values that came from `dtype` (each value is one that the dtype can hold). */
 export interface DenseMatrix {
@@ -119,7 +119,7 @@ function chooseScale(
   arithmetic: ScaleDType,
 ): ScaleAndZero {
   const symmetric = scheme.kind === 'float' || scheme.symmetric;
-  const range = symmetricRange(measureRange(values, columns, rule, symmetric), symmetric);
+  const range = measureRange(values, columns, rule, symmetric);
   if (rule.kind !== 'mse' && rule.kind !== 'lp') return scaleOfRange(range, scheme, codes, arithmetic);
   const { magnitude } = extremesOf(values);
   const candidates = candidateScales(range, rule, scheme, codes, arithmetic);
@@ -132,12 +132,6 @@ function chooseScale(
     return sum;
   });
   return candidates[leastError(errors)]!;
-}
-
-function symmetricRange({ lowest, highest }: ValueRange, symmetric: boolean): ValueRange {
-  if (!symmetric) return { lowest, highest };
-  const magnitude = Math.max(Math.abs(lowest), Math.abs(highest));
-  return { lowest: -magnitude, highest: magnitude };
 }
 
 /** Writes the codes of one group and adds its errors to the row's. */

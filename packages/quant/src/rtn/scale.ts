@@ -1,6 +1,6 @@
 // From a range of values to a scale and a zero point, as compressed-tensors 0.19 (`calculate_qparams`).
-import type { QuantizationScheme, ScaleDType } from '@pith/tensor-core';
-import { epsilonOf, roundHalfToEven, roundTo } from './arithmetic.ts';
+import { roundHalfToEven, type QuantizationScheme, type ScaleDType } from '@pith/tensor-core';
+import { epsilonOf, roundTo } from './arithmetic.ts';
 import type { CodeRange, ScaleAndZero } from './codec.ts';
 
 /** A range of values, lowest first. */

@@ -1,0 +1,108 @@
+// From a range of values to scale and zero point, one group at a time. The specification is @pith/quant
+// src/rtn/scale.ts; dtypes as arguments: 0 f32, 1 f16, 2 bf16.
+import { decode, encode } from './float-codes';
+import { BF16, F16 } from './range-values';
+
+/** Codings beside integers of 2 to 8 bits. */
+export const E4M3: i32 = 16;
+export const E5M2: i32 = 17;
+
+/** An f32 rounded to the dtype, half to even; infinity beyond its range. */
+export function roundTo(dtype: i32, value: f32): f32 {
+  if (dtype == BF16) {
+    const bits = reinterpret<u32>(value);
+    if ((bits & 0x7fffffff) > 0x7f800000) return value;
+    return reinterpret<f32>((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000);
+  }
+  if (dtype == F16) {
+    const codes = encode(f32x4.splat(value), 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
+    return f32x4.extract_lane(decode(codes, 16, 10, 15, 0x7bff), 0);
+  }
+  return value;
+}
+
+/** Stores an f32 that the dtype can hold. */
+// @ts-ignore: decorator
+@inline
+export function storeAs(dtype: i32, at: usize, value: f32): void {
+  if (dtype == BF16) store<u16>(at, <u16>(reinterpret<u32>(value) >> 16));
+  else if (dtype == F16) {
+    const codes = encode(f32x4.splat(value), 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
+    store<u16>(at, <u16>i32x4.extract_lane(codes, 0));
+  } else store<f32>(at, value);
+}
+
+/** Smallest code as a value. */
+// @ts-ignore: decorator
+@inline
+export function lowestCode(coding: i32): f32 {
+  if (coding == E4M3) return -448;
+  if (coding == E5M2) return -57344;
+  return <f32>-(1 << (coding - 1));
+}
+
+/** Largest code as a value. */
+// @ts-ignore: decorator
+@inline
+export function highestCode(coding: i32): f32 {
+  if (coding == E4M3) return 448;
+  if (coding == E5M2) return 57344;
+  return <f32>((1 << (coding - 1)) - 1);
+}
+
+/** The step at the ends of the range. */
+// @ts-ignore: decorator
+@inline
+export function lastStep(coding: i32): f32 {
+  return coding == E4M3 ? 32 : coding == E5M2 ? 8192 : 1;
+}
+
+/** The stored scale of a range, which may be 0 or infinite. */
+export function scaleOf(
+  low: f32,
+  high: f32,
+  coding: i32,
+  asymmetric: i32,
+  arithmetic: i32,
+  scaleDType: i32,
+): f32 {
+  let half = highestCode(coding);
+  if (coding <= 8) half = (half - lowestCode(coding)) / 2;
+  let scale: f32;
+  if (asymmetric) {
+    const width = roundTo(arithmetic, max<f32>(high, 0) - min<f32>(low, 0));
+    scale = roundTo(arithmetic, width / (2 * half));
+  } else scale = roundTo(arithmetic, max(abs(low), abs(high)) / half);
+  return arithmetic == scaleDType ? scale : roundTo(scaleDType, scale);
+}
+
+/** The zero point of an asymmetric range under a scale that may be 0: then it is 0 unless the range is not. */
+export function zeroPointOf(low: f32, scale: f32, coding: i32, arithmetic: i32): f32 {
+  const lowest = lowestCode(coding);
+  const at = roundTo(arithmetic, lowest - roundTo(arithmetic, min<f32>(low, 0) / scale));
+  if (at != at) return 0;
+  return nearest(min(max(at, lowest), highestCode(coding))) + 0;
+}
+
+/** What replaces a scale of 0. */
+// @ts-ignore: decorator
+@inline
+export function epsilonOf(dtype: i32): f32 {
+  return dtype == BF16 ? 0.0078125 : dtype == F16 ? 0.0009765625 : 1.1920928955078125e-7;
+}
+
+/** The power of two that brings a magnitude near 1. */
+// @ts-ignore: decorator
+@inline
+export function powerUnit(magnitude: f32): f32 {
+  const exponent = (reinterpret<i32>(magnitude) >> 23) & 0xff;
+  return reinterpret<f32>((254 - min(exponent, 253)) << 23);
+}
+
+/** 1 for magnitudes from 2^-40 to 2^40, {@link powerUnit} outside. */
+// @ts-ignore: decorator
+@inline
+export function errorUnit(magnitude: f32): f32 {
+  const exponent = (reinterpret<i32>(magnitude) >> 23) & 0xff;
+  return exponent >= 87 && exponent <= 167 ? 1 : powerUnit(magnitude);
+}
