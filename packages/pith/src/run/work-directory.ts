@@ -17,6 +17,7 @@ import { createJournal, readJournal, reopenJournal, type Journal, type JournalHe
 import { acquireLock, type Lock } from './lock.ts';
 
 const OPERATION = 'write artefact';
+const ATTEMPTS = 3;
 
 /** Places of a run. */
 export interface WorkPaths {
@@ -70,6 +71,19 @@ export interface OpenWorkOptions {
  */
 export async function openWork(output: string, { header, overwrite }: OpenWorkOptions): Promise<Opened> {
   const paths = workPaths(output);
+  await guarded(paths.work, () => removeTree(doneName(paths)));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openOnce(paths, header, overwrite);
+    } catch (error) {
+      // The run that held the lock has finished at this moment and taken the directory away.
+      const vanished = !existsSync(paths.work) && isPithError(error) && error.code === 'OUTPUT_NO_DIRECTORY';
+      if (!vanished || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function openOnce(paths: WorkPaths, header: JournalHeader, overwrite: boolean): Promise<Opened> {
   const existed = existsSync(paths.work);
   // Said before anything is created, unless an unfinished run may explain the output.
   if (!existed) await refuseExisting(paths.output, overwrite);
@@ -82,7 +96,7 @@ export async function openWork(output: string, { header, overwrite }: OpenWorkOp
     if (content !== undefined && differs === undefined && !hasArtefact) {
       const receipt = await finishedBy(paths.output, content.header);
       if (receipt !== undefined) {
-        await rm(paths.work, { recursive: true, force: true });
+        await removeWork(paths);
         return { kind: 'finished', receipt };
       }
     }
@@ -112,13 +126,13 @@ function workDirectory(paths: WorkPaths, journal: Journal, resumed: boolean, loc
         const old = join(paths.work, 'replaced');
         await rmdir(paths.output).catch(() => undefined);
         if (existsSync(paths.output)) {
-          await rm(old, { recursive: true, force: true });
+          await removeTree(old);
           await rename(paths.output, old);
         }
         await rename(paths.artefact, paths.output);
       });
       journal.close();
-      await rm(paths.work, { recursive: true, force: true });
+      await removeWork(paths);
     },
     close: async () => {
       journal.close();
@@ -127,10 +141,27 @@ function workDirectory(paths: WorkPaths, journal: Journal, resumed: boolean, loc
   };
 }
 
+function doneName(paths: WorkPaths): string {
+  return `${paths.work}.done`;
+}
+
+/** Takes the directory away, lock included, in one step: nobody can take a lock in a directory that is being removed. */
+async function removeWork(paths: WorkPaths): Promise<void> {
+  await guarded(paths.work, async () => {
+    await removeTree(doneName(paths));
+    await rename(paths.work, doneName(paths));
+    await removeTree(doneName(paths));
+  });
+}
+
+function removeTree(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
+}
+
 /** Removes what an unusable run left, but not the lock. */
 async function clear(paths: WorkPaths): Promise<void> {
   for (const path of [paths.journal, paths.artefact, `${paths.artefact}.partial`]) {
-    await guarded(path, () => rm(path, { recursive: true, force: true }));
+    await guarded(path, () => removeTree(path));
   }
 }
 
