@@ -8,6 +8,9 @@ import { readCheckpointFolder, readSafetensors } from '../testing/read-safetenso
 import { causalLogits, hiddenStates } from './causal-logits.ts';
 import { describeArchitecture } from './registry.ts';
 
+// tfjs advertises its Node binding on the console otherwise.
+tf.env().set('IS_TEST', true);
+
 const largest = (values: ArrayLike<number>) =>
   Array.prototype.reduce.call(values, (a, b) => Math.max(a as number, Math.abs(b as number)), 0) as number;
 const distance = (a: ArrayLike<number>, b: ArrayLike<number>) => largest(Array.from(a, (value, i) => value - b[i]));

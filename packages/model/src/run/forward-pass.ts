@@ -3,11 +3,12 @@
 import { throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core';
 import type { LanguageModel } from '../language-model.ts';
+import { embedTokens } from './embed.ts';
 import type { PhaseClock } from './phase-clock.ts';
 import { prefetch } from './prefetch.ts';
 import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from './programs.ts';
 import type { BlockShape } from './programs.ts';
-import { gatherRows, restoreBlock, storedWeight } from './restore.ts';
+import { restoreBlock } from './restore.ts';
 
 /** What a {@link ForwardPass} is made for. */
 export interface ForwardOptions extends Pick<RunOptions, 'signal'> {
@@ -120,16 +121,11 @@ export class ForwardPass {
   }
 
   async #embed(ids: readonly Int32Array[]): Promise<HostTensor<'f32'>[]> {
-    const { embedding } = this.model.architecture;
     const { signal, clock, operation } = this.#options;
-    const weight = storedWeight(this.model, embedding.name);
     const batches: HostTensor<'f32'>[] = [];
     for (const batch of ids) {
       throwIfStopped(signal, operation);
-      const data = await clock.time('embed', gatherRows(weight, batch));
-      const rows = { dtype: 'f32' as const, shape: [batch.length, embedding.columns], data };
-      const { hidden } = await clock.time('embed', this.#embedding.run({ rows }));
-      batches.push(hidden as HostTensor<'f32'>);
+      batches.push(await clock.time('embed', embedTokens(this.model, this.#embedding, batch)));
     }
     return batches;
   }

@@ -2,13 +2,14 @@
 // is a limit that holds; the same plan for the same input on every machine.
 import { PithError } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
+import { MOST_SCORES } from '../architecture/ops/attention.ts';
 import { blockBytes } from './restore.ts';
 
 /** Memory limit where none is given. */
 export const DEFAULT_MEMORY_BYTES = 3 * 2 ** 30;
 
 /** Rows of a matrix product: enough that restoring and packing a weight is small beside multiplying with it. */
-const TARGET_ROWS = 2048;
+const TARGET_ROWS = 1024;
 /** Most bytes of activations kept between layers; more only saves restoring weights a little more seldom. */
 const MOST_ACTIVATION_BYTES = 256 * 2 ** 20;
 /** Most bytes of a restored slice of the output projection. */
@@ -46,7 +47,7 @@ export interface MemoryRequest {
 function scratchBytes({ config }: Architecture, context: number): number {
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
   const row = 5 * hiddenSize + 3 * intermediateSize + 4 * (heads + keyValueHeads) * headDim;
-  return 4 * context * row + 3 * 4 * heads * context * context;
+  return 4 * context * row + 3 * 4 * Math.min(MOST_SCORES, heads * context * context) + 4 * context * context;
 }
 
 /**

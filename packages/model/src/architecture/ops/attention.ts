@@ -29,7 +29,33 @@ function splitHeads(x: Tensor, heads: number, headDim: number): Tensor {
 }
 
 /**
- * `softmax(q k^T / sqrt(headDim) + mask) v` per head, queries and keys rotated by their positions first.
+ * Scores that are computed at once. Longer texts are cut into stretches of queries: memory stays bounded, and keys that
+ * come after all queries of a stretch are never multiplied.
+ */
+export const MOST_SCORES = 2 ** 22;
+/** Fewest queries in a stretch. */
+const FEWEST_QUERIES = 64;
+
+/** Queries of a stretch, for so many scores per query. */
+function stretchLength(tokens: number, scoresPerQuery: number): number {
+  const pieces = Math.ceil((tokens * scoresPerQuery) / MOST_SCORES);
+  return Math.min(tokens, Math.max(FEWEST_QUERIES, Math.ceil(tokens / pieces)));
+}
+
+/** Attention of queries f32 [batch, keyValueHeads, repeat, tokens, headDim] over keys that they may see. */
+function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Tensor {
+  const [batch, groups, repeat, tokens, headDim] = queries.shape as [number, number, number, number, number];
+  const columns = keys.shape[2]!;
+  // The heads of one key head become rows of one product: keys and values are never repeated in memory.
+  const rows = tf.reshape(queries, [batch, groups, repeat * tokens, headDim]);
+  const scores = tf.reshape(tf.matMul(rows, keys, false, true), [batch, groups, repeat, tokens, columns]);
+  const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), [batch, groups, repeat * tokens, columns]);
+  return tf.reshape(tf.matMul(shares, values), [batch, groups, repeat, tokens, headDim]);
+}
+
+/**
+ * `softmax(q k^T / sqrt(headDim) + mask) v` per head, queries and keys rotated by their positions first. The mask must
+ * be causal: new token i sees no new token after it.
  *
  * @param query f32 [batch, tokens, heads * headDim].
  * @param key f32 [batch, tokens, keyValueHeads * headDim].
@@ -47,14 +73,30 @@ export function rotaryAttention(
   const keys = rotate(splitHeads(key, keyValueHeads, headDim), cos, sin);
   const values = splitHeads(value, keyValueHeads, headDim);
   const rotated = rotate(splitHeads(query, heads, headDim), cos, sin);
-  // Head h reads key head floor(h / repeat): the `repeat` heads of one key head lie behind one another already.
-  const queries = tf.reshape(tf.mul(rotated, 1 / Math.sqrt(headDim)), [batch, keyValueHeads, repeat * tokens, headDim]);
+  // Head h reads key head floor(h / repeat): the heads of one key head lie behind one another already.
+  const scaled = tf.reshape(tf.mul(rotated, 1 / Math.sqrt(headDim)), [batch, keyValueHeads, repeat, tokens, headDim]);
   const allKeys = past ? tf.concat([past.keys, keys], 2) : keys;
   const allValues = past ? tf.concat([past.values, values], 2) : values;
-  const columns = allKeys.shape[2]!;
-  const scores = tf.reshape(tf.matMul(queries, allKeys, false, true), [batch, keyValueHeads, repeat, tokens, columns]);
-  const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), [batch, keyValueHeads, repeat * tokens, columns]);
-  const heads4 = tf.reshape(tf.matMul(shares, allValues), [batch, heads, tokens, headDim]);
-  const mixed = tf.reshape(tf.transpose(heads4, [0, 2, 1, 3]), [batch, tokens, heads * headDim]);
-  return { mixed, keys, values };
+  const earlier = allKeys.shape[2]! - tokens;
+  const stretch = stretchLength(tokens, batch * heads * (earlier + tokens));
+  const parts: Tensor[] = [];
+  for (let start = 0; start < tokens; start += stretch) {
+    const end = Math.min(tokens, start + stretch);
+    if (end - start === tokens) {
+      parts.push(attend(scaled, allKeys, allValues, mask));
+      continue;
+    }
+    const seen = earlier + end;
+    parts.push(
+      attend(
+        tf.slice(scaled, [0, 0, 0, start, 0], [batch, keyValueHeads, repeat, end - start, headDim]),
+        tf.slice(allKeys, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
+        tf.slice(allValues, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
+        tf.slice(mask, [start, 0], [end - start, seen]),
+      ),
+    );
+  }
+  const joined = parts.length === 1 ? parts[0] : tf.concat(parts, 3);
+  const byToken = tf.transpose(tf.reshape(joined, [batch, heads, tokens, headDim]), [0, 2, 1, 3]);
+  return { mixed: tf.reshape(byToken, [batch, tokens, heads * headDim]), keys, values };
 }
