@@ -85,12 +85,10 @@ describe('encodeWeight', () => {
     const weight = weightOf(70, 24, scheme);
     const pieces = storedPieces(weight, format);
     const tensors = new Map<string, StoredTensor>();
-    for (const { name, dtype, shape, byteLength } of pieces) {
-      tensors.set(name, stored(name, dtype, shape, new Uint8Array(byteLength)));
-    }
+    const memory = new Map(pieces.map(({ name, byteLength }) => [name, new Uint8Array(byteLength)]));
+    for (const { name, dtype, shape } of pieces) tensors.set(name, stored(name, dtype, shape, memory.get(name)!));
     for await (const { name, offset, bytes } of encodeWeight(weight, format, 1)) {
-      const { bytes: target } = tensors.get(name)!.source as unknown as { bytes: Uint8Array };
-      target.set(bytes, offset);
+      memory.get(name)!.set(bytes, offset);
     }
     const whole = encodeBlock(weight, format, 0, weight.all);
     for (const { name, bytes } of whole) {

@@ -1,7 +1,7 @@
 // A quantized weight over the tensors that compressed-tensors stores it as. Lazy: rows are read when asked for.
 import {
   packedWords,
-  PithError,
+  quantizedWeight,
   toF32,
   unpack,
   unpackAlongRows,
@@ -9,12 +9,9 @@ import {
   type PackedLayout,
   type QuantizationScheme,
   type QuantizedWeight,
-  type ScaleDType,
 } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
-import { checkRows } from '../weights/stored-dense-weight.ts';
 import type { ModuleTensors } from './find-modules.ts';
-import { restoreF32 } from './restore.ts';
 import { storedPieces } from './stored-pieces.ts';
 
 /** A stored quantized weight, described. */
@@ -29,57 +26,34 @@ export interface StoredQuantized {
 
 /** The weight; nothing is read. */
 export function storedQuantizedWeight(stored: StoredQuantized): QuantizedWeight {
-  const all = [stored.parts.codes, stored.parts.scales, stored.parts.zeroPoints, stored.parts.shape];
-  const byteLength = all.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
-  return rowsOf(stored, 0, stored.shape[0], byteLength);
-}
-
-/** Rows `first` to `last` of a stored weight as a weight of its own. */
-function rowsOf(stored: StoredQuantized, first: number, last: number, byteLength: number): QuantizedWeight {
-  const { parts, scheme } = stored;
+  const { parts, scheme, shape } = stored;
+  const [rows, columns] = shape;
   const name = `${parts.module}.weight`;
-  const columns = stored.shape[1];
-  const rows = last - first;
-  const block = async (start = 0, end = rows): Promise<CodeBlock> => {
-    checkRows(name, start, end, rows);
-    return readBlock(stored, first + start, first + end);
-  };
-  return {
-    kind: 'quantized',
+  const all = [parts.codes, parts.scales, parts.zeroPoints, parts.shape];
+  const wholeBytes = all.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
+  const format = parts.shape ? 'pack-quantized' : scheme.kind === 'int' ? 'int-quantized' : 'float-quantized';
+  return quantizedWeight({
     name,
-    shape: [rows, columns],
+    shape,
     scheme,
-    byteLength,
-    block,
-    async toF32(start = 0, end = rows) {
-      return restoreF32(await block(start, end), scheme, end - start, columns);
+    read: (start, end) => readBlock(stored, start, end),
+    byteLengthOfRows(start, end) {
+      if (end - start === rows) return wholeBytes;
+      if (end === start) return 0;
+      const pieces = storedPieces({ name, shape: [end - start, columns], scheme }, format);
+      return pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
     },
-    slice(start, end) {
-      checkRows(name, start, end, rows);
-      const format = parts.shape ? 'pack-quantized' : scheme.kind === 'int' ? 'int-quantized' : 'float-quantized';
-      const pieces = end > start ? storedPieces({ name, shape: [end - start, columns], scheme }, format) : [];
-      const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-      return rowsOf(stored, first + start, first + end, bytes);
-    },
-  };
+  });
 }
 
 async function readBlock(stored: StoredQuantized, start: number, end: number): Promise<CodeBlock> {
-  const { parts, scheme, layout } = stored;
-  const [, columns] = stored.shape;
+  const { parts, scheme } = stored;
   const [codes, scales, zeroPoints] = await Promise.all([
     readCodes(stored, start, end),
     readScaleRows(parts.scales, scheme, start, end),
     parts.zeroPoints ? readZeroPoints(stored, parts.zeroPoints, start, end) : undefined,
   ]);
-  if (layout !== undefined && scheme.kind !== 'int') {
-    throw new PithError('CT_SCHEME_UNSUPPORTED', 'read compressed-tensors: packed codes must be integers', {
-      kind: 'internal',
-      details: { columns },
-    });
-  }
-  const scaleDType: ScaleDType = scheme.scaleDType;
-  return { codes, scales: toF32(scaleDType, scales), ...(zeroPoints && { zeroPoints }) };
+  return { codes, scales: toF32(scheme.scaleDType, scales), ...(zeroPoints && { zeroPoints }) };
 }
 
 async function readCodes(

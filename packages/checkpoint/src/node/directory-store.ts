@@ -11,7 +11,7 @@
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { PithError, type ByteSource } from '@pith/tensor-core';
-import { fileBytes, type FileBytes } from './file-bytes.ts';
+import { fileBytes, type FileBytes } from '@pith/tensor-core/node';
 import type { FileStore, StoredFile } from '../huggingface/file-store.ts';
 
 /** Most entries of a directory that are looked at. */

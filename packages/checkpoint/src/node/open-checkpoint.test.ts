@@ -447,11 +447,11 @@ describe('a file that changes while it is read', () => {
     await expect(checkpoint.weight('b').toF32()).rejects.toMatchObject({ code: 'FILE_TRUNCATED' });
     await checkpoint.close();
     rmSync(join(directory, 'model.safetensors'));
-    await expect(checkpoint.weight('b').toF32()).rejects.toMatchObject({ code: 'FILE_NOT_READABLE' });
+    await expect(checkpoint.weight('b').toF32()).rejects.toMatchObject({ code: 'FILE_READ_FAILED' });
     put('model.safetensors', shard('a', 'b'));
     expect(await checkpoint.weight('b').toF32()).toEqual(Float32Array.of(2, 3));
     await checkpoint.close();
-    await expect(openSafetensorsFile(join(directory, 'no'))).rejects.toMatchObject({ code: 'FILE_NOT_READABLE' });
+    await expect(openSafetensorsFile(join(directory, 'no'))).rejects.toMatchObject({ code: 'FILE_READ_FAILED' });
   });
 });
 

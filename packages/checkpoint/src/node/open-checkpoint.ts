@@ -4,7 +4,7 @@ import { openCheckpointFrom, type Checkpoint } from '../huggingface/checkpoint.t
 import { openSafetensors } from '../safetensors/open-safetensors.ts';
 import type { SafetensorsFile } from '../safetensors/safetensors-file.ts';
 import { directoryStore, type DirectoryStore, type DirectoryStoreOptions } from './directory-store.ts';
-import { fileBytes, type FileBytes } from './file-bytes.ts';
+import { fileBytes, type FileBytes } from '@pith/tensor-core/node';
 
 /** A {@link Checkpoint} in a local directory. */
 export type LocalCheckpoint = Checkpoint<DirectoryStore>;

@@ -1,11 +1,10 @@
 // Opens a safetensors file over any source of bytes: a local file, an array in memory, later an HTTP range.
-import { PithError, type ByteSource } from '@pith/tensor-core';
+import { byteRange, PithError, type ByteSource } from '@pith/tensor-core';
 import { checkOffsets } from './check-offsets.ts';
 import { MAX_HEADER_BYTES } from './limits.ts';
 import { parseHeader } from './parse-header.ts';
 import type { SafetensorsFile, StoredTensor } from './safetensors-file.ts';
 import type { HeaderEntry } from './encode-header.ts';
-import { byteRange } from './byte-range.ts';
 
 /**
  * Reads and checks the header of a safetensors file; the tensors' bytes are not read.

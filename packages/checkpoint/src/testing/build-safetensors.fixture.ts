@@ -1,5 +1,5 @@
 // Safetensors files made by hand for tests: right ones, and wrong ones that no writer would make.
-import { PithError, type ByteSource } from '@pith/tensor-core';
+import { memoryBytes, type ByteSource } from '@pith/tensor-core';
 
 /** A header entry as it stands in the JSON. */
 export interface RawEntry {
@@ -26,32 +26,23 @@ export function buildFile(
 
 /** Bytes in memory as a source that counts what is asked of it. */
 export class CountingBytes implements ByteSource {
-  readonly bytes: Uint8Array;
   readonly byteLength: number;
   /** Bytes of all reads. */
   bytesRead = 0;
+  readonly #source: ByteSource;
 
   constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
     this.byteLength = bytes.byteLength;
+    this.#source = memoryBytes(bytes);
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
-    this.count(offset, length);
-    return this.bytes.slice(offset, offset + length);
+    this.bytesRead += length;
+    return this.#source.read(offset, length);
   }
 
   async readInto(offset: number, target: Uint8Array): Promise<void> {
-    this.count(offset, target.byteLength);
-    target.set(this.bytes.subarray(offset, offset + target.byteLength));
-  }
-
-  private count(offset: number, length: number): void {
-    if (!(offset >= 0 && length >= 0 && offset + length <= this.byteLength)) {
-      throw new PithError('BYTES_OUT_OF_RANGE', `read bytes: ${offset} + ${length} of ${this.byteLength}`, {
-        kind: 'internal',
-      });
-    }
-    this.bytesRead += length;
+    this.bytesRead += target.byteLength;
+    return this.#source.readInto(offset, target);
   }
 }

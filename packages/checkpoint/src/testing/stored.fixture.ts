@@ -1,6 +1,6 @@
 // Tensors in memory that look like those of a file.
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
-import { CountingBytes } from './build-safetensors.fixture.ts';
+import { memoryBytes } from '@pith/tensor-core';
 
 /** A stored tensor over bytes in memory. */
 export function stored(
@@ -10,5 +10,5 @@ export function stored(
   bytes: Uint8Array,
 ): StoredTensor {
   const { byteLength } = bytes;
-  return { name, dtype, shape, byteLength, file: 'memory', offset: 0, source: new CountingBytes(bytes) };
+  return { name, dtype, shape, byteLength, file: 'memory', offset: 0, source: memoryBytes(bytes) };
 }
