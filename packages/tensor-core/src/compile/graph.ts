@@ -97,7 +97,7 @@ export class OnnxGraph {
 
   /** Declares an input. @throws PithError `GRAPH_DUPLICATE_NAME` */
   input(name: string, dtype: HostDType, shape: readonly number[]): GraphValue {
-    if (this.#inputs.has(name)) throw duplicate(this.name, 'input', name);
+    if (this.#inputs.has(name)) throw duplicate(this.name, 'an input', name);
     const value: GraphValue = { id: this.#nextId++, dtype, shape: [...shape], input: name };
     this.#inputs.set(name, value);
     return value;
@@ -105,7 +105,7 @@ export class OnnxGraph {
 
   /** Declares an output. @throws PithError `GRAPH_DUPLICATE_NAME` */
   output(name: string, value: GraphValue): void {
-    if (this.#outputs.has(name) || this.#inputs.has(name)) throw duplicate(this.name, 'output', name);
+    if (this.#outputs.has(name) || this.#inputs.has(name)) throw duplicate(this.name, 'an output', name);
     this.#outputs.set(name, value);
   }
 
@@ -215,9 +215,13 @@ export class OnnxGraph {
 }
 
 function duplicate(graph: string, kind: string, name: string): PithError {
-  return new PithError('GRAPH_DUPLICATE_NAME', `graph "${graph}": names are unique, got the ${kind} "${name}" twice`, {
-    details: { graph, name },
-  });
+  return new PithError(
+    'GRAPH_DUPLICATE_NAME',
+    `graph "${graph}": inputs and outputs share one set of names, got "${name}" again as ${kind}`,
+    {
+      details: { graph, name },
+    },
+  );
 }
 
 // Not JSON: that writes both infinities and NaN as null.

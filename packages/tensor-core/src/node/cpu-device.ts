@@ -21,7 +21,10 @@ export interface CpuDeviceOptions {
    * Without it each run allocates and frees.
    */
   readonly keepMemory?: boolean | undefined;
-  /** Lets waiting threads spin: faster for programs of many small operations, at the price of the other threads. */
+  /**
+   * Lets threads spin while they wait for work within a run: faster for programs of many small operations. They never spin
+   * between runs. True when left out.
+   */
   readonly spin?: boolean | undefined;
 }
 
@@ -64,7 +67,13 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     enableCpuMemArena: checked.data.keepMemory ?? true,
     enableMemPattern: checked.data.keepMemory ?? true,
     logSeverityLevel: 4,
-    extra: { session: { 'intra_op.allow_spinning': (checked.data.spin ?? true) ? '1' : '0' } },
+    extra: {
+      session: {
+        'intra_op.allow_spinning': (checked.data.spin ?? true) ? '1' : '0',
+        // Between runs the cores belong to others: readers, packers, hashers.
+        force_spinning_stop: '1',
+      },
+    },
   };
   const executables = new Set<OrtExecutable>();
   let disposed = false;
