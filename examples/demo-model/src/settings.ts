@@ -2,7 +2,7 @@
 
 /** Characters of text and the seed that writes them. No two texts share a seed. */
 export const texts = {
-  training: { seed: 1, characters: 24_000_000 },
+  training: { seed: 1, characters: 15_000_000 },
   evaluation: { seed: 2, characters: 80_000 },
   calibration: { seed: 3, characters: 80_000 },
 };
@@ -43,7 +43,7 @@ export const generationConfig = { bos_token_id: 0, eos_token_id: 1 };
 /** The run of training. A step sees `batchSize` windows of `context` tokens. */
 export const training = {
   seed: 4,
-  steps: 8000,
+  steps: 3500,
   batchSize: 4,
   context: 256,
   warmupSteps: 200,

@@ -1,14 +1,15 @@
 // English spelling rules for the forms that the grammar needs. Irregular words are written out in the lexicon.
 import type { Entry } from './expand.ts';
 
-const endsInHiss = (word: string): boolean => /(?:s|x|z|ch|sh)$/.test(word);
+const endsInHiss = (word: string): boolean => /(?:s|x|z|ch|sh|go)$/.test(word);
 const endsInConsonantY = (word: string): boolean => /[^aeiou]y$/.test(word);
 /** One short vowel and one consonant that is doubled before a suffix: "hop", "plan", "stop". */
 const doublesItsEnd = (word: string): boolean => /^[^aeiou]*[aeiou][bdgklmnprt]$/.test(word);
 
-/** "cow" becomes "cows", "berry" "berries", "box" "boxes"; for a verb the third person: "carries", "watches". */
+/** "cow" becomes "cows", "berry" "berries", "box" "boxes", "calf" "calves"; for a verb the third person: "carries", "watches". */
 export function withS(word: string): string {
   if (endsInConsonantY(word)) return `${word.slice(0, -1)}ies`;
+  if (word.endsWith('lf')) return `${word.slice(0, -1)}ves`;
   return endsInHiss(word) ? `${word}es` : `${word}s`;
 }
 

@@ -53,7 +53,6 @@ export const sketches: Productions = {
     '{number} {look} {item.pl}',
     'the {item} that {person} {handle.past}',
   ],
-  where: ['{spot}', '{goal}', '{when}', '{spot} {when}', '{when}'],
 
   pastClause: [
     '{npS} {handle.past} {object}',
@@ -84,7 +83,10 @@ export const sketches: Productions = {
     '{NpP} {travel.past} {goal}, where {npS} {handle.past} {object}.',
     'There was a {look} {item} {spot}.',
     'There were {number} {item.pl} {spot}.',
-    '{Object} was {spot}.',
+    'The {look} {item} was {spot}.',
+    'The {look} {item.pl} were {spot}.',
+    'Yesterday, {pastClause}.',
+    'Last night, {pastClause}.',
   ],
 
   presentSentence: [
@@ -106,6 +108,8 @@ export const sketches: Productions = {
     '{NpS} does not {handle} {object}.',
     '{NpP} do not {handle} {object}.',
     '{NpS} can {handle} {object}.',
+    'Today {npS} {handle.s} {object}.',
+    'Every {weekday}, {npP} {handle} {object}.',
     'If {npS} {handle.s} {object}, {npP} {act}.',
     '{NpS} {think.s} that {npP} {handle} {object}.',
     '{NpP} {think} that {npS} {handle.s} {object}.',
@@ -117,7 +121,7 @@ export const sketches: Productions = {
     '{Hero:person} was a {character} {hero.child} who {act.past} {spot} {when}. {heroMiddle} {heroEnd}',
     '{Hero:person} had {object}. {heroMiddle} {heroMiddle}',
     '{When}, {hero:person} {travel.past} {goal} with {hero.his} {character} {actor}. {heroMiddle}',
-    '{Hero:person} wanted to {handle} {object}, but {npS} had {handle.part} it. {heroMiddle} {heroEnd}',
+    '{Hero:person} wanted to {handle} a {look} {item}, but {npS} had {handle.part} it. {heroMiddle} {heroEnd}',
   ],
   heroMiddle: [
     '{Hero.he} {adverb} {handle.past} {hero.his} {look} {item}.',

@@ -1,9 +1,7 @@
-import '@tensorflow/tfjs-backend-cpu';
-import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import type { Scalar } from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
 import { adamw } from './adamw.ts';
-
-beforeAll(() => tf.setBackend('cpu'));
+import { evaluate, f32 } from './evaluate.fixture.ts';
 
 /** Algorithm 2 of the paper as it stands there, in f64. */
 function reference(weights: number[], gradients: number[][], rates: number[], decay: number): number[] {
@@ -24,16 +22,39 @@ function reference(weights: number[], gradients: number[][], rates: number[], de
   return w;
 }
 
-function run(shape: number[], weights: number[], gradients: number[][], rates: number[]): number[] {
+async function run(shape: number[], weights: number[], gradients: number[][], rates: number[]): Promise<number[]> {
   const optimizer = adamw({ beta1: 0.9, beta2: 0.95, epsilon: 1e-6, weightDecay: 0.1 });
-  let value: tf.Tensor = tf.tensor(weights, shape);
-  let slots: Readonly<Record<string, tf.Tensor>> = { mean: tf.zeros(shape), meanSquare: tf.zeros(shape) };
-  gradients.forEach((g, step) => {
-    const numbers = Object.entries(optimizer.scalars(step, rates[step]!)).map(([k, x]) => [k, tf.scalar(x)] as const);
-    const parameter = { name: 'w', value, gradient: tf.tensor(g, shape), slots };
-    ({ value, slots } = optimizer.update(parameter, Object.fromEntries(numbers)));
-  });
-  return [...value.dataSync()];
+  let value = weights;
+  let mean = weights.map(() => 0);
+  let meanSquare = mean;
+  for (const [step, g] of gradients.entries()) {
+    const scalars = Object.entries(optimizer.scalars(step, rates[step]!));
+    const outputs = await evaluate(
+      (inputs) => {
+        const result = optimizer.update(
+          {
+            name: 'w',
+            value: inputs['value']!,
+            gradient: inputs['gradient']!,
+            slots: { mean: inputs['mean']!, meanSquare: inputs['meanSquare']! },
+          },
+          Object.fromEntries(scalars.map(([name]) => [name, inputs[name] as Scalar])),
+        );
+        return { newValue: result.value, newMean: result.slots['mean']!, newMeanSquare: result.slots['meanSquare']! };
+      },
+      {
+        value: f32(shape, value),
+        gradient: f32(shape, g),
+        mean: f32(shape, mean),
+        meanSquare: f32(shape, meanSquare),
+        ...Object.fromEntries(scalars.map(([name, x]) => [name, f32([], [x])])),
+      },
+    );
+    value = outputs['newValue']!;
+    mean = outputs['newMean']!;
+    meanSquare = outputs['newMeanSquare']!;
+  }
+  return value;
 }
 
 const weights = [0.5, -1.25, 3, 0];
@@ -46,18 +67,18 @@ const gradients = [
 const rates = [0.01, 0.02, 0.005];
 
 describe('adamw', () => {
-  it('takes the steps of the paper, decay included, on a matrix', () => {
+  it('takes the steps of the paper, decay included, on a matrix', async () => {
     const expected = reference(weights, gradients, rates, 0.1);
-    run([2, 2], weights, gradients, rates).forEach((w, i) => expect(w).toBeCloseTo(expected[i]!, 6));
+    (await run([2, 2], weights, gradients, rates)).forEach((w, i) => expect(w).toBeCloseTo(expected[i]!, 6));
   });
 
-  it('does not decay a vector', () => {
+  it('does not decay a vector', async () => {
     const expected = reference(weights, gradients, rates, 0);
-    run([4], weights, gradients, rates).forEach((w, i) => expect(w).toBeCloseTo(expected[i]!, 6));
+    (await run([4], weights, gradients, rates)).forEach((w, i) => expect(w).toBeCloseTo(expected[i]!, 6));
   });
 
-  it('moves by the learning rate in the first step, whatever the gradient is', () => {
-    const [moved] = run([1], [1], [[1234]], [0.01]);
+  it('moves by the learning rate in the first step, whatever the gradient is', async () => {
+    const [moved] = await run([1], [1], [[1234]], [0.01]);
     expect(moved).toBeCloseTo(0.99, 6);
   });
 

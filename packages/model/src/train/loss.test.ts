@@ -1,9 +1,7 @@
-import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { evaluate, f32, i32 } from './evaluate.fixture.ts';
 import { crossEntropy } from './loss.ts';
-
-beforeAll(() => tf.setBackend('cpu'));
 
 const logits = [
   [
@@ -31,28 +29,26 @@ function reference(values: number[][][]): number {
   return sum / 4;
 }
 
+const inputs = { x: f32([2, 2, 3], logits.flat(2)), wanted: i32([2, 2], targets.flat()) };
+
 describe('crossEntropy', () => {
-  it('is the mean negative log-likelihood of the targets', () => {
-    const value = crossEntropy(tf.tensor3d(logits), tf.tensor2d(targets, [2, 2], 'int32')).dataSync()[0]!;
-    expect(value).toBeCloseTo(reference(logits), 6);
+  it('is the mean negative log-likelihood of the targets', async () => {
+    const { output } = await evaluate(({ x, wanted }) => crossEntropy(x as tf.Tensor3D, wanted as tf.Tensor2D), inputs);
+    expect(output![0]).toBeCloseTo(reference(logits), 6);
   });
 
-  it('has the gradient of finite differences', () => {
-    const gradient = tf.grad((x) => crossEntropy(x as tf.Tensor3D, tf.tensor2d(targets, [2, 2], 'int32')))(
-      tf.tensor3d(logits),
+  it('has the gradient of finite differences', async () => {
+    const { output } = await evaluate(
+      ({ x, wanted }) => tf.grad((y) => crossEntropy(y as tf.Tensor3D, wanted as tf.Tensor2D))(x!),
+      inputs,
     );
-    const found = gradient.arraySync() as number[][][];
-    logits.forEach((rows, b) =>
-      rows.forEach((row, t) =>
-        row.forEach((x, k) => {
-          const at = (value: number): number => {
-            const moved = structuredClone(logits);
-            moved[b]![t]![k] = value;
-            return reference(moved);
-          };
-          expect(found[b]![t]![k]).toBeCloseTo((at(x + 1e-5) - at(x - 1e-5)) / 2e-5, 6);
-        }),
-      ),
-    );
+    logits.flat(2).forEach((x, i) => {
+      const at = (value: number): number => {
+        const moved = structuredClone(logits);
+        moved[Math.floor(i / 6)]![Math.floor(i / 3) % 2]![i % 3] = value;
+        return reference(moved);
+      };
+      expect(output![i]).toBeCloseTo((at(x + 1e-5) - at(x - 1e-5)) / 2e-5, 6);
+    });
   });
 });

@@ -77,7 +77,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
     parameters: Object.keys(parameters),
     batch: Object.keys(batches.signature),
   });
-  const program = await compile(step, signatureOf(start, scalars, batches), device, { name: 'training step' });
+  const program = await compile(step, signatureOf(fresh, scalars, batches), device, { name: 'training step' });
   return new CompiledTrainer(program, start, scalars, { batches, optimizer, schedule });
 }
 
