@@ -1,6 +1,11 @@
 // @pith/tensor-core: what every package stands on. No Node import is reachable from here.
 export { PithError, isPithError, throwIfStopped } from './errors/pith-error.ts';
 export type { FaultKind, PithErrorOptions } from './errors/pith-error.ts';
+export { progressRate, RATE_HALF_LIFE_SECONDS } from './progress/progress-rate.ts';
+export type { ProgressEstimate, ProgressRateState } from './progress/progress-rate.ts';
+export { validate, validationProblems } from './validation/validate.ts';
+export type { ValidateOptions, ValidationProblem } from './validation/validate.ts';
+export { nearestWord } from './validation/suggest.ts';
 export type { ProgressEvent, ProgressListener, RunOptions } from './progress/progress.ts';
 export type {
   Device,
