@@ -4,6 +4,7 @@ import type { Architecture } from './architecture/architecture.ts';
 import { checkTensors } from './architecture/expected-tensors.ts';
 import { describeArchitecture } from './architecture/registry.ts';
 import type { ModelConfig } from './config/model-config.ts';
+import { readStopTokens } from './config/hf-config.ts';
 import { readModelConfig } from './config/read-config.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
@@ -15,6 +16,8 @@ export interface LanguageModel {
   readonly weights: ReadonlyMap<string, WeightTensor>;
   /** Null where the checkpoint has none. */
   readonly tokenizer: Tokenizer | null;
+  /** Tokens that end a text: those of generation_config.json, otherwise of config.json; may be empty. */
+  readonly stopTokenIds: readonly number[];
 }
 
 /** What {@link createModel} puts together. */
@@ -23,6 +26,8 @@ export interface ModelParts {
   readonly config: unknown;
   readonly weights: ReadonlyMap<string, WeightTensor>;
   readonly tokenizer?: Tokenizer | null;
+  /** A parsed generation_config.json. */
+  readonly generationConfig?: unknown;
 }
 
 /**
@@ -30,9 +35,10 @@ export interface ModelParts {
  *
  * @throws PithError `CONFIG_INVALID`, `ARCHITECTURE_UNSUPPORTED`, `WEIGHTS_MISMATCH` with every offending tensor.
  */
-export function createModel({ config: json, weights, tokenizer = null }: ModelParts): LanguageModel {
+export function createModel({ config: json, weights, tokenizer = null, generationConfig }: ModelParts): LanguageModel {
   const config = readModelConfig(json);
   const architecture = describeArchitecture(config);
   checkTensors(architecture, weights);
-  return Object.freeze({ config, architecture, weights, tokenizer });
+  const stopTokenIds = readStopTokens(generationConfig) ?? config.eosTokenIds;
+  return Object.freeze({ config, architecture, weights, tokenizer, stopTokenIds });
 }

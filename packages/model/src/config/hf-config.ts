@@ -36,6 +36,8 @@ const ropeSchema = z.object({
 /** The rope part of a config, in either style. */
 export type HfRope = z.infer<typeof ropeSchema>;
 
+const tokenIds = z.union([tokenId, z.array(tokenId).max(CONFIG_CAPS.eosTokens)]).nullish();
+
 const schema = z.object({
   model_type: text,
   architectures: z.array(text).max(16).nullish(),
@@ -60,8 +62,8 @@ const schema = z.object({
   sliding_window: count(CONFIG_CAPS.positions).nullish(),
   max_window_layers: z.number().int().min(0).max(CONFIG_CAPS.layers).optional(),
   layer_types: z.array(text).max(CONFIG_CAPS.layers).nullish(),
-  bos_token_id: z.union([tokenId, z.array(tokenId).max(CONFIG_CAPS.eosTokens)]).nullish(),
-  eos_token_id: z.union([tokenId, z.array(tokenId).max(CONFIG_CAPS.eosTokens)]).nullish(),
+  bos_token_id: tokenIds,
+  eos_token_id: tokenIds,
   torch_dtype: text.nullish(),
   dtype: text.nullish(),
 });
@@ -75,10 +77,26 @@ export type HfConfig = z.infer<typeof schema>;
  * @throws PithError `CONFIG_INVALID`.
  */
 export function checkHfConfig(json: unknown): HfConfig {
-  const result = schema.safeParse(json);
+  return check(schema, json, 'config.json');
+}
+
+/**
+ * The tokens that end a text by a parsed generation_config.json; undefined where it names none.
+ *
+ * @throws PithError `CONFIG_INVALID`.
+ */
+export function readStopTokens(json: unknown): readonly number[] | undefined {
+  if (json === undefined) return undefined;
+  const { eos_token_id: ids } = check(z.object({ eos_token_id: tokenIds }), json, 'generation_config.json');
+  if (ids === undefined || ids === null) return undefined;
+  return Object.freeze(Array.isArray(ids) ? ids : [ids]);
+}
+
+function check<T>(rules: z.ZodType<T>, json: unknown, file: string): T {
+  const result = rules.safeParse(json);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join('.') || 'config'}: ${message}`);
-  throw new PithError('CONFIG_INVALID', `read config: ${problems.join('; ')}; mend config.json`, {
-    details: { problems },
+  const problems = result.error.issues.map(({ path, message }) => `${path.join('.') || 'the file'}: ${message}`);
+  throw new PithError('CONFIG_INVALID', `read config: ${problems.join('; ')}; mend ${file}`, {
+    details: { file, problems },
   });
 }

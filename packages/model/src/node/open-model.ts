@@ -71,7 +71,8 @@ export async function modelFromCheckpoint(
   const embeddings = await tiedEmbeddings(checkpoint, embedding.name, 'lm_head.weight', config.tiedEmbeddings);
   const json = embeddings === 'conflict' ? { ...checkpoint.config, tie_word_embeddings: false } : checkpoint.config;
   const tokenizer = await readTokenizer(checkpoint);
-  return Object.freeze({ ...createModel({ config: json, weights: checkpoint.weights, tokenizer }), embeddings });
+  const { weights, generationConfig } = checkpoint;
+  return Object.freeze({ ...createModel({ config: json, weights, tokenizer, generationConfig }), embeddings });
 }
 
 /**
