@@ -33,9 +33,8 @@ export function parseHeader(bytes: Uint8Array, file: string): ParsedHeader {
 class HeaderParser {
   private readonly reader: JsonReader;
   private readonly file: string;
-  private readonly entries: HeaderEntry[] = [];
-  private readonly names = new Set<string>();
-  private metadata = new Map<string, string>();
+  private readonly entries = new Map<string, HeaderEntry>();
+  private metadata: Map<string, string> | undefined;
 
   constructor(reader: JsonReader, file: string) {
     this.reader = reader;
@@ -53,38 +52,40 @@ class HeaderParser {
       reader.expect('}');
     }
     reader.end();
-    return { entries: this.entries, metadata: this.metadata };
+    return { entries: [...this.entries.values()], metadata: this.metadata ?? new Map() };
   }
 
   private member(): void {
     const { reader } = this;
     const name = reader.string();
-    if (this.names.has(name)) {
+    const isMetadata = name === '__metadata__';
+    if (isMetadata ? this.metadata !== undefined : this.entries.has(name)) {
       throw this.fault('DUPLICATE_NAME', name, `the name occurs twice; readers disagree on which of the two counts`);
     }
     if (name === '' || name.length > MAX_NAME_LENGTH) {
       throw this.fault('NAME_INVALID', name.slice(0, 80), `a name has 1 to ${MAX_NAME_LENGTH} characters`);
     }
-    this.names.add(name);
     reader.expect(':');
-    if (name === '__metadata__') this.readMetadata();
-    else this.entries.push(this.entry(name));
+    if (isMetadata) this.metadata = this.readMetadata();
+    else this.entries.set(name, this.entry(name));
   }
 
-  private readMetadata(): void {
+  private readMetadata(): Map<string, string> {
     const { reader } = this;
+    const metadata = new Map<string, string>();
     const invalid = (why: string) => this.fault('METADATA_INVALID', '__metadata__', why);
     if (reader.peek() !== '{') throw invalid('it must be an object of strings');
     reader.expect('{');
-    if (reader.accept('}')) return;
+    if (reader.accept('}')) return metadata;
     do {
       const key = reader.string();
-      if (this.metadata.has(key)) throw invalid(`the key ${JSON.stringify(key)} occurs twice`);
+      if (metadata.has(key)) throw invalid(`the key ${JSON.stringify(key)} occurs twice`);
       reader.expect(':');
       if (reader.peek() !== '"') throw invalid(`the value of ${JSON.stringify(key)} must be a string`);
-      this.metadata.set(key, reader.string());
+      metadata.set(key, reader.string());
     } while (reader.accept(','));
     reader.expect('}');
+    return metadata;
   }
 
   private entry(name: string): HeaderEntry {

@@ -113,19 +113,19 @@ function checkTensors(tensors: readonly OutputTensor[]): Sized[] {
   const seen = new Set<string>();
   const sized: Sized[] = [];
   for (const { name, dtype, shape } of tensors) {
-    const label = JSON.stringify(name);
+    const label = (): string => JSON.stringify(name);
     if (name === '' || name === '__metadata__' || name.length > MAX_NAME_LENGTH) {
-      problems.push(`${label}: not a usable name (1 to ${MAX_NAME_LENGTH} characters, not "__metadata__")`);
+      problems.push(`${label()}: not a usable name (1 to ${MAX_NAME_LENGTH} characters, not "__metadata__")`);
     }
-    if (seen.has(name)) problems.push(`${label}: the name is taken by another tensor`);
+    if (seen.has(name)) problems.push(`${label()}: the name is taken by another tensor`);
     seen.add(name);
     if (storedBits(dtype) === undefined) {
-      problems.push(`${label}: safetensors has no dtype ${JSON.stringify(dtype)}`);
+      problems.push(`${label()}: safetensors has no dtype ${JSON.stringify(dtype)}`);
       continue;
     }
     const byteLength = shape.length <= MAX_RANK ? tensorByteLength(dtype, shape) : undefined;
     if (byteLength === undefined) {
-      problems.push(`${label}: shape [${shape.join(', ')}] of ${dtype} is not a whole number of bytes below 2^53`);
+      problems.push(`${label()}: shape [${shape.join(', ')}] of ${dtype} is not a whole number of bytes below 2^53`);
     } else sized.push({ name, dtype, shape: [...shape], byteLength });
   }
   if (problems.length > 0) {
@@ -170,15 +170,11 @@ function layOutFile(name: string, tensors: readonly Sized[], metadata: Readonly<
     entries.push({ name: tensor, dtype, shape, start: end, end: end + byteLength });
     end += byteLength;
   }
+  // At least the names themselves: a header far too long is refused before it is made.
+  const least = entries.reduce((sum, entry) => sum + entry.name.length, 0);
+  if (least > MAX_HEADER_BYTES) throw headerTooLarge(name, least);
   const head = encodeHeader(entries, metadata);
-  if (head.length - 8 > MAX_HEADER_BYTES) {
-    throw new PithError(
-      'SAFETENSORS_HEADER_TOO_LARGE',
-      `plan output: the header of ${name} would have ${head.length - 8} bytes, at most ${MAX_HEADER_BYTES} are read ` +
-        `by any implementation; write smaller shards (shardBytes)`,
-      { details: { file: name, headerBytes: head.length - 8, limit: MAX_HEADER_BYTES } },
-    );
-  }
+  if (head.length - 8 > MAX_HEADER_BYTES) throw headerTooLarge(name, head.length - 8);
   const places = sorted.map((tensor, i): OutputPlace => ({
     ...tensor,
     file: name,
@@ -187,11 +183,21 @@ function layOutFile(name: string, tensors: readonly Sized[], metadata: Readonly<
   return { name, head, byteLength: head.length + end, tensors: places };
 }
 
+function headerTooLarge(file: string, headerBytes: number): PithError {
+  return new PithError(
+    'SAFETENSORS_HEADER_TOO_LARGE',
+    `plan output: the header of ${file} would have ${headerBytes} bytes or more, at most ${MAX_HEADER_BYTES} are read ` +
+      `by any implementation; write smaller shards (shardBytes)`,
+    { details: { file, headerBytes, limit: MAX_HEADER_BYTES } },
+  );
+}
+
 /** Order of the UTF-8 bytes, which is the order of the code points; JavaScript's own order is that of UTF-16 units. */
 function compareUtf8(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i += 1) {
-    const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)];
+    const left = a.charCodeAt(i);
+    const right = b.charCodeAt(i);
     if (left !== right) return codePointOrder(left) - codePointOrder(right);
   }
   return a.length - b.length;
