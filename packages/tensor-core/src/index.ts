@@ -76,3 +76,9 @@ export type {
   LiveGraph,
   ValueType,
 } from './compile/graph.ts';
+export { cholesky } from './linalg/cholesky.ts';
+export type { TriangularOptions } from './linalg/cholesky.ts';
+export { triangularInverse } from './linalg/triangular-inverse.ts';
+export type { TriangularInverseOptions } from './linalg/triangular-inverse.ts';
+export type { RealMatrix } from './linalg/matrix.ts';
+export type { RealDType } from './linalg/products.ts';
