@@ -85,15 +85,23 @@ async function checkThreads(): Promise<DoctorCheck> {
 
 async function checkOnnxRuntime(): Promise<DoctorCheck> {
   try {
+    const { compileGraph, OnnxGraph } = await import('@pith/tensor-core');
     const { cpuDevice } = await import('@pith/tensor-core/node');
-    const device = await cpuDevice({ threads: 1 });
+    const graph = new OnnxGraph('doctor');
+    const type = { dtype: 'f32', shape: [1] } as const;
+    graph.output('y', graph.op('Neg', [graph.input('x', type.dtype, type.shape)], type));
+    const device = cpuDevice({ threads: 1 });
+    const program = await compileGraph(graph, device);
+    const { y } = await program.run({ x: { ...type, data: Float32Array.of(42) } });
+    await program.dispose();
     await device.dispose();
-    return { name: 'onnxruntime', ok: true, found: 'loads' };
+    if (y?.data[0] !== -42) throw new Error(`it computed ${String(y?.data[0])} for -42`);
+    return { name: 'onnxruntime', ok: true, found: 'computes' };
   } catch (error) {
     return {
       name: 'onnxruntime',
       ok: false,
-      found: `does not load: ${error instanceof Error ? error.message : String(error)}`,
+      found: `does not work: ${error instanceof Error ? error.message : String(error)}`,
       remedy: 'install again on this platform; eval, generate and logits need it, quantize does not',
     };
   }

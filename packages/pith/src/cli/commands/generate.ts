@@ -28,6 +28,9 @@ export function registerGenerate(program: Command, run: RunCommand): void {
   addCommonOptions(command).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const { generate } = await import('../../generate/generate.ts');
+      // On a terminal the text appears as it is made.
+      const streams = !session.json && !session.quiet && session.terminal.stdout.isTTY === true;
+      if (streams) session.say(flags.prompt);
       const result = await generate(model, {
         prompt: flags.prompt,
         ...(flags.maxTokens === undefined ? {} : { maxTokens: flags.maxTokens }),
@@ -35,9 +38,11 @@ export function registerGenerate(program: Command, run: RunCommand): void {
         ...(flags.topP === undefined ? {} : { topP: flags.topP }),
         ...(flags.seed === undefined ? {} : { seed: flags.seed }),
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+        ...(flags.memory === undefined ? {} : { memoryBytes: flags.memory }),
+        ...(streams ? { onText: (text: string) => session.say(text) } : { progress: session.progress }),
         signal: session.signal,
       });
-      return { json: result, text: `${flags.prompt}${result.text}\n` };
+      return { json: result, text: streams ? '\n' : `${flags.prompt}${result.text}\n` };
     }),
   );
   addExamples(command, [

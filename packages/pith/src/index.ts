@@ -1,0 +1,22 @@
+// pith as a library: what the command line does, as functions.
+export { doctor } from './doctor/doctor.ts';
+export type { DoctorCheck, DoctorReport } from './doctor/doctor.ts';
+export { evaluate } from './evaluate/evaluate.ts';
+export type { EvaluateOptions, Evaluation } from './evaluate/evaluate.ts';
+export { generate } from './generate/generate.ts';
+export type { GenerateOptions, GenerateResult } from './generate/generate.ts';
+export { logits } from './generate/logits.ts';
+export type { LogitsOptions, LogitsResult } from './generate/logits.ts';
+export { inspect } from './inspect/inspect.ts';
+export type { InspectedFile, InspectedModel, InspectedTensor, Inspection } from './inspect/inspect.ts';
+export { plan } from './plan/plan.ts';
+export type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './plan/types.ts';
+export { readReceipt, RECEIPT_NAME } from './receipt/receipt.ts';
+export { ReceiptSchema } from './receipt/schema.ts';
+export type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './receipt/schema.ts';
+export { quantize } from './run/quantize.ts';
+export type { QuantizeResult, QuantizeRunOptions } from './run/quantize.ts';
+export type { ArtefactProblem } from './verify/check-artefact.ts';
+export { verify } from './verify/verify.ts';
+export type { Verification, VerifyOptions } from './verify/verify.ts';
+export { version } from './version.ts';

@@ -1,0 +1,74 @@
+// SIGKILL at random moments: whatever the moment, starting again ends with the bytes of an undisturbed run.
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { fileHashes } from '../src/testing/files.fixture.ts';
+import { writeSyntheticModel } from '../src/testing/synthetic-model.fixture.ts';
+import { pith, startPith } from './built.ts';
+
+const KILLS = 24;
+const SEED = 20261123;
+const FLAGS = [
+  '--scheme',
+  'w4g64',
+  '--range',
+  'mse:candidates=60,smallest=0.2',
+  '--shard-size',
+  '1MB',
+  '--json',
+  '--quiet',
+];
+
+let root: string;
+let model: string;
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'pith-kill-'));
+  model = join(root, 'model');
+  writeSyntheticModel(model, { layers: 4 });
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+it(`gives the same bytes after ${KILLS} kills at random moments`, { timeout: 240_000 }, async () => {
+  const calm = join(root, 'calm');
+  const begun = performance.now();
+  expect((await pith('quantize', model, '-o', calm, ...FLAGS)).status).toBe(0);
+  const duration = performance.now() - begun;
+  const expected = fileHashes(calm);
+
+  let state = SEED;
+  const random = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  const output = join(root, 'out');
+  let killed = 0;
+  let completed = 0;
+  while (killed < KILLS) {
+    const { child, ended } = startPith(['quantize', model, '-o', output, ...FLAGS]);
+    // Loading takes the first part of a run, where there is nothing to break.
+    const moment = duration * (0.3 + 0.8 * random());
+    await Promise.race([ended, wait(moment)]);
+    child.kill('SIGKILL');
+    const { status, signal, stdout } = await ended;
+    if (signal === 'SIGKILL') {
+      killed++;
+      // The final name is there only with everything in it.
+      if (existsSync(output)) expect(fileHashes(output)).toEqual(expected);
+    } else {
+      expect({ status, stdout }).toMatchObject({ status: 0 });
+    }
+    if (!existsSync(output)) continue;
+    completed++;
+    expect(fileHashes(output)).toEqual(expected);
+    expect((await pith('verify', output)).status).toBe(0);
+    rmSync(output, { recursive: true });
+    rmSync(`${output}.pith-partial`, { recursive: true, force: true });
+  }
+  const last = await pith('quantize', model, '-o', output, ...FLAGS);
+  expect(last).toMatchObject({ status: 0 });
+  expect(fileHashes(output)).toEqual(expected);
+  expect(readdirSync(root).sort()).toEqual(['calm', 'model', 'out']);
+  expect(completed).toBeLessThan(KILLS);
+});
