@@ -205,7 +205,7 @@ describe('the death of a worker', () => {
     [1, 'ended with exit code 7'],
     [2, 'ended with TypeError: thrown in the worker'],
   ])('fails its job and no other (%i)', async (steps, message) => {
-    const workers = new WorkerPool({ threads: 1 }, new URL('./dying-worker.fixture.js', import.meta.url));
+    const workers = new WorkerPool({ threads: 1 }, new URL('../../test/dying-worker.js', import.meta.url));
     pools.push(workers);
     const step: JobStep = { op: 'sha256', at: 0, length: 0 };
     const deadly = workers.run(new Array<JobStep>(steps).fill(step));

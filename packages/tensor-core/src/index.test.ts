@@ -1,0 +1,174 @@
+// The public surface. A name that goes, or changes its meaning, is a breaking change; a new one is a feature.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** The names that an entry exports; it holds named re-exports and nothing else. */
+function exportedNames(entry: string): string[] {
+  const text = readFileSync(join(import.meta.dirname, entry), 'utf8').replaceAll(/^\/\/.*$/gm, '');
+  const rest = text.replaceAll(/export (type )?\{([^}]*)\} from '\.\/[^']+';/g, '').trim();
+  expect(rest, 'the entry has explicit named exports only').toBe('');
+  return [...text.matchAll(/\{([^}]*)\}/g)]
+    .flatMap((match) => match[1]!.split(',').map((name) => name.trim()))
+    .filter((name) => name !== '')
+    .sort();
+}
+
+describe('@pith/tensor-core', () => {
+  it('exports these names', () => {
+    expect(exportedNames('index.ts')).toMatchInlineSnapshot(`
+      [
+        "Attribute",
+        "Attributes",
+        "ByteDType",
+        "ByteSource",
+        "COMPILED_KERNELS",
+        "CodeBlock",
+        "CompileOptions",
+        "DTYPES",
+        "DType",
+        "DTypeInfo",
+        "DenseWeight",
+        "DenseWeightParts",
+        "Device",
+        "DeviceLimits",
+        "Executable",
+        "FROM_F32_FLOAT_KERNELS",
+        "FROM_F32_KERNELS",
+        "FaultKind",
+        "FileLocation",
+        "FloatScheme",
+        "Granularity",
+        "GraphNode",
+        "GraphStats",
+        "GraphValue",
+        "HostArrays",
+        "HostDType",
+        "HostTensor",
+        "HostTensors",
+        "IntegerScheme",
+        "KernelExports",
+        "LiveGraph",
+        "OnnxGraph",
+        "Overflow",
+        "PackedLayout",
+        "PackedShape",
+        "PithError",
+        "PithErrorOptions",
+        "Program",
+        "ProgressEstimate",
+        "ProgressEvent",
+        "ProgressListener",
+        "ProgressRateState",
+        "QuantizationScheme",
+        "QuantizedWeight",
+        "QuantizedWeightParts",
+        "RATE_HALF_LIFE_SECONDS",
+        "RandomStream",
+        "RealDType",
+        "RealMatrix",
+        "RunOptions",
+        "STATIC_BYTES",
+        "ScaleDType",
+        "Signature",
+        "TO_F32_KERNELS",
+        "TensorDType",
+        "TensorSpec",
+        "TracedFunction",
+        "TracedInputs",
+        "TracedResult",
+        "TriangularInverseOptions",
+        "TriangularOptions",
+        "ValidateOptions",
+        "ValidationProblem",
+        "ValueType",
+        "WasmMemory",
+        "WasmModule",
+        "WeightBase",
+        "WeightTensor",
+        "Words4",
+        "byteLengthOf",
+        "byteRange",
+        "cholesky",
+        "compile",
+        "compileGraph",
+        "compileKernels",
+        "createKernelMemory",
+        "denseWeight",
+        "dtypeInfo",
+        "elementCount",
+        "fromF32",
+        "groupsPerRow",
+        "instantiateKernels",
+        "isPithError",
+        "memoryBlock",
+        "memoryBytes",
+        "nearestWord",
+        "pack",
+        "packAlongRows",
+        "packedByteLength",
+        "packedWords",
+        "packedWordsPerRow",
+        "philox4x32",
+        "progressRate",
+        "quantizedByteLength",
+        "quantizedWeight",
+        "randomStream",
+        "requireRows",
+        "restore",
+        "roundHalfToEven",
+        "scaleCount",
+        "throwIfStopped",
+        "toF32",
+        "trace",
+        "triangularInverse",
+        "unpack",
+        "unpackAlongRows",
+        "validate",
+        "validationProblems",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./index.ts');
+    const names = exportedNames('index.ts');
+    expect(names).toEqual(expect.arrayContaining(Object.keys(entry)));
+    expect(Object.values(entry).every((value) => value !== undefined)).toBe(true);
+  });
+});
+
+describe('@pith/tensor-core/node', () => {
+  it('exports these names', () => {
+    expect(exportedNames('node/index.ts')).toMatchInlineSnapshot(`
+      [
+        "CallStep",
+        "CpuDeviceOptions",
+        "DEFAULT_POOL_BYTES",
+        "DEFAULT_READ_BYTES",
+        "FileBytes",
+        "FileBytesOptions",
+        "JobOptions",
+        "JobStep",
+        "KernelName",
+        "KernelPool",
+        "KernelPoolOptions",
+        "MAX_POOL_BYTES",
+        "MemoryRegion",
+        "ReadStep",
+        "SERIAL_JOB_BYTES",
+        "Sha256Step",
+        "StepResult",
+        "WriteStep",
+        "cpuDevice",
+        "createKernelPool",
+        "fileBytes",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./node/index.ts');
+    expect(exportedNames('node/index.ts')).toEqual(expect.arrayContaining(Object.keys(entry)));
+  });
+});
