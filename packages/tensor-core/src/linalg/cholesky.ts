@@ -15,7 +15,7 @@ import { choleskyReference, invertLowerReference } from './cholesky-reference.ts
 
 /** Options of the blocked operations on triangular matrices. */
 export interface TriangularOptions extends RunOptions {
-  /** Rows of the blocks on the diagonal; 64 when left out. Results differ by rounding. */
+  /** Rows of the blocks on the diagonal; 128 when left out. Results differ by rounding. */
   readonly blockSize?: number;
   /** Products of at most this many multiplications run as plain loops. */
   readonly plainWork?: number;
@@ -51,7 +51,7 @@ export async function cholesky<D extends RealDType>(
 async function factorInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
-  { blockSize = 64, signal, progress }: TriangularOptions,
+  { blockSize = 128, signal, progress }: TriangularOptions,
 ): Promise<void> {
   const { n } = matrix;
   // Inverses of the factors of diagonal blocks by their first row, in the dtype of the matrix.

@@ -51,7 +51,7 @@ export async function triangularInverse<D extends RealDType>(
 async function invertInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
-  { blockSize = 64, signal, progress }: TriangularOptions,
+  { blockSize = 128, signal, progress }: TriangularOptions,
 ): Promise<void> {
   const { n } = matrix;
 
