@@ -23,8 +23,9 @@ import { openLossLog, openModel, readTrainState, saveTrainState } from '@pith/mo
 import { fromF32 } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { learnTokenizer } from './learn-tokenizer.ts';
-import { drawFrom, tokenizePages, writePages } from './pages.ts';
+import { tokenizePages } from './pages.ts';
 import * as settings from './settings.ts';
+import { tokenizerSample, trainingPages } from './training-text.ts';
 import { evaluationText, folder, writeTextFiles } from './write-texts.ts';
 
 const { modelConfig, texts, training } = settings;
@@ -38,10 +39,8 @@ process.once('SIGINT', () => stop.abort());
 
 console.log('Writing text ...');
 await writeTextFiles();
-const pages = writePages(drawFrom(texts.training.seed), texts.training.characters);
-let characters = 0;
-const sample = pages.filter((page) => (characters += page.length) <= settings.tokenizer.characters);
-const tokenizerFiles = learnTokenizer(sample, settings.tokenizer, modelConfig.max_position_embeddings);
+const pages = trainingPages();
+const tokenizerFiles = learnTokenizer(tokenizerSample(pages), settings.tokenizer, modelConfig.max_position_embeddings);
 const tokenizer = createTokenizer(tokenizerFiles.tokenizer, tokenizerFiles.config);
 const tokens = tokenizePages(pages, tokenizer, modelConfig.bos_token_id, modelConfig.eos_token_id);
 console.log(`${tokens.length} tokens of training text, ${tokenizer.size} symbols`);
