@@ -52,7 +52,9 @@ describe('the lock file', () => {
     const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { resolved?: string; link?: boolean }>;
     };
-    const addresses = Object.values(lock.packages).filter((entry) => entry.link !== true && entry.resolved !== undefined);
+    const addresses = Object.values(lock.packages).filter(
+      (entry) => entry.link !== true && entry.resolved !== undefined,
+    );
     expect(addresses).toEqual([]);
   });
 });
