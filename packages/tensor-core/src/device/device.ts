@@ -5,16 +5,23 @@ export type HostDType = 'f32' | 'f64' | 'i32' | 'i64' | 'bool' | 'u8';
 
 /** The JavaScript array of each {@link HostDType}; `bool` is one byte a value, 0 or 1. */
 export interface HostArrays {
+  /** Floats of 32 bits. */
   f32: Float32Array;
+  /** Floats of 64 bits. */
   f64: Float64Array;
+  /** Signed integers of 32 bits. */
   i32: Int32Array;
+  /** Signed integers of 64 bits. */
   i64: BigInt64Array;
+  /** A byte a value, 0 or 1. */
   bool: Uint8Array;
+  /** Bytes. */
   u8: Uint8Array;
 }
 
 /** A dense row-major array in the memory of the host. */
 export interface HostTensor<D extends HostDType = HostDType> {
+  /** Type of the values. */
   readonly dtype: D;
   /** Length of each axis, outermost first; `[]` is a scalar. */
   readonly shape: readonly number[];
@@ -52,6 +59,7 @@ export interface Executable {
 export interface Device {
   /** `cpu`, `webgpu`, `cuda:0`. */
   readonly name: string;
+  /** What it is able to do. */
   readonly limits: DeviceLimits;
   /** Makes a serialized ONNX model (ModelProto) ready to run. */
   compile(model: Uint8Array): Promise<Executable>;
