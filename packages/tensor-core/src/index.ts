@@ -20,7 +20,7 @@ export type { DType, DTypeInfo } from './dtype/dtype.ts';
 export { DTYPES, dtypeInfo } from './dtype/dtype-info.ts';
 export { byteLengthOf, packedByteLength, packedWordsPerRow } from './dtype/byte-length.ts';
 export { fromF32, toF32, TO_F32_KERNELS, FROM_F32_FLOAT_KERNELS, FROM_F32_KERNELS } from './dtype/convert.ts';
-export type { ByteDType } from './dtype/convert.ts';
+export type { ByteDType, KernelOfArity } from './dtype/convert.ts';
 export { roundHalfToEven } from './dtype/convert-reference.ts';
 export type { Overflow } from './dtype/convert-reference.ts';
 export { pack, packAlongRows, unpack, unpackAlongRows } from './packing/pack.ts';
@@ -40,14 +40,17 @@ export { restore } from './weight/restore.ts';
 export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
+  ChannelGranularity,
   CodeBlock,
   DenseWeight,
   FloatScheme,
   Granularity,
+  GroupGranularity,
   IntegerScheme,
   QuantizationScheme,
   QuantizedWeight,
   ScaleDType,
+  TensorGranularity,
   WeightBase,
   WeightTensor,
 } from './weight/weight-tensor.ts';

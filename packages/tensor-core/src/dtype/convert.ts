@@ -9,12 +9,13 @@ import type { DType } from './dtype.ts';
 /** Dtypes of whole bytes: all but the packed ones. */
 export type ByteDType = Exclude<DType, 'int2' | 'int3' | 'int4' | 'int5' | 'int6' | 'int7' | 'int8'>;
 
-type Name<Arity extends number> = {
+/** Names of the kernels that take so many arguments. */
+export type KernelOfArity<Arity extends number> = {
   [K in keyof KernelExports]: Parameters<KernelExports[K]>['length'] extends Arity ? K : never;
 }[keyof KernelExports];
 
 /** The kernel `(source, target, count)` that turns each dtype into f32; f32 itself needs none. */
-export const TO_F32_KERNELS: Readonly<Record<Exclude<ByteDType, 'f32'>, Name<3>>> = {
+export const TO_F32_KERNELS: Readonly<Record<Exclude<ByteDType, 'f32'>, KernelOfArity<3>>> = {
   f64: 'f64ToF32',
   f16: 'f16ToF32',
   bf16: 'bf16ToF32',
@@ -32,7 +33,7 @@ export const TO_F32_KERNELS: Readonly<Record<Exclude<ByteDType, 'f32'>, Name<3>>
 };
 
 /** The kernel `(source, target, count, saturate)` that turns f32 into each small float. */
-export const FROM_F32_FLOAT_KERNELS: Readonly<Record<'f16' | 'bf16' | 'f8_e4m3' | 'f8_e5m2', Name<4>>> = {
+export const FROM_F32_FLOAT_KERNELS: Readonly<Record<'f16' | 'bf16' | 'f8_e4m3' | 'f8_e5m2', KernelOfArity<4>>> = {
   f16: 'f32ToF16',
   bf16: 'f32ToBf16',
   f8_e4m3: 'f32ToF8E4m3',
@@ -41,7 +42,7 @@ export const FROM_F32_FLOAT_KERNELS: Readonly<Record<'f16' | 'bf16' | 'f8_e4m3' 
 
 /** The kernel `(source, target, count)` that turns f32 into each of the other dtypes. */
 export const FROM_F32_KERNELS: Readonly<
-  Record<Exclude<ByteDType, 'f32' | keyof typeof FROM_F32_FLOAT_KERNELS>, Name<3>>
+  Record<Exclude<ByteDType, 'f32' | keyof typeof FROM_F32_FLOAT_KERNELS>, KernelOfArity<3>>
 > = {
   f64: 'f32ToF64',
   i64: 'f32ToI64',

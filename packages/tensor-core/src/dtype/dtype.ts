@@ -27,9 +27,11 @@ export type DType =
 
 /** Facts about a {@link DType}. */
 export interface DTypeInfo {
+  /** Its own name. */
   readonly name: DType;
   /** Bits of one value. */
   readonly bits: number;
+  /** What its codes mean; `packed` codes are signed integers in a bit stream. */
   readonly family: 'float' | 'int' | 'uint' | 'bool' | 'packed';
   /** Smallest finite value. For 64-bit integers rounded to f64. */
   readonly min: number;

@@ -3,11 +3,13 @@
 
 /** A compiled binary. It can be posted to a worker. */
 export interface WasmModule {
+  /** `WebAssembly.Module`. */
   readonly [Symbol.toStringTag]: string;
 }
 
 /** Linear memory in pages of 64 KiB. */
 export interface WasmMemory<B extends ArrayBufferLike = ArrayBufferLike> {
+  /** The bytes; a memory that is not shared gets a new buffer when it grows. */
   readonly buffer: B;
   /** Adds pages; returns the number before. */
   grow(pages: number): number;

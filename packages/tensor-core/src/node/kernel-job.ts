@@ -8,33 +8,49 @@ export type KernelName = keyof KernelExports;
 
 /** Reads `length` bytes of the file from `offset` into memory at address `at`. Result: bytes read. */
 export interface ReadStep {
+  /** Tells the union apart. */
   readonly op: 'read';
+  /** Path of the file. */
   readonly path: string;
+  /** First byte in the file. */
   readonly offset: number;
+  /** Bytes. */
   readonly length: number;
+  /** Address of the first byte in memory. */
   readonly at: number;
 }
 
 /** Writes `length` bytes from memory at address `at` to the file at `offset`; the file must exist. Result: bytes written. */
 export interface WriteStep {
+  /** Tells the union apart. */
   readonly op: 'write';
+  /** Path of the file. */
   readonly path: string;
+  /** First byte in the file. */
   readonly offset: number;
+  /** Bytes. */
   readonly length: number;
+  /** Address of the first byte in memory. */
   readonly at: number;
 }
 
 /** Calls a kernel. Result: what it returns, 0 where it returns nothing. */
 export interface CallStep {
+  /** Tells the union apart. */
   readonly op: 'call';
+  /** Name of the kernel. */
   readonly kernel: KernelName;
+  /** Its arguments, in order. */
   readonly args: readonly number[];
 }
 
 /** SHA-256 of `length` bytes of memory from address `at`. Result: 64 hexadecimal digits. */
 export interface Sha256Step {
+  /** Tells the union apart. */
   readonly op: 'sha256';
+  /** Address of the first byte in memory. */
   readonly at: number;
+  /** Bytes. */
   readonly length: number;
 }
 

@@ -7,6 +7,7 @@ export type PackedLayout = 'stream' | 'aligned';
 
 /** What is packed. */
 export interface PackedShape {
+  /** Rows, each on its own words. */
   readonly rows: number;
   /** Codes in a row. */
   readonly columns: number;

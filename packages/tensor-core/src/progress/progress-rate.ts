@@ -20,13 +20,19 @@ export interface ProgressEstimate {
 
 /** What is remembered between events. Plain data; start with `undefined`. */
 export interface ProgressRateState {
+  /** Phase of the events so far. */
   readonly phase: string;
+  /** When the first event of the phase was seen, in seconds. */
   readonly startedAt: number;
+  /** When the last event was seen, in seconds. */
   readonly seenAt: number;
+  /** Bytes or units that the last event told. */
   readonly done: number;
-  /** Sums over the past, the weight of each halving in {@link RATE_HALF_LIFE_SECONDS}: work, and seconds. */
+  /** Sum of the work so far, of which the past counts half after each {@link RATE_HALF_LIFE_SECONDS}. */
   readonly work: number;
+  /** Sum of the seconds so far, weighted alike. */
   readonly seconds: number;
+  /** What is known now. */
   readonly estimate: ProgressEstimate;
 }
 

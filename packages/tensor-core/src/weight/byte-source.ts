@@ -2,6 +2,7 @@
 
 /** Where the bytes lie in a local file, so that worker threads can read them without the main thread. */
 export interface FileLocation {
+  /** Path of the file. */
   readonly path: string;
   /** Byte offset of the first byte. */
   readonly offset: number;

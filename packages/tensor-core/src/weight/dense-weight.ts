@@ -10,7 +10,9 @@ import type { DenseWeight } from './weight-tensor.ts';
 
 /** What a dense weight is made of. */
 export interface DenseWeightParts {
+  /** Name in the checkpoint. */
   readonly name: string;
+  /** Format of the values. */
   readonly dtype: ByteDType;
   /** Outermost axis first; `[]` is a scalar, which counts as one row. */
   readonly shape: readonly number[];

@@ -7,9 +7,11 @@ import type { CodeBlock, QuantizationScheme, QuantizedWeight } from './weight-te
 
 /** What a quantized weight is made of. */
 export interface QuantizedWeightParts {
+  /** Name in the checkpoint. */
   readonly name: string;
-  /** [rows, ...]: the axes behind the first are one row of codes. */
+  /** Outermost axis first, `[rows, ...]`: the axes behind the first are one row of codes. */
   readonly shape: readonly number[];
+  /** How it is coded. */
   readonly scheme: QuantizationScheme;
   /** Group of each column; columns in order when left out. */
   readonly groupIndex?: Int32Array;

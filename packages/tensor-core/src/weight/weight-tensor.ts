@@ -1,30 +1,57 @@
 // A stored weight is a value with a shape and a representation (design 2b). Techniques turn one representation into
 // another; writers accept those that their format can hold and refuse the others by name.
 import type { DType } from '../dtype/dtype.ts';
+import type { FileLocation } from './byte-source.ts';
 
 /** Which weights share one scale. Rows are output channels. */
-export type Granularity =
-  { readonly kind: 'tensor' } | { readonly kind: 'channel' } | { readonly kind: 'group'; readonly size: number };
+export type Granularity = TensorGranularity | ChannelGranularity | GroupGranularity;
+
+/** One scale for the whole weight. */
+export interface TensorGranularity {
+  /** Tells the union apart. */
+  readonly kind: 'tensor';
+}
+
+/** One scale for each row. */
+export interface ChannelGranularity {
+  /** Tells the union apart. */
+  readonly kind: 'channel';
+}
+
+/** One scale for each run of `size` columns of a row. */
+export interface GroupGranularity {
+  /** Tells the union apart. */
+  readonly kind: 'group';
+  /** Columns of a group; divides the columns of the weight. */
+  readonly size: number;
+}
 
 /** Dtypes that scales are stored in. */
 export type ScaleDType = 'f32' | 'f16' | 'bf16';
 
 /** Integer codes: `value = (code - zeroPoint) * scale`, code in [-2^(bits-1), 2^(bits-1) - 1]. */
 export interface IntegerScheme {
+  /** Tells the union apart. */
   readonly kind: 'int';
   /** 2 to 8. */
   readonly bits: number;
   /** Without zero points. */
   readonly symmetric: boolean;
+  /** Which weights share a scale and a zero point. */
   readonly granularity: Granularity;
+  /** What scales are stored in. */
   readonly scaleDType: ScaleDType;
 }
 
 /** Floating-point codes: `value = code * scale`. */
 export interface FloatScheme {
+  /** Tells the union apart. */
   readonly kind: 'float';
+  /** Format of the codes. */
   readonly dtype: 'f8_e4m3' | 'f8_e5m2';
+  /** Which weights share a scale. */
   readonly granularity: Granularity;
+  /** What scales are stored in. */
   readonly scaleDType: ScaleDType;
 }
 
@@ -47,12 +74,14 @@ export interface WeightBase {
 
 /** One value per element, in any dtype. */
 export interface DenseWeight extends WeightBase {
+  /** Tells the union apart. */
   readonly kind: 'dense';
+  /** Format of the values. */
   readonly dtype: DType;
   /** The stored little-endian bytes of rows `start` to `end`. */
   bytes(start?: number, end?: number): Promise<Uint8Array>;
   /** Where the bytes lie in a local file, for workers that read by themselves. */
-  readonly file?: { readonly path: string; readonly offset: number };
+  readonly file?: FileLocation;
 }
 
 /** Codes of rows, unpacked: one signed byte (int) or one byte of bits (float) per weight. */
@@ -67,7 +96,9 @@ export interface CodeBlock {
 
 /** Codes, scales and zero points. */
 export interface QuantizedWeight extends WeightBase {
+  /** Tells the union apart. */
   readonly kind: 'quantized';
+  /** How it is coded. */
   readonly scheme: QuantizationScheme;
   /** Group of each column, where columns were permuted before grouping (act-order); int32 [columns]. */
   readonly groupIndex?: Int32Array;
