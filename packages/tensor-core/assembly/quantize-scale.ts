@@ -8,17 +8,20 @@ export const E4M3: i32 = 16;
 export const E5M2: i32 = 17;
 
 /** An f32 rounded to the dtype, half to even; infinity beyond its range. */
+// @ts-ignore: decorator
+@inline
 export function roundTo(dtype: i32, value: f32): f32 {
   if (dtype == BF16) {
     const bits = reinterpret<u32>(value);
     if ((bits & 0x7fffffff) > 0x7f800000) return value;
     return reinterpret<f32>((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000);
   }
-  if (dtype == F16) {
-    const codes = encode(f32x4.splat(value), 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
-    return f32x4.extract_lane(decode(codes, 16, 10, 15, 0x7bff), 0);
-  }
-  return value;
+  return dtype == F16 ? roundToF16(value) : value;
+}
+
+function roundToF16(value: f32): f32 {
+  const codes = encode(f32x4.splat(value), 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
+  return f32x4.extract_lane(decode(codes, 16, 10, 15, 0x7bff), 0);
 }
 
 /** Stores an f32 that the dtype can hold. */
@@ -57,17 +60,17 @@ export function lastStep(coding: i32): f32 {
   return coding == E4M3 ? 32 : coding == E5M2 ? 8192 : 1;
 }
 
-/** The stored scale of a range, which may be 0 or infinite. */
-export function scaleOf(
-  low: f32,
-  high: f32,
-  coding: i32,
-  asymmetric: i32,
-  arithmetic: i32,
-  scaleDType: i32,
-): f32 {
-  let half = highestCode(coding);
-  if (coding <= 8) half = (half - lowestCode(coding)) / 2;
+/** What a range `[-a, a]` is divided by: half of the distance between the outer codes. */
+// @ts-ignore: decorator
+@inline
+export function halfOf(coding: i32): f32 {
+  return coding > 8 ? highestCode(coding) : <f32>((1 << coding) - 1) * 0.5;
+}
+
+/** The stored scale of a range, which may be 0 or infinite. `half` is {@link halfOf} the coding. */
+// @ts-ignore: decorator
+@inline
+export function scaleOf(low: f32, high: f32, half: f32, asymmetric: i32, arithmetic: i32, scaleDType: i32): f32 {
   let scale: f32;
   if (asymmetric) {
     const width = roundTo(arithmetic, max<f32>(high, 0) - min<f32>(low, 0));
@@ -76,12 +79,14 @@ export function scaleOf(
   return arithmetic == scaleDType ? scale : roundTo(scaleDType, scale);
 }
 
-/** The zero point of an asymmetric range under a scale that may be 0: then it is 0 unless the range is not. */
-export function zeroPointOf(low: f32, scale: f32, coding: i32, arithmetic: i32): f32 {
-  const lowest = lowestCode(coding);
+/**
+ * The zero point of an asymmetric range under a scale that may be 0: then it is 0 unless the range is not. `lowest` and
+ * `highest` are the outer codes.
+ */
+export function zeroPointOf(low: f32, scale: f32, lowest: f32, highest: f32, arithmetic: i32): f32 {
   const at = roundTo(arithmetic, lowest - roundTo(arithmetic, min<f32>(low, 0) / scale));
   if (at != at) return 0;
-  return nearest(min(max(at, lowest), highestCode(coding))) + 0;
+  return nearest(min(max(at, lowest), highest)) + 0;
 }
 
 /** What replaces a scale of 0. */

@@ -4,9 +4,9 @@
 // Two shortcuts, neither of which can change the choice: errors only grow while they are added, so a candidate is left
 // off at the end of a segment once it has reached the least error so far; and the value of largest magnitude is clipped
 // harder by every smaller factor, so the search ends when its error alone has reached it.
-import { padded } from './quantize-group';
+import { padded } from './quantize-row';
 import { floatCodes, floatError, integerError, integerSum, sumLanes } from './quantize-lanes';
-import { epsilonOf, errorUnit, highestCode, lowestCode, powerUnit, scaleOf, zeroPointOf } from './quantize-scale';
+import { epsilonOf, errorUnit, halfOf, highestCode, lowestCode, powerUnit, scaleOf, zeroPointOf } from './quantize-scale';
 import { BF16, F16 } from './range-values';
 
 const SEGMENT: i32 = 128;
@@ -33,15 +33,18 @@ export function searchGroup(
   let best = 0;
   let least: f64 = Infinity;
   const unit = norm == 2 ? errorUnit(magnitude) : powerUnit(magnitude);
+  const lowest = lowestCode(coding);
+  const highest = highestCode(coding);
+  const half = halfOf(coding);
   for (let k = 0; k < candidates && least > 0; k++) {
     const factor = load<f32>(factors + ((<usize>k) << 2));
     const a = min<f32>(low, 0) * factor;
     const b = max<f32>(high, 0) * factor;
-    let scale = scaleOf(a, b, coding, asymmetric, arithmetic, scaleDType);
-    const zero = asymmetric ? zeroPointOf(a, scale, coding, arithmetic) : <f32>0;
+    let scale = scaleOf(a, b, half, asymmetric, arithmetic, scaleDType);
+    const zero = asymmetric ? zeroPointOf(a, scale, lowest, highest, arithmetic) : <f32>0;
     if (scale == 0) scale = epsilonOf(scaleDType);
     if (norm == 2 && !asymmetric) {
-      const clipped = (magnitude + lowestCode(coding) * scale) * unit;
+      const clipped = (magnitude + lowest * scale) * unit;
       if (clipped > 0 && <f64>(clipped * clipped) >= least) break;
     }
     const error = candidateError(x, count, scale, zero, unit, norm, coding, asymmetric, arithmetic, least, pad);
@@ -67,32 +70,47 @@ export function candidateError(
   limit: f64,
   pad: usize,
 ): f64 {
-  if (coding <= 8 && norm == 2 && unit == 1) {
-    const lowest = lowestCode(coding);
-    const highest = highestCode(coding);
-    if (asymmetric) {
-      if (arithmetic == BF16) return squaredErrors(x, count, scale, zero, lowest, highest, BF16, 1, limit, pad);
-      if (arithmetic == F16) return squaredErrors(x, count, scale, zero, lowest, highest, F16, 1, limit, pad);
-      return squaredErrors(x, count, scale, zero, lowest, highest, 0, 1, limit, pad);
-    }
-    if (arithmetic == BF16) return squaredErrors(x, count, scale, zero, lowest, highest, BF16, 0, limit, pad);
-    if (arithmetic == F16) return squaredErrors(x, count, scale, zero, lowest, highest, F16, 0, limit, pad);
-    return squaredErrors(x, count, scale, zero, lowest, highest, 0, 0, limit, pad);
+  if (arithmetic == BF16) {
+    return sumErrors<i16>(x, count, scale, zero, unit, norm, coding, asymmetric, limit, pad);
   }
-  return otherErrors(x, count, scale, zero, unit, norm, coding, asymmetric, arithmetic, limit, pad);
+  if (arithmetic == F16) {
+    return sumErrors<u16>(x, count, scale, zero, unit, norm, coding, asymmetric, limit, pad);
+  }
+  return sumErrors<f32>(x, count, scale, zero, unit, norm, coding, asymmetric, limit, pad);
 }
 
 // @ts-ignore: decorator
 @inline
-function squaredErrors(
+function sumErrors<A>(
+  x: usize,
+  count: i32,
+  scale: f32,
+  zero: f32,
+  unit: f32,
+  norm: f32,
+  coding: i32,
+  asymmetric: i32,
+  limit: f64,
+  pad: usize,
+): f64 {
+  if (coding > 8 || norm != 2 || unit != 1) {
+    return otherErrors<A>(x, count, scale, zero, unit, norm, coding, asymmetric, limit, pad);
+  }
+  const lowest = lowestCode(coding);
+  const highest = highestCode(coding);
+  return asymmetric
+    ? squaredErrors<A, i32>(x, count, scale, zero, lowest, highest, limit, pad)
+    : squaredErrors<A, u32>(x, count, scale, zero, lowest, highest, limit, pad);
+}
+
+/** The common case: integers, norm 2, unit 1. A and Z as in quantize-lanes.ts. */
+function squaredErrors<A, Z>(
   x: usize,
   count: i32,
   scale: f32,
   zero: f32,
   lowest: f32,
   highest: f32,
-  arithmetic: i32,
-  asymmetric: i32,
   limit: f64,
   pad: usize,
 ): f64 {
@@ -112,10 +130,10 @@ function squaredErrors(
       const b = v128.load(at, 16);
       const c = v128.load(at, 32);
       const d = v128.load(at, 48);
-      const e = integerError(integerSum(a, s, z, low, high, arithmetic, asymmetric), a, s, z, asymmetric);
-      const f = integerError(integerSum(b, s, z, low, high, arithmetic, asymmetric), b, s, z, asymmetric);
-      const g = integerError(integerSum(c, s, z, low, high, arithmetic, asymmetric), c, s, z, asymmetric);
-      const h = integerError(integerSum(d, s, z, low, high, arithmetic, asymmetric), d, s, z, asymmetric);
+      const e = integerError<Z>(integerSum<A, Z, i32>(a, s, z, low, high), a, s, z);
+      const f = integerError<Z>(integerSum<A, Z, i32>(b, s, z, low, high), b, s, z);
+      const g = integerError<Z>(integerSum<A, Z, i32>(c, s, z, low, high), c, s, z);
+      const h = integerError<Z>(integerSum<A, Z, i32>(d, s, z, low, high), d, s, z);
       error0 = f32x4.add(f32x4.add(error0, f32x4.mul(e, e)), f32x4.mul(g, g));
       error1 = f32x4.add(f32x4.add(error1, f32x4.mul(f, f)), f32x4.mul(h, h));
     }
@@ -125,7 +143,8 @@ function squaredErrors(
   return sum;
 }
 
-function otherErrors(
+/** All the rest. A as in quantize-lanes.ts. */
+function otherErrors<A>(
   x: usize,
   count: i32,
   scale: f32,
@@ -134,7 +153,6 @@ function otherErrors(
   norm: f32,
   coding: i32,
   asymmetric: i32,
-  arithmetic: i32,
   limit: f64,
   pad: usize,
 ): f64 {
@@ -153,8 +171,8 @@ function otherErrors(
       for (let k: usize = 0; k < 64; k += 32) {
         const a = v128.load(at + k);
         const b = v128.load(at + k, 16);
-        even = f32x4.add(even, term(a, s, z, low, high, unit, norm, coding, asymmetric, arithmetic));
-        odd = f32x4.add(odd, term(b, s, z, low, high, unit, norm, coding, asymmetric, arithmetic));
+        even = f32x4.add(even, term<A>(a, s, z, low, high, unit, norm, coding, asymmetric));
+        odd = f32x4.add(odd, term<A>(b, s, z, low, high, unit, norm, coding, asymmetric));
       }
     }
     sum += sumLanes(even, odd);
@@ -163,7 +181,9 @@ function otherErrors(
   return sum;
 }
 
-function term(
+// @ts-ignore: decorator
+@inline
+function term<A>(
   x: v128,
   scale: v128,
   zero: v128,
@@ -173,12 +193,11 @@ function term(
   norm: f32,
   coding: i32,
   asymmetric: i32,
-  arithmetic: i32,
 ): v128 {
   let error: v128;
-  if (coding > 8) error = floatError(floatCodes(x, scale, low, high, arithmetic, coding), x, scale, coding);
-  else if (asymmetric) error = integerError(integerSum(x, scale, zero, low, high, arithmetic, 1), x, scale, zero, 1);
-  else error = integerError(integerSum(x, scale, zero, low, high, arithmetic, 0), x, scale, zero, 0);
+  if (coding > 8) error = floatError(floatCodes<A>(x, scale, low, high, coding), x, scale, coding);
+  else if (asymmetric) error = integerError<i32>(integerSum<A, i32, i32>(x, scale, zero, low, high), x, scale, zero);
+  else error = integerError<u32>(integerSum<A, u32, i32>(x, scale, zero, low, high), x, scale, zero);
   error = f32x4.mul(error, f32x4.splat(unit));
   return norm == 2 ? f32x4.mul(error, error) : power(f32x4.abs(error), norm);
 }

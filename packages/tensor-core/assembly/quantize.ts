@@ -4,10 +4,11 @@
 // Arguments by number: dtypes 0 f32, 1 f16, 2 bf16; `coding` 2 to 8 for integers of that many bits, 16 f8_e4m3,
 // 17 f8_e5m2; `arithmetic` is the dtype that scales and quotients are rounded to.
 import { packCodes } from './pack';
-import { quantizeGroup, ROW_ERROR_BYTES } from './quantize-group';
+import { GROUP_BYTES, quantizeRow, ROW_ERROR_BYTES } from './quantize-row';
 import {
   epsilonOf,
   errorUnit,
+  halfOf,
   highestCode,
   lastStep,
   lowestCode,
@@ -36,13 +37,26 @@ const RMS: i32 = 3;
 const SEARCH: i32 = 4;
 const GIVEN: i32 = 5;
 
-// Scratch: a padded block, counters, one row of f32 with room for a block, one row of codes with room for a block.
+// Scratch: a padded block, counters, one row of f32 with room for a block, one row of codes with room for a block, what
+// each group is coded with.
 const PAD_BYTES: usize = 64;
 const COUNTER_BYTES: usize = 1024;
 
-/** Bytes of scratch that a row of `columns` needs. */
-export function quantizeScratchBytes(columns: i32): usize {
-  return PAD_BYTES + COUNTER_BYTES + ((((<usize>columns) << 2) + 127) & ~63) + ((<usize>columns + 79) & ~63);
+/** Bytes of scratch that a row of `columns` in `groups` groups needs. */
+export function quantizeScratchBytes(columns: i32, groups: i32): usize {
+  return PAD_BYTES + COUNTER_BYTES + valueBytes(columns) + codeBytes(columns) + (<usize>groups) * GROUP_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function valueBytes(columns: i32): usize {
+  return ((<usize>columns << 2) + 127) & ~63;
+}
+
+// @ts-ignore: decorator
+@inline
+function codeBytes(columns: i32): usize {
+  return (<usize>columns + 79) & ~63;
 }
 
 /**
@@ -86,15 +100,19 @@ export function quantizeRows(
   const pad = scratch;
   const counters = pad + PAD_BYTES;
   const x = counters + COUNTER_BYTES;
-  const rowCodes = x + ((((<usize>columns) << 2) + 127) & ~63);
+  const rowCodes = x + valueBytes(columns);
+  const groups = rowCodes + codeBytes(columns);
   const lowest = lowestCode(coding);
   const highest = highestCode(coding);
+  const half = halfOf(coding);
   const step = lastStep(coding);
   const rowBytes = packed ? <usize>(((<i64>columns * coding + 31) >> 5) << 2) : <usize>columns;
   const scaleBytes: usize = bytesPerValue(scaleDType);
   for (let row = 0; row < rows; row++) {
     expandRow(source, dtype, columns, x);
-    memory.fill(errors, 0, ROW_ERROR_BYTES);
+    let group = groups;
+    let full = i32(rule > ABSMAX);
+    let zeroScales = 0;
     for (let start = 0; start < columns; start += groupSize) {
       const at = x + ((<usize>start) << 2);
       const bits = magnitudeBits(at, groupSize);
@@ -139,48 +157,68 @@ export function quantizeRows(
           low = min<f32>(low, 0) * factor;
           high = max<f32>(high, 0) * factor;
         }
-        scale = scaleOf(low, high, coding, asymmetric, arithmetic, scaleDType);
+        scale = scaleOf(low, high, half, asymmetric, arithmetic, scaleDType);
         if (!(scale < Infinity)) return -2 - row;
         if (asymmetric) {
-          zero = zeroPointOf(low, scale, coding, arithmetic);
+          zero = zeroPointOf(low, scale, lowest, highest, arithmetic);
           store<i8>(zeros++, <i8>zero);
         }
         if (scale == 0) {
           scale = epsilonOf(scaleDType);
-          store<i32>(errors, load<i32>(errors, 24) + 1, 24);
+          zeroScales++;
         }
         storeAs(scaleDType, scales, scale);
         scales += scaleBytes;
       }
       const unit = errorUnit(magnitude);
+      store<f32>(group, scale);
+      store<f32>(group, zero, 4);
+      store<f32>(group, unit, 8);
+      group += GROUP_BYTES;
       // Values count as clipped from one step outside on; where the ends of the range are nearer, none is.
-      let full = i32(unit != 1 || rule > ABSMAX);
-      if (high / scale + zero > highest + step || low / scale + zero < lowest - step) full = 1;
-      quantizeGroup(
-        at,
-        groupSize,
-        rowCodes + <usize>start,
-        scale,
-        zero,
-        lowest,
-        highest,
-        coding,
-        asymmetric,
-        arithmetic,
-        full,
-        step,
-        unit,
-        pad,
-        errors,
-      );
+      full |= i32(unit != 1) | i32(high / scale + zero > highest + step) | i32(low / scale + zero < lowest - step);
     }
-    if (packed) packCodes(rowCodes, codes, 1, columns, coding);
-    else memory.copy(codes, rowCodes, columns);
+    quantizeRow(
+      x,
+      columns,
+      groupSize,
+      groups,
+      rowCodes,
+      coding,
+      asymmetric,
+      arithmetic,
+      full,
+      lowest,
+      highest,
+      step,
+      pad,
+      errors,
+    );
+    store<i64>(errors, zeroScales, 24);
+    if (!packed) memory.copy(codes, rowCodes, columns);
+    else if (coding == 4) packNibbles(rowCodes, codes, columns);
+    else packCodes(rowCodes, codes, 1, columns, coding);
     source += <usize>columns * bytesPerValue(dtype);
     codes += rowBytes;
     errors += ROW_ERROR_BYTES;
   }
   return -1;
+}
+
+/** {@link packCodes} of one row of 4-bit codes that are known to be in range; `source` has room for 31 more. */
+function packNibbles(source: usize, target: usize, columns: i32): void {
+  const flip = i8x16.splat(8);
+  const nibble = i8x16.splat(15);
+  const byte = i16x8.splat(0xff);
+  let i = 0;
+  for (; i <= columns - 32; i += 32) {
+    const a = v128.and(v128.xor(v128.load(source + <usize>i), flip), nibble);
+    const b = v128.and(v128.xor(v128.load(source + <usize>i, 16), flip), nibble);
+    const left = v128.and(v128.or(a, i16x8.shr_u(a, 4)), byte);
+    const right = v128.and(v128.or(b, i16x8.shr_u(b, 4)), byte);
+    v128.store(target + ((<usize>i) >> 1), i8x16.narrow_i16x8_u(left, right));
+  }
+  if (i < columns) packCodes(source + <usize>i, target + ((<usize>i) >> 1), 1, columns - i, 4);
 }
 
 /**

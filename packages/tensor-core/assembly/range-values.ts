@@ -52,12 +52,23 @@ export function isNotFinite(bits: i32): bool {
 
 /** Smallest of finite f32 values, `count` at least 1. */
 export function smallest(x: usize, count: i32): f32 {
-  let lanes = f32x4.splat(load<f32>(x));
+  // Four accumulators, because each step waits for the one before.
+  let a = v128.load32_splat(x);
+  let b = a;
+  let c = a;
+  let d = a;
   let i = 0;
-  for (; i <= count - 4; i += 4) lanes = f32x4.pmin(lanes, v128.load(x + ((<usize>i) << 2)));
+  for (; i <= count - 16; i += 16) {
+    const at = x + ((<usize>i) << 2);
+    a = f32x4.pmin(a, v128.load(at));
+    b = f32x4.pmin(b, v128.load(at, 16));
+    c = f32x4.pmin(c, v128.load(at, 32));
+    d = f32x4.pmin(d, v128.load(at, 48));
+  }
+  a = f32x4.pmin(f32x4.pmin(a, b), f32x4.pmin(c, d));
   let found = min(
-    min(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)),
-    min(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)),
+    min(f32x4.extract_lane(a, 0), f32x4.extract_lane(a, 1)),
+    min(f32x4.extract_lane(a, 2), f32x4.extract_lane(a, 3)),
   );
   for (; i < count; i++) found = min(found, load<f32>(x + ((<usize>i) << 2)));
   return found;
@@ -65,12 +76,23 @@ export function smallest(x: usize, count: i32): f32 {
 
 /** Largest of finite f32 values, `count` at least 1. */
 export function largest(x: usize, count: i32): f32 {
-  let lanes = f32x4.splat(load<f32>(x));
+  // Four accumulators, because each step waits for the one before.
+  let a = v128.load32_splat(x);
+  let b = a;
+  let c = a;
+  let d = a;
   let i = 0;
-  for (; i <= count - 4; i += 4) lanes = f32x4.pmax(lanes, v128.load(x + ((<usize>i) << 2)));
+  for (; i <= count - 16; i += 16) {
+    const at = x + ((<usize>i) << 2);
+    a = f32x4.pmax(a, v128.load(at));
+    b = f32x4.pmax(b, v128.load(at, 16));
+    c = f32x4.pmax(c, v128.load(at, 32));
+    d = f32x4.pmax(d, v128.load(at, 48));
+  }
+  a = f32x4.pmax(f32x4.pmax(a, b), f32x4.pmax(c, d));
   let found = max(
-    max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)),
-    max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)),
+    max(f32x4.extract_lane(a, 0), f32x4.extract_lane(a, 1)),
+    max(f32x4.extract_lane(a, 2), f32x4.extract_lane(a, 3)),
   );
   for (; i < count; i++) found = max(found, load<f32>(x + ((<usize>i) << 2)));
   return found;

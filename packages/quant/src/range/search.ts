@@ -2,7 +2,7 @@
 // early only where that cannot change the choice.
 import type { QuantizationScheme, ScaleDType } from '@pith/tensor-core';
 import { position, restore, roundToCode, type CodeRange, type ScaleAndZero } from '../rtn/codec.ts';
-import { errorUnit, powerUnit, sumInSegments } from '../rtn/error-sum.ts';
+import { errorUnit, powerUnit, segmentSums } from '../rtn/error-sum.ts';
 import { scaleOfRange, type ValueRange } from '../rtn/scale.ts';
 import { power } from './power.ts';
 import type { LpRange, MseRange } from './range.ts';
@@ -49,11 +49,12 @@ export function candidateError(
   arithmetic: ScaleDType,
 ): number {
   const unit = norm === 2 ? errorUnit(magnitude) : powerUnit(magnitude);
-  return sumInSegments(values.length, (i) => {
+  const sums = segmentSums(values.length, (i) => {
     const code = roundToCode(position(values[i]!, candidate, scheme, arithmetic), scheme, codes);
     const error = fround(fround(restore(code, candidate) - values[i]!) * unit);
     return norm === 2 ? fround(error * error) : power(Math.abs(error), norm);
   });
+  return sums.reduce((total, sum) => total + sum, 0);
 }
 
 /** The index of the least error, the first of equals; 0 where none is a number. */

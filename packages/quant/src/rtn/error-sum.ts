@@ -22,15 +22,15 @@ export function powerUnit(largest: number): number {
   return f32OfBits((254 - Math.min((bitsOf(largest) >>> 23) & 0xff, 253)) << 23);
 }
 
-/** Adds up `term(i)`, i = 0 .. count - 1 (each an f32), in the order above. */
-export function sumInSegments(count: number, term: (index: number) => number): number {
-  let sum = 0;
+/** The sums of `term(i)` (each an f32) over the segments of i = 0 .. count - 1. */
+export function segmentSums(count: number, term: (index: number) => number): number[] {
+  const sums: number[] = [];
   for (let start = 0; start < count; start += SEGMENT_COLUMNS) {
     const lanes = new Float32Array(8);
     const end = Math.min(start + SEGMENT_COLUMNS, count);
     for (let i = start; i < end; i += 1) lanes[(i - start) & 7]! += term(i);
     const [a, b, c, d] = [0, 1, 2, 3].map((lane) => Math.fround(lanes[lane]! + lanes[lane + 4]!));
-    sum += a! + b! + (c! + d!);
+    sums.push(a! + b! + (c! + d!));
   }
-  return sum;
+  return sums;
 }

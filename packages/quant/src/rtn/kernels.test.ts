@@ -77,7 +77,7 @@ function expectSame(matrix: DenseMatrix, scheme: QuantizationScheme, rangeText: 
     zeros: allocate(groups),
     errors: allocate(rows * ROW_ERROR_BYTES),
     factors: place(weight.factors),
-    scratch: allocate(kernels.quantizeScratchBytes(columns)),
+    scratch: allocate(kernels.quantizeScratchBytes(columns, groupsPerRow(scheme, columns))),
   };
   let reference: ReturnType<typeof quantize>;
   try {
@@ -214,7 +214,7 @@ describe('quantizeRows', () => {
           zeros: 0,
           errors: allocate(7 * ROW_ERROR_BYTES),
           factors: 0,
-          scratch: allocate(kernels.quantizeScratchBytes(33)),
+          scratch: allocate(kernels.quantizeScratchBytes(33, 1)),
         };
         expect(kernels.quantizeRows(...quantizeArguments(plan, kernelWeight(plan), 7, at))).toBe(4);
       }

@@ -19,7 +19,7 @@ import {
   type CodeRange,
   type ScaleAndZero,
 } from './codec.ts';
-import { errorUnit, sumInSegments } from './error-sum.ts';
+import { errorUnit, segmentSums } from './error-sum.ts';
 import { groupsPerRow } from './pieces.ts';
 import { scaleOfRange } from './scale.ts';
 
@@ -145,19 +145,22 @@ function quantizeGroup(
   row: RowError,
 ): void {
   const { fround } = Math;
-  const errors = new Float32Array(values.length);
+  const unit = errorUnit(extremesOf(values).magnitude);
+  const errorSquares = new Float32Array(values.length);
   for (let i = 0; i < values.length; i += 1) {
     const code = roundToCode(position(values[i]!, chosen, scheme, arithmetic), scheme, codes);
     target[i] = codeByte(code, scheme);
-    errors[i] = restore(code, chosen) - values[i]!;
-    row.maxAbsError = Math.max(row.maxAbsError, Math.abs(errors[i]!));
+    errorSquares[i] = fround(fround(restore(code, chosen) - values[i]!) * unit) ** 2;
     // Without the rounding of the arithmetic: a value at the end of the range must not count because of it.
     const exact = fround(fround(values[i]! / chosen.scale) + chosen.zeroPoint);
     if (exact > codes.highest + codes.reach || exact < codes.lowest - codes.reach) row.clipped += 1;
   }
-  const unit = errorUnit(extremesOf(values).magnitude);
-  row.sumSquaredError += sumInSegments(values.length, (i) => fround(fround(errors[i]! * unit) ** 2)) / unit / unit;
-  row.sumSquares += sumInSegments(values.length, (i) => fround(fround(values[i]! * unit) ** 2)) / unit / unit;
+  for (const sum of segmentSums(values.length, (i) => errorSquares[i]!)) row.sumSquaredError += sum / unit / unit;
+  for (const sum of segmentSums(values.length, (i) => fround(fround(values[i]! * unit) ** 2))) {
+    row.sumSquares += sum / unit / unit;
+  }
+  const largest = errorSquares.reduce((a, b) => Math.max(a, b), 0);
+  row.maxAbsError = Math.max(row.maxAbsError, fround(fround(Math.sqrt(largest)) / unit));
 }
 
 function requireFinite({ scale }: ScaleAndZero, { scaleDType }: QuantizationScheme, row: number): void {
