@@ -6,6 +6,7 @@ import { expectedTensors } from '../architecture/expected-tensors.ts';
 
 /** Options of {@link initialParameters}. */
 export interface InitialParametersOptions {
+  /** Decides every draw. */
   readonly seed: number;
   /** Standard deviation of the matrices; 0.02 when left out. */
   readonly deviation?: number;

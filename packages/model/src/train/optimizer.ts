@@ -15,7 +15,9 @@ export interface OptimizedParameter {
 
 /** A parameter and its slots after one step. */
 export interface OptimizedResult {
+  /** f32, the parameter's shape. */
   readonly value: Tensor;
+  /** By slot name: f32, the parameter's shape. */
   readonly slots: Readonly<Record<string, Tensor>>;
 }
 

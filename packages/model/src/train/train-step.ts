@@ -9,7 +9,9 @@ import type { Optimizer } from './optimizer.ts';
 
 /** What {@link trainStep} needs to know. */
 export interface TrainStepOptions {
+  /** What is differentiated. */
   readonly loss: Loss;
+  /** What changes the parameters. */
   readonly optimizer: Optimizer;
   /** Gradients are scaled down to this global norm; null for no clipping. */
   readonly clipNorm: number | null;

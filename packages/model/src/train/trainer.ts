@@ -13,12 +13,17 @@ import { batchName, nextName, scalarName, trainStep } from './train-step.ts';
 export interface TrainerOptions {
   /** Parameters to start from, by checkpoint name, f32. They are copied. */
   readonly parameters: Readonly<Record<string, HostTensor<'f32'>>>;
+  /** What is made small. */
   readonly loss: Loss;
+  /** What it is computed on. */
   readonly batches: BatchSource;
+  /** How gradients become steps. */
   readonly optimizer: Optimizer;
+  /** The learning rate of each step. */
   readonly schedule: Schedule;
   /** Gradients are scaled down to this global norm; null for no clipping; 1 when left out. */
   readonly clipNorm?: number | null;
+  /** Where the step program runs. */
   readonly device: Device;
   /** A state to go on from, as `state()` or `readTrainState` gave it. It is copied. */
   readonly state?: TrainState;
@@ -30,6 +35,7 @@ export interface StepRecord {
   readonly step: number;
   /** The batch's loss before the step's change, in nats for a cross-entropy. */
   readonly loss: number;
+  /** The rate of this step. */
   readonly learningRate: number;
   /** Global norm of the gradients before clipping. */
   readonly gradientNorm: number;
