@@ -33,13 +33,21 @@ function splitHeads(x: Tensor, heads: number, headDim: number): Tensor {
  * come after all queries of a stretch are never multiplied.
  */
 export const MOST_SCORES = 2 ** 22;
-/** Fewest queries in a stretch. */
-const FEWEST_QUERIES = 64;
+
+/** Where attention is cut; tests lower it to reach the cut path. */
+export interface StretchLimits {
+  /** Most scores at once. */
+  readonly mostScores: number;
+  /** Fewest queries in a stretch. */
+  readonly fewestQueries: number;
+}
+
+const LIMITS: StretchLimits = { mostScores: MOST_SCORES, fewestQueries: 64 };
 
 /** Queries of a stretch, for so many scores per query. */
-function stretchLength(tokens: number, scoresPerQuery: number): number {
-  const pieces = Math.ceil((tokens * scoresPerQuery) / MOST_SCORES);
-  return Math.min(tokens, Math.max(FEWEST_QUERIES, Math.ceil(tokens / pieces)));
+function stretchLength(tokens: number, scoresPerQuery: number, { mostScores, fewestQueries }: StretchLimits): number {
+  const pieces = Math.ceil((tokens * scoresPerQuery) / mostScores);
+  return Math.min(tokens, Math.max(fewestQueries, Math.ceil(tokens / pieces)));
 }
 
 /** Attention of queries f32 [batch, keyValueHeads, repeat, tokens, headDim] over keys that they may see. */
@@ -67,6 +75,7 @@ export function rotaryAttention(
   key: Tensor,
   value: Tensor,
   { cos, sin, mask, past }: AttentionInputs,
+  limits: StretchLimits = LIMITS,
 ): AttentionOutput {
   const [batch, tokens] = query.shape;
   const repeat = heads / keyValueHeads;
@@ -78,7 +87,7 @@ export function rotaryAttention(
   const allKeys = past ? tf.concat([past.keys, keys], 2) : keys;
   const allValues = past ? tf.concat([past.values, values], 2) : values;
   const earlier = allKeys.shape[2]! - tokens;
-  const stretch = stretchLength(tokens, batch * heads * (earlier + tokens));
+  const stretch = stretchLength(tokens, batch * heads * (earlier + tokens), limits);
   const parts: Tensor[] = [];
   for (let start = 0; start < tokens; start += stretch) {
     const end = Math.min(tokens, start + stretch);
