@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 /** The entry of the built command line. */
 export const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+/** The program as npm links it. */
+export const program = fileURLToPath(new URL('../bin/pith.js', import.meta.url));
 if (!existsSync(main)) throw new Error(`the command line is not built: run "npx turbo run build --filter=pith" first`);
 
 /** How a process ended. */

@@ -18,7 +18,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { fileHashes } from '../src/testing/files.fixture.ts';
 import { writeSyntheticModel } from '../src/testing/synthetic-model.fixture.ts';
 import { version } from '../src/version.ts';
-import { main, pith, start, startPith } from './built.ts';
+import { main, pith, program, start, startPith } from './built.ts';
 import { staticImports } from './static-imports.ts';
 
 let root: string;
@@ -44,7 +44,7 @@ const failureOf = (stdout: string) => (JSON.parse(stdout) as Failure).error;
 
 describe('the program', () => {
   it('is executable and says its version', () => {
-    expect(execFileSync(main, ['--version'], { encoding: 'utf8' })).toBe(`${version}\n`);
+    expect(execFileSync(program, ['--version'], { encoding: 'utf8' })).toBe(`${version}\n`);
   });
 
   it('loads nothing but commander before a command runs', () => {
@@ -55,7 +55,7 @@ describe('the program', () => {
     for (const entry of ['inspect/inspect.js', 'plan/plan.js', 'run/quantize.js', 'verify/verify.js']) {
       const imports = staticImports(join(main, '../..', entry));
       expect(imports, entry).toContain('zod');
-      for (const heavy of ['onnxruntime-node', '@huggingface/tokenizers']) expect(imports, entry).not.toContain(heavy);
+      expect(imports, entry).not.toContain('onnxruntime-node');
     }
   });
 });

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The program `pith`. Kept small: what a command needs is loaded when that command runs.
 import { runCli } from './program.ts';
 

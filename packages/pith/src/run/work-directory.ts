@@ -87,7 +87,13 @@ async function openOnce(paths: WorkPaths, header: JournalHeader, overwrite: bool
   const existed = existsSync(paths.work);
   // Said before anything is created, unless an unfinished run may explain the output.
   if (!existed) await refuseExisting(paths.output, overwrite);
-  await guarded(paths.work, () => mkdir(paths.work, { recursive: true }));
+  await guarded(paths.work, async () => {
+    // A recursive mkdir hides why the system refused (read-only, no permission), so it makes the parents only.
+    if (!existsSync(dirname(paths.work))) await mkdir(dirname(paths.work), { recursive: true });
+    await mkdir(paths.work).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  });
   const lock = await guarded(paths.work, () => acquireLock(paths.work));
   try {
     const content = readJournal(paths.journal);
