@@ -42,6 +42,8 @@ export interface CallStep {
   readonly kernel: KernelName;
   /** Its arguments, in order. */
   readonly args: readonly number[];
+  /** Ends the job with `KERNEL_RESULT` (details: `result`) when the kernel returns anything else. */
+  readonly expect?: number;
 }
 
 /** SHA-256 of `length` bytes of memory from address `at`. Result: 64 hexadecimal digits. */

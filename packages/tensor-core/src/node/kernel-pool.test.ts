@@ -49,6 +49,19 @@ const pattern = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 3
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 describe.each([0, 1, 3])('a pool of %i threads', (threads) => {
+  it('ends a job whose kernel returns what it should not, before the steps after it', async () => {
+    const workers = pool({ threads });
+    const target = file('unwritten', new Uint8Array(4));
+    const codes = workers.allocate(8);
+    codes.i8.fill(100);
+    const steps: JobStep[] = [
+      { op: 'call', kernel: 'packCodes', args: [codes.at, codes.at, 1, 8, 4], expect: 0 },
+      { op: 'write', path: target, offset: 0, length: 4, at: codes.at },
+    ];
+    await expect(workers.run(steps)).rejects.toMatchObject({ code: 'KERNEL_RESULT', details: { step: 0 } });
+    expect(readFileSync(target)).toEqual(Buffer.alloc(4));
+  });
+
   it('reads, calls kernels, hashes and writes in one job', async () => {
     const workers = pool({ threads });
     const values = pattern(1000);

@@ -57,7 +57,7 @@ export interface KernelPool {
    * longer touches the memory.
    *
    * @throws PithError `FILE_TRUNCATED`, `FILE_READ_FAILED`, `FILE_WRITE_FAILED` (details: path, offset, length, errno),
-   * `KERNEL_FAILED`, `KERNEL_MEMORY_RANGE`, `KERNEL_WORKER_DIED`, `STOPPED`; details always carry the `step`.
+   * `KERNEL_FAILED`, `KERNEL_RESULT`, `KERNEL_MEMORY_RANGE`, `KERNEL_WORKER_DIED`, `STOPPED`; details always carry the `step`.
    */
   run(steps: readonly JobStep[], options?: JobOptions): Promise<StepResult[]>;
   /** Closes the files that threads keep open; each thread does so after its job in hand. */

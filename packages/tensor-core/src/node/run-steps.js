@@ -94,7 +94,16 @@ function runStep(host, step) {
           details: {},
         });
       }
-      return Number(kernel(...step.args) ?? 0);
+      const result = Number(kernel(...step.args) ?? 0);
+      if (step.expect !== undefined && result !== step.expect) {
+        throw new StepFailure({
+          code: 'KERNEL_RESULT',
+          message: `kernel pool: ${step.kernel} was expected to return ${step.expect}, got ${result}`,
+          kind: 'internal',
+          details: { result },
+        });
+      }
+      return result;
     }
   }
 }
