@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { describeArchitecture } from '../architecture/registry.ts';
+import { readModelConfig } from '../config/read-config.ts';
+import { planMemory } from './memory-plan.ts';
+
+const tinyLlama = describeArchitecture(
+  readModelConfig({
+    model_type: 'llama',
+    hidden_size: 2048,
+    intermediate_size: 5632,
+    num_hidden_layers: 22,
+    num_attention_heads: 32,
+    num_key_value_heads: 4,
+  }),
+);
+const plan = (limitBytes: number, windows = 1000, context = 512) =>
+  planMemory({ architectures: [tinyLlama], context, windows, limitBytes });
+
+describe('planMemory', () => {
+  it('stays within the limit and uses what it has', () => {
+    let before = 0;
+    for (const megabytes of [600, 800, 1200, 2400]) {
+      const { batch, batchesPerGroup, peakBytes } = plan(megabytes * 1e6);
+      expect(peakBytes).toBeLessThanOrEqual(megabytes * 1e6);
+      expect(batch * batchesPerGroup).toBeGreaterThanOrEqual(before);
+      before = batch * batchesPerGroup;
+    }
+    expect(before).toBeGreaterThan(32);
+  });
+
+  it('gives up prefetching before it gives up', () => {
+    expect(plan(2e9).prefetch).toBe(true);
+    expect(plan(600e6).prefetch).toBe(false);
+  });
+
+  it('is the same for any number of layers', () => {
+    const deep = { ...tinyLlama, blocks: [...tinyLlama.blocks, ...tinyLlama.blocks] };
+    const request = { context: 512, windows: 64, limitBytes: 2e9 };
+    expect(planMemory({ ...request, architectures: [deep] })).toEqual(
+      planMemory({ ...request, architectures: [tinyLlama] }),
+    );
+  });
+
+  it('makes even batches and groups for few windows', () => {
+    expect(plan(3e9, 1)).toMatchObject({ batch: 1, batchesPerGroup: 1 });
+    expect(plan(3e9, 5, 256)).toMatchObject({ batch: 3, batchesPerGroup: 2 });
+  });
+
+  it('cuts the vocabulary so that neither weights nor logits of a slice are large', () => {
+    const { vocabularySlice, batch } = plan(3e9);
+    expect(vocabularySlice * 2048 * 4).toBeLessThanOrEqual(64 * 2 ** 20);
+    expect(vocabularySlice * batch * 512 * 4).toBeLessThanOrEqual(64 * 2 ** 20);
+  });
+
+  it('says how much one layer and one window need', () => {
+    expect(() => plan(100e6)).toThrow(
+      expect.objectContaining({
+        code: 'MEMORY_LIMIT',
+        details: expect.objectContaining({ limitBytes: 100e6, neededBytes: expect.any(Number) as number }) as object,
+      }),
+    );
+  });
+});
