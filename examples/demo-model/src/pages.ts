@@ -31,16 +31,33 @@ export function writePages(draw: Draw, characters: number): string[] {
   return pages;
 }
 
-/** All pages as one run of tokens, each page between BOS and EOS. */
-export function tokenizePages(pages: readonly string[], tokenizer: Tokenizer, bos: number, eos: number): Int32Array {
-  const parts = pages.map((page) => tokenizer.encode(page));
-  const tokens = new Int32Array(parts.reduce((sum, part) => sum + part.length + 2, 0));
-  let at = 0;
-  for (const part of parts) {
-    tokens[at] = bos;
-    tokens.set(part, at + 1);
-    tokens[at + part.length + 1] = eos;
-    at += part.length + 2;
+/** Options of {@link packPages}. */
+export interface PackOptions {
+  readonly bos: number;
+  readonly eos: number;
+  /** Tokens in a row. */
+  readonly context: number;
+  /** Decides where the rest of a cut page begins a row. */
+  readonly draw: Draw;
+}
+
+/**
+ * Pages as rows of `context` tokens, one after the other, for `tokenWindows`, which puts BOS before each row. A row begins
+ * with a page, so that BOS alone means a beginning; pages in a row are parted by EOS and BOS. What does not fit into the
+ * row is dropped, but for one time in four, when it begins the next row: a model that is evaluated on windows of a long
+ * text begins in the middle too.
+ */
+export function packPages(pages: readonly string[], tokenizer: Tokenizer, options: PackOptions): Int32Array {
+  const { bos, eos, context, draw } = options;
+  const rows: number[] = [];
+  let row: number[] = [];
+  for (const page of pages) {
+    if (row.length > 0) row.push(bos);
+    row.push(...tokenizer.encode(page), eos);
+    while (row.length >= context) {
+      rows.push(...row.slice(0, context));
+      row = draw(4) === 0 ? row.slice(context) : [];
+    }
   }
-  return tokens;
+  return Int32Array.from(rows);
 }

@@ -2,7 +2,7 @@
 
 /** Characters of text and the seed that writes them. No two texts share a seed. */
 export const texts = {
-  training: { seed: 1, characters: 15_000_000 },
+  training: { seed: 1, characters: 18_000_000 },
   evaluation: { seed: 2, characters: 80_000 },
   calibration: { seed: 3, characters: 80_000 },
 };
@@ -43,16 +43,16 @@ export const generationConfig = { bos_token_id: 0, eos_token_id: 1 };
 /** The run of training. A step sees `batchSize` windows of `context` tokens. */
 export const training = {
   seed: 4,
-  steps: 3500,
-  batchSize: 4,
+  steps: 7500,
+  batchSize: 2,
   context: 256,
-  warmupSteps: 200,
-  peakRate: 2e-3,
+  warmupSteps: 300,
+  peakRate: 1.5e-3,
   floorRate: 1e-5,
-  adamw: { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weightDecay: 0.05 },
+  adamw: { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.05 },
   clipNorm: 1,
   /** Steps between two lines of the loss curve. */
   logEvery: 10,
   /** Steps between two saved states; a multiple of `logEvery`. */
-  saveEvery: 500,
+  saveEvery: 250,
 };

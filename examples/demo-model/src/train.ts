@@ -23,7 +23,7 @@ import { openLossLog, openModel, readTrainState, saveTrainState } from '@pith/mo
 import { fromF32 } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { learnTokenizer } from './learn-tokenizer.ts';
-import { tokenizePages } from './pages.ts';
+import { drawFrom, packPages } from './pages.ts';
 import * as settings from './settings.ts';
 import { tokenizerSample, trainingPages } from './training-text.ts';
 import { evaluationText, folder, writeTextFiles } from './write-texts.ts';
@@ -42,7 +42,12 @@ await writeTextFiles();
 const pages = trainingPages();
 const tokenizerFiles = learnTokenizer(tokenizerSample(pages), settings.tokenizer, modelConfig.max_position_embeddings);
 const tokenizer = createTokenizer(tokenizerFiles.tokenizer, tokenizerFiles.config);
-const tokens = tokenizePages(pages, tokenizer, modelConfig.bos_token_id, modelConfig.eos_token_id);
+const tokens = packPages(pages, tokenizer, {
+  bos: modelConfig.bos_token_id,
+  eos: modelConfig.eos_token_id,
+  context: training.context,
+  draw: drawFrom(training.seed),
+});
 console.log(`${tokens.length} tokens of training text, ${tokenizer.size} symbols`);
 
 const architecture = describeArchitecture(readModelConfig(modelConfig));

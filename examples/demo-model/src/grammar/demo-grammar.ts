@@ -15,7 +15,7 @@ export const demoGrammar: Grammar = {
     ...facts,
     ...dialogues,
     ...sketches,
-    text: ['{story}', '{story}', '{facts}', '{dialogue}', '{sketch}', '{sketch}', '{sketch}', '{sketch}'],
+    text: ['{story}', '{story}', '{story}', '{facts}', '{dialogue}', '{dialogue}', '{sketch}', '{sketch}', '{sketch}'],
   },
 };
 
