@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import * as pith from './index.ts';
+import { version } from './version.ts';
+import manifest from '../package.json' with { type: 'json' };
+
+it('exports exactly this', () => {
+  expect(Object.keys(pith).sort()).toEqual([
+    'RECEIPT_NAME',
+    'ReceiptSchema',
+    'doctor',
+    'evaluate',
+    'generate',
+    'inspect',
+    'logits',
+    'plan',
+    'quantize',
+    'readReceipt',
+    'verify',
+    'version',
+  ]);
+});
+
+it('has the version of its manifest', () => {
+  expect(version).toBe(manifest.version);
+});
