@@ -48,7 +48,8 @@ export async function cholesky<D extends RealDType>(
   return { dtype, shape: [n, n], data };
 }
 
-async function factorInPlace<D extends RealDType>(
+/** @internal {@link cholesky} without checks, on given products; what lies above the diagonal is set to zero. */
+export async function factorInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
   { blockSize = 128, signal, progress }: TriangularOptions,

@@ -1,5 +1,7 @@
 // Householder reflections H = I - tau v v^T with v[0] = 1, and several of them as one block I - V T V^T.
-import type { Products } from './products.ts';
+
+/** Values below are taken for zero: nearer to the end of the range a norm has too few digits to make a reflection of. */
+const NEGLIGIBLE = 2 ** -900;
 
 /** What a reflection does to the vector that it was made from. */
 export interface Reflection {
@@ -11,14 +13,18 @@ export interface Reflection {
 
 /**
  * The reflection that maps `x` to beta times the first unit vector; `x` is overwritten with v, whose first value is 1.
- * beta has the sign opposite to x[0], so that nothing cancels. No overflow or underflow while the norm is in range.
+ * beta has the sign opposite to x[0], so that nothing cancels. Vectors should be
+ * scaled to about 1: values below 2^-900 count as zero.
  */
 export function reflector(x: Float64Array): Reflection {
   let largest = 0;
   for (let i = 1; i < x.length; i++) largest = Math.max(largest, Math.abs(x[i]));
   const alpha = x[0];
   x[0] = 1;
-  if (largest === 0) return { beta: alpha, tau: 0 };
+  if (largest < NEGLIGIBLE) {
+    x.fill(0, 1);
+    return { beta: alpha, tau: 0 };
+  }
   largest = Math.max(largest, Math.abs(alpha));
   let sum = (alpha / largest) ** 2;
   for (let i = 1; i < x.length; i++) {
@@ -34,17 +40,9 @@ export function reflector(x: Float64Array): Reflection {
 
 /**
  * T (count x count, upper triangular) such that the product of the reflections, first to last, is I - V T V^T (Schreiber &
- * Van Loan 1989). `v` is rows x count, row-major, a vector per column; missing `taus` count as 0.
+ * Van Loan 1989). `gram` is V^T V (count x count); missing `taus` count as 0.
  */
-export async function blockFactor(
-  v: Float64Array,
-  taus: Float64Array,
-  rows: number,
-  count: number,
-  products: Products<'f64'>,
-): Promise<Float64Array> {
-  const operand = { data: v, rows, columns: count };
-  const gram = await products.multiply({ ...operand, transpose: true }, operand);
+export function blockFactor(gram: Float64Array, taus: Float64Array, count: number): Float64Array {
   const t = new Float64Array(count * count);
   for (let j = 0; j < taus.length; j++) {
     const tau = taus[j];

@@ -48,7 +48,8 @@ export async function triangularInverse<D extends RealDType>(
   return { dtype, shape: [n, n], data: work.data };
 }
 
-async function invertInPlace<D extends RealDType>(
+/** @internal {@link triangularInverse} of a lower triangle without checks, on given products. */
+export async function invertInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
   { blockSize = 128, signal, progress }: TriangularOptions,

@@ -218,7 +218,9 @@ export async function applyReflections(
       for (let i = c + 1; i < n; i++) v[i * group + c - start] = reflectors[c * n + i];
     }
     const bands = bandsFrom(start + 1, n, band);
-    const factor = await blockFactor(v, taus.subarray(start, Math.min(start + group, n - 1)), n, group, products);
+    const vectors = { data: v, rows: n, columns: group };
+    const gram = await products.multiply({ ...vectors, transpose: true }, vectors);
+    const factor = blockFactor(gram, taus.subarray(start, Math.min(start + group, n - 1)), group);
     // inner = V^T Z, summed over bands of rows
     let sum: Float64Array | undefined;
     for (const [row, rows] of bands) {
