@@ -10,6 +10,7 @@ export * from './obs';
 export * from './pack';
 export { packZeroPoints, quantizeRows, quantizeScratchBytes, searchRows } from './quantize';
 export { countRows, measureRows } from './range';
+export * from './restore';
 
 /** First byte after the static data of the kernels. */
 export function staticEnd(): usize {

@@ -1,7 +1,8 @@
 // A weight of codes, scales and zero points, over whatever can give blocks of rows.
 import { PithError } from '../errors/pith-error.ts';
 import { groupsPerRow, quantizedByteLength } from './quantized-layout.ts';
-import { requireBlock, restore } from './restore.ts';
+import { requireBlock } from './require-block.ts';
+import { restore } from './restore.ts';
 import { matrixShape, requireRows } from './rows.ts';
 import type { CodeBlock, QuantizationScheme, QuantizedWeight } from './weight-tensor.ts';
 

@@ -1,18 +1,22 @@
-// Codes back to values, with the rounding of compressed-tensors' decompression.
-import { fromF32, toF32 } from '../dtype/convert.ts';
-import { PithError } from '../errors/pith-error.ts';
+// Codes back to values by kernels, held to restore-reference.ts, which states the rule.
+import { SCRATCH_BYTES, localKernels } from '../kernels/local-kernels.ts';
 import { groupsPerRow } from './quantized-layout.ts';
+import { requireBlock } from './require-block.ts';
+import { restoreReference } from './restore-reference.ts';
 import type { CodeBlock, QuantizationScheme } from './weight-tensor.ts';
 
+// Of a group in scratch memory: its scale and zero point; of a code: the byte and its f32.
+const GROUP_BYTES = 5;
+const CODE_BYTES = 5;
+/** What the parts of a piece may lose to alignment. */
+const SLACK_BYTES = 256;
+
 /**
- * The values [rows, columns] of a block of codes: `(code - zeroPoint) * scale`, rounded once, to the dtype of the
- * scales (compressed-tensors computes in it: with bf16 scales the values are bf16 values).
+ * The values f32 [rows, columns] of a block of codes: `(code - zeroPoint) * scale`, rounded once, to the dtype of the
+ * scales. compressed-tensors restores alike: with bf16 scales the values are bf16 values.
  *
- * In f64 a product of a code of at most 9 significant bits and a scale of 24 is exact, so that storing it as f32 is the
- * one rounding; with f16 and bf16 scales it is exact in f32 too, and rounded after.
- *
- * @param groupIndex group of each column; columns in order when left out
- * @throws PithError `QUANTIZED_BLOCK_MALFORMED` when codes, scales or zero points are too few or too many
+ * @param groupIndex group of each column; columns in order when left out. Permuted columns are restored one by one.
+ * @throws PithError `QUANTIZED_BLOCK_MALFORMED` when codes, scales, or zero points are too few or too many
  */
 export function restore(
   block: CodeBlock,
@@ -21,53 +25,58 @@ export function restore(
   columns: number,
   groupIndex?: Int32Array,
 ): Float32Array {
+  if (groupIndex !== undefined) return restoreReference(block, scheme, rows, columns, groupIndex);
   requireBlock(block, scheme, rows, columns);
-  const { scales, zeroPoints } = block;
-  const groups = groupsPerRow(scheme.granularity, columns);
-  const size = columns / groups;
-  const codes = scheme.kind === 'float' ? toF32(scheme.dtype, bytesOf(block.codes)) : block.codes;
   const values = new Float32Array(rows * columns);
-  const onlyOne = scheme.granularity.kind === 'tensor';
-  for (let row = 0; row < rows; row++) {
-    const base = onlyOne ? 0 : row * groups;
-    const start = row * columns;
-    if (groupIndex !== undefined) {
-      for (let column = 0; column < columns; column++) {
-        const at = base + groupIndex[column]!;
-        values[start + column] = (codes[start + column]! - (zeroPoints?.[at] ?? 0)) * scales[at]!;
-      }
-      continue;
-    }
-    for (let group = 0; group < groups; group++) {
-      const scale = scales[base + group]!;
-      const zeroPoint = zeroPoints?.[base + group] ?? 0;
-      const end = start + (group + 1) * size;
-      for (let i = end - size; i < end; i++) values[i] = (codes[i]! - zeroPoint) * scale;
+  const whole = scheme.granularity.kind === 'tensor';
+  const groups = whole ? 1 : rows * groupsPerRow(scheme.granularity, columns);
+  const size = groups === 0 ? 0 : values.length / groups;
+  if (size === 0) return values;
+  const room = SCRATCH_BYTES - SLACK_BYTES;
+  const groupsAtOnce = Math.max(1, Math.floor(room / (GROUP_BYTES + size * CODE_BYTES)));
+  const codesAtOnce = Math.min(size, Math.floor((room - GROUP_BYTES) / CODE_BYTES / 16) * 16);
+  for (let group = 0; group < groups; group += groupsAtOnce) {
+    const count = Math.min(groupsAtOnce, groups - group);
+    // Either several groups at once, or a long group piece by piece.
+    for (let start = 0; start < size; start += codesAtOnce) {
+      const length = Math.min(codesAtOnce, size - start);
+      restorePiece(block, scheme, { group, groups: count, size: length, code: group * size + start }, values);
     }
   }
-  if (scheme.scaleDType === 'f32') return values;
-  return toF32(scheme.scaleDType, fromF32(scheme.scaleDType, values), values);
+  return values;
 }
 
-/** Throws `QUANTIZED_BLOCK_MALFORMED` unless a block has the codes, scales and zero points of its rows. */
-export function requireBlock(block: CodeBlock, scheme: QuantizationScheme, rows: number, columns: number): void {
-  const scales = scheme.granularity.kind === 'tensor' ? 1 : rows * groupsPerRow(scheme.granularity, columns);
-  const zeroPoints = scheme.kind === 'int' && !scheme.symmetric ? scales : undefined;
-  const problems = [
-    block.codes.length === rows * columns ? '' : `${rows * columns} codes, got ${block.codes.length}`,
-    block.scales.length === scales ? '' : `${scales} scales, got ${block.scales.length}`,
-    block.zeroPoints?.length === zeroPoints
-      ? ''
-      : `${zeroPoints ?? 'no'} zero points, got ${block.zeroPoints?.length ?? 'none'}`,
-  ].filter((problem) => problem !== '');
-  if (problems.length === 0) return;
-  throw new PithError(
-    'QUANTIZED_BLOCK_MALFORMED',
-    `quantized block: ${rows} rows of ${columns} columns take ${problems.join('; ')}`,
-    { details: { rows, columns, scheme, problems } },
-  );
+interface Piece {
+  /** First group and their number. */
+  readonly group: number;
+  readonly groups: number;
+  /** Codes of each. */
+  readonly size: number;
+  /** First code. */
+  readonly code: number;
 }
 
-function bytesOf(codes: Int8Array | Uint8Array): Uint8Array {
-  return new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength);
+const ROUNDINGS = { f32: 0, bf16: 1, f16: 2 } as const;
+
+function restorePiece(block: CodeBlock, scheme: QuantizationScheme, piece: Piece, values: Float32Array): void {
+  const { kernels, scratch, bytes } = localKernels();
+  const { group, groups, size, code } = piece;
+  const count = groups * size;
+  const align = (at: number): number => Math.ceil(at / 64) * 64;
+  const scalesAt = scratch;
+  const zerosAt = align(scalesAt + groups * 4);
+  const codesAt = align(zerosAt + groups);
+  const valuesAt = align(codesAt + count);
+  new Float32Array(bytes.buffer, scalesAt, groups).set(block.scales.subarray(group, group + groups));
+  const { codes, zeroPoints } = block;
+  bytes.set(new Uint8Array(codes.buffer, codes.byteOffset + code, count), codesAt);
+  const rounding = ROUNDINGS[scheme.scaleDType];
+  if (scheme.kind === 'float') {
+    const format = scheme.dtype === 'f8_e4m3' ? 0 : 1;
+    kernels.restoreFloats(codesAt, scalesAt, valuesAt, groups, size, rounding, format);
+  } else {
+    if (zeroPoints) new Int8Array(bytes.buffer, zerosAt, groups).set(zeroPoints.subarray(group, group + groups));
+    kernels.restoreIntegers(codesAt, scalesAt, zeroPoints ? zerosAt : 0, valuesAt, groups, size, rounding);
+  }
+  values.set(new Float32Array(bytes.buffer, valuesAt, count), code);
 }
