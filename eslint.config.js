@@ -53,7 +53,7 @@ export default tseslint.config(
   },
   {
     files: ['packages/*/src/**/*.{ts,js}'],
-    ignores: ['**/*.test.ts'],
+    ignores: ['**/*.test.ts', '**/*.fixture.ts'],
     rules: {
       'no-console': 'error',
       'no-restricted-properties': [
@@ -64,7 +64,7 @@ export default tseslint.config(
   },
   {
     files: ['packages/*/src/**/*.ts'],
-    ignores: ['**/*.test.ts', 'packages/pith/src/**', '**/src/node/**'],
+    ignores: ['**/*.test.ts', '**/*.fixture.ts', 'packages/pith/src/**', '**/src/node/**'],
     rules: {
       'no-restricted-syntax': [
         'error',

@@ -36,8 +36,8 @@ export async function restoreBlock(model: LanguageModel, block: BlockSpec): Prom
   return Object.fromEntries(names.map((name, i) => [localName(block, name), tensors[i]]));
 }
 
-/** Rows further apart than this are read by themselves. */
-const ROW_GAP = 32;
+/** Restoring rows that nobody asked for is cheaper than another read up to so many bytes. */
+const GAP_BYTES = 2 ** 16;
 /** Most bytes of rows restored at once. */
 const GATHER_BYTES = 32 * 2 ** 20;
 
@@ -51,11 +51,12 @@ export async function gatherRows(weight: WeightTensor, rows: Int32Array): Promis
   const columns = weight.shape[1];
   const result = new Float32Array(rows.length * columns);
   const order = Int32Array.from(rows.keys()).sort((a, b) => rows[a] - rows[b]);
+  const gap = Math.max(1, Math.floor(GAP_BYTES / (4 * columns)));
   const longest = Math.max(1, Math.floor(GATHER_BYTES / (4 * columns)));
   for (let from = 0; from < order.length;) {
     const first = rows[order[from]];
     let to = from + 1;
-    while (to < order.length && rows[order[to]] - rows[order[to - 1]] <= ROW_GAP && rows[order[to]] - first < longest) {
+    while (to < order.length && rows[order[to]] - rows[order[to - 1]] <= gap && rows[order[to]] - first < longest) {
       to++;
     }
     const run = await weight.toF32(first, rows[order[to - 1]] + 1);
