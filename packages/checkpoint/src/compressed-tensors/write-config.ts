@@ -1,8 +1,8 @@
 // The `quantization_config` that transformers and vLLM read.
 //
 // transformers decides by `targets` and `ignore` which modules are quantized: "Linear" is every linear layer, so each
-// one that stays dense must be named in `ignore`, the output projection included, and a module that is named nowhere
-// and has no scales is an error there. Keys are in the order of the reference library's files.
+// one that stays dense must be named in `ignore`, the output projection included. Keys are in the order of the
+// reference library's files.
 //
 // Source: golden checkpoints written by compressed-tensors 0.19 with llm-compressor 0.14.
 import { PithError, type QuantizationScheme } from '@pith/tensor-core';

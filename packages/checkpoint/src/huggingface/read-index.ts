@@ -81,7 +81,6 @@ function readWeightMap(reader: JsonReader, file: string): Map<string, string> {
 /** A shard is a plain name: nothing that could lead out of the directory on any system, and no second spelling. */
 function checkShardName(name: string, tensor: string, file: string): void {
   const label = JSON.stringify(name.slice(0, 200));
-  // eslint-disable-next-line no-control-regex
   if (name === '' || name.startsWith('.') || /[/\\:\u0000-\u001f]/.test(name) || name.length > 255) {
     const why = `names the shard ${label} for tensor ${JSON.stringify(tensor)}; a shard lies in the directory itself`;
     throw fault('PATH', file, why, { tensor, shard: name.slice(0, 200) });

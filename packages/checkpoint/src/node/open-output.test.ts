@@ -1,3 +1,4 @@
+import type * as fsPromises from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -28,7 +29,7 @@ const disk = vi.hoisted(() => ({
   changesLeft: Number.POSITIVE_INFINITY,
 }));
 vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>();
+  const real = await original<typeof fsPromises>();
   const dead = (): boolean => {
     disk.changesLeft -= 1;
     return disk.changesLeft < 0;

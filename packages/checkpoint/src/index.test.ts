@@ -1,0 +1,110 @@
+// The public surface. A name that goes, or changes its meaning, is a breaking change; a new one is a feature.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** The names that an entry exports; it holds named re-exports and nothing else. */
+function exportedNames(entry: string): string[] {
+  const text = readFileSync(join(import.meta.dirname, entry), 'utf8').replaceAll(/^\/\/.*$/gm, '');
+  const rest = text.replaceAll(/export (type )?\{([^}]*)\} from '\.{1,2}\/[^']+';/g, '').trim();
+  expect(rest, 'the entry has explicit named exports only').toBe('');
+  return [...text.matchAll(/\{([^}]*)\}/g)]
+    .flatMap((match) => match[1]!.split(',').map((name) => name.trim()))
+    .filter((name) => name !== '')
+    .sort();
+}
+
+describe('@pith/checkpoint', () => {
+  it('exports these names', () => {
+    expect(exportedNames('index.ts')).toMatchInlineSnapshot(`
+      [
+        "COMPRESSED_TENSORS_VERSION",
+        "Checkpoint",
+        "CheckpointFile",
+        "CheckpointQuantization",
+        "CompressedConfig",
+        "CompressedFormat",
+        "CompressedGroup",
+        "ConfigGroup",
+        "ConvertibleDType",
+        "ExoticDType",
+        "FileRole",
+        "FileStore",
+        "JsonLimits",
+        "JsonObject",
+        "JsonOrigin",
+        "JsonValue",
+        "OutputFile",
+        "OutputLayout",
+        "OutputPlace",
+        "OutputTensor",
+        "PieceRole",
+        "PlanOutputOptions",
+        "QuantizationConfigInput",
+        "QuantizedShape",
+        "STORED_DTYPES",
+        "SafetensorsFile",
+        "StoredChunk",
+        "StoredDType",
+        "StoredFile",
+        "StoredPiece",
+        "StoredTensor",
+        "TiedEmbeddings",
+        "asConvertible",
+        "compressedFormat",
+        "encodeBlock",
+        "encodeWeight",
+        "formatName",
+        "isConvertible",
+        "openCheckpointFrom",
+        "openSafetensors",
+        "parseJsonObject",
+        "planOutput",
+        "printJson",
+        "quantizationConfig",
+        "readCompressedWeights",
+        "readQuantizationConfig",
+        "rowAlignment",
+        "setMembers",
+        "storedBits",
+        "storedDenseWeight",
+        "storedPieces",
+        "tiedEmbeddings",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./index.ts');
+    expect(exportedNames('index.ts')).toEqual(expect.arrayContaining(Object.keys(entry)));
+  });
+});
+
+describe('@pith/checkpoint/node', () => {
+  it('exports these names', () => {
+    expect(exportedNames('node/index.ts')).toMatchInlineSnapshot(`
+      [
+        "CheckpointContent",
+        "CheckpointOutput",
+        "DirectoryStore",
+        "DirectoryStoreOptions",
+        "LocalCheckpoint",
+        "LocalSafetensors",
+        "OpenOutputOptions",
+        "OutputLocation",
+        "directoryStore",
+        "openCheckpoint",
+        "openOutput",
+        "openSafetensorsFile",
+        "outputError",
+        "saveCheckpoint",
+        "workingDirectoryOf",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./node/index.ts');
+    expect(exportedNames('node/index.ts')).toEqual(expect.arrayContaining(Object.keys(entry)));
+  });
+});
