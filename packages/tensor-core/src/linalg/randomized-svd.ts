@@ -1,0 +1,363 @@
+// Randomized SVD: the range of A is found by multiplying it with a few random vectors, and only what A is on that range is
+// decomposed (Halko, Martinsson & Tropp, Finding Structure with Randomness, 2011: algorithms 4.4 and 5.1). To a tolerance,
+// the range grows by blocks that are taken off the matrix (Martinsson & Voronin 2016, randQB_b), so that the error is
+// measured and not estimated.
+//
+// Products with A run in its dtype; orthonormal bases and the small decomposition are f64.
+import { z } from 'zod';
+import { PithError, throwIfStopped } from '../errors/pith-error.ts';
+import type { Device, HostArrays } from '../device/device.ts';
+import type { RunOptions } from '../progress/progress.ts';
+import { randomStream } from '../random/random-stream.ts';
+import { newArray } from './blocks.ts';
+import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
+import type { RealMatrix } from './matrix.ts';
+import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
+import { Products } from './products.ts';
+import type { RealDType } from './products.ts';
+import { decompose } from './svd.ts';
+
+/** Options of {@link randomizedSvd}: exactly one of `rank` and `tolerance`. */
+export interface RandomizedSvdOptions extends RunOptions {
+  /** Singular triplets to find, 1 to min(rows, columns). */
+  readonly rank?: number;
+  /**
+   * Finds as few triplets as keep the Frobenius norm of the error at or below this share of the norm of the matrix, from 0
+   * to below 1. Rounding bounds what can be reached: about 1e-6 for f32, 1e-14 for f64.
+   */
+  readonly tolerance?: number;
+  /** With `tolerance`: most triplets, min(rows, columns) when left out. */
+  readonly maxRank?: number;
+  /** With `tolerance`: random vectors added at a time; an eighth of the smaller side, 16 to 256, when left out. */
+  readonly blockSize?: number;
+  /** With `rank`: random vectors beyond the rank; 32 when left out. */
+  readonly oversampling?: number;
+  /** Times that the range is multiplied by A A^T; 2 when left out. For slowly falling singular values 3 or 4. */
+  readonly powerIterations?: number;
+  /** Seed of the random vectors; 0 when left out. */
+  readonly seed?: number;
+  /** Products of at most this many multiplications run as plain loops. */
+  readonly plainWork?: number;
+}
+
+/** The leading part of a singular value decomposition: A is about u * diag(s) * v^T. */
+export interface RandomizedSvd<D extends RealDType = RealDType> {
+  /** Triplets found. */
+  readonly rank: number;
+  /** [rows, rank]; column i is left singular vector i. */
+  readonly u: RealMatrix<D>;
+  /** Leading singular values, **descending**, `rank` values. Never above the true ones, but for rounding. */
+  readonly s: HostArrays[D];
+  /** [columns, rank]; column i is right singular vector i (not transposed). */
+  readonly v: RealMatrix<D>;
+  /**
+   * Frobenius norm of the error as a share of that of the matrix, from the difference of the squares: for f32, values below
+   * 1e-3 say no more than that. With `tolerance` it is measured on what is left of the matrix.
+   */
+  readonly relativeError: number;
+  /** With `tolerance`: whether it was reached within `maxRank`. With `rank`: true. */
+  readonly toleranceReached: boolean;
+  /** Times that a Gram matrix was moved further from singular than rounding asks for, to factor it. */
+  readonly shifts: number;
+  /** Bases for which Householder's QR took over from Cholesky QR. */
+  readonly rescues: number;
+}
+
+const optionsSchema = z
+  .strictObject({
+    rank: z.int().min(1).optional(),
+    tolerance: z.number().min(0).lt(1).optional(),
+    maxRank: z.int().min(1).optional(),
+    blockSize: z.int().min(1).optional(),
+    oversampling: z.int().min(0).optional(),
+    powerIterations: z.int().min(0).max(100).optional(),
+    seed: z.int().min(0).optional(),
+    plainWork: z.number().min(0).optional(),
+    signal: z.custom<AbortSignal>().optional(),
+    progress: z.custom<RunOptions['progress']>().optional(),
+  })
+  .refine(({ rank, tolerance }) => (rank === undefined) !== (tolerance === undefined), {
+    error: 'give either rank or tolerance',
+  })
+  .refine(({ rank, maxRank, blockSize }) => rank === undefined || (maxRank ?? blockSize) === undefined, {
+    error: 'maxRank and blockSize go with tolerance',
+  })
+  .refine(({ tolerance, oversampling }) => tolerance === undefined || oversampling === undefined, {
+    error: 'oversampling goes with rank',
+  });
+
+/**
+ * The leading singular triplets of a matrix of f32 or f64, shape [rows, columns], by random projection.
+ *
+ * The same seed gives the same result; random vectors come from the stream `randomized-svd` of the seed. The matrix is not
+ * changed; with `tolerance` a copy of it is.
+ *
+ * @throws PithError `RANDOMIZED_SVD_OPTIONS` naming every bad option, `LINALG_SHAPE`, `LINALG_DTYPE`, `LINALG_NOT_FINITE`
+ * before any work; `NOT_CONVERGED` (details: index, iterations); `STOPPED`; `KERNEL_MEMORY_UNAVAILABLE`.
+ */
+export async function randomizedSvd<D extends RealDType>(
+  matrix: RealMatrix<D>,
+  device: Device,
+  options: RandomizedSvdOptions,
+): Promise<RandomizedSvd<D>> {
+  const { rows, columns } = checkMatrix('randomized svd', matrix);
+  const smaller = Math.min(rows, columns);
+  const checked = checkOptions(options, smaller);
+  const { dtype } = matrix;
+  const scale = scaleIntoRange(matrix.data);
+  const data = scale === 1 ? matrix.data : (matrix.data.map((value) => value * scale) as HostArrays[D]);
+  const context: Context<D> = {
+    rows,
+    columns,
+    products: new Products(device, dtype, options.plainWork),
+    exact: new Products(device, 'f64', options.plainWork),
+    powerIterations: checked.powerIterations ?? 2,
+    random: randomStream(checked.seed ?? 0, 'randomized-svd'),
+    options,
+    counts: { shifts: 0, rescues: 0 },
+  };
+  try {
+    const norm = Math.sqrt(sumOfSquares(data));
+    const { rank, tolerance } = checked;
+    const range =
+      rank === undefined
+        ? await growRange(data, tolerance!, checked.maxRank ?? smaller, checked.blockSize, context)
+        : await fixedRange(data, Math.min(smaller, rank + (checked.oversampling ?? 32)), context);
+    return await triplets(range, rank, tolerance, checked.maxRank, norm, scale, dtype, context);
+  } finally {
+    await context.products.dispose();
+    await context.exact.dispose();
+  }
+}
+
+interface Context<D extends RealDType> {
+  readonly rows: number;
+  readonly columns: number;
+  readonly products: Products<D>;
+  readonly exact: Products<'f64'>;
+  readonly powerIterations: number;
+  readonly random: ReturnType<typeof randomStream>;
+  readonly options: RandomizedSvdOptions;
+  readonly counts: { shifts: number; rescues: number };
+}
+
+/** An orthonormal basis of the range, and A^T times it. */
+interface Range {
+  readonly size: number;
+  /** rows x size. */
+  readonly basis: Float64Array;
+  /** columns x size. */
+  readonly images: Float64Array;
+  /** Sum of squares of what is left of the matrix, where that was measured. */
+  readonly rest: number | undefined;
+}
+
+function checkOptions(options: RandomizedSvdOptions, smaller: number): z.output<typeof optionsSchema> {
+  const checked = optionsSchema.safeParse(options);
+  const faults = checked.success ? [] : [z.prettifyError(checked.error)];
+  for (const name of ['rank', 'maxRank'] as const) {
+    const value = options[name];
+    if (value !== undefined && value > smaller) {
+      faults.push(`${name} must be at most ${smaller}, the smaller side of the matrix, got ${value}`);
+    }
+  }
+  if (checked.success && faults.length === 0) return checked.data;
+  const { signal: _signal, progress: _progress, ...plain } = options;
+  throw new PithError('RANDOMIZED_SVD_OPTIONS', `randomized svd: ${faults.join('; ')}`, { details: plain });
+}
+
+async function fixedRange<D extends RealDType>(data: HostArrays[D], size: number, context: Context<D>): Promise<Range> {
+  const { rows, columns, products } = context;
+  const basis = await orthonormal(await rangeOf(data, size, context), size, context);
+  const narrow = { data: toDType(products.dtype, basis), rows, columns: size };
+  const images = await products.multiply({ data, rows, columns, transpose: true }, narrow);
+  return { size, basis, images: toF64(images), rest: undefined };
+}
+
+// Adds blocks until what is left of the matrix is small enough.
+async function growRange<D extends RealDType>(
+  data: HostArrays[D],
+  tolerance: number,
+  maxSize: number,
+  blockSize: number | undefined,
+  context: Context<D>,
+): Promise<Range> {
+  const { rows, columns, products, exact, options } = context;
+  const smaller = Math.min(rows, columns);
+  const block = blockSize ?? Math.min(256, Math.max(16, Math.ceil(smaller / 8)));
+  let left = data.slice() as HostArrays[D];
+  const total = sumOfSquares(data);
+  let rest = total;
+  let range: Range = { size: 0, basis: new Float64Array(0), images: new Float64Array(0), rest };
+  // At least one block, for a matrix of zeros as well.
+  while (range.size === 0 || (rest > tolerance * tolerance * total && range.size < maxSize)) {
+    throwIfStopped(options.signal, 'randomized svd');
+    const size = Math.min(block, smaller - range.size);
+    let found: HostArrays[RealDType] = await rangeOf(left, size, context);
+    if (range.size > 0) found = await withoutRange(found, size, range, rows, exact);
+    const basis = await orthonormal(found, size, context);
+    const narrow = { data: toDType(products.dtype, basis), rows, columns: size };
+    const images = await products.multiply({ data: left, rows, columns, transpose: true }, narrow);
+    const transposed = { data: images, rows: columns, columns: size, transpose: true };
+    left = await products.multiply(narrow, transposed, { scale: -1, add: left });
+    rest = sumOfSquares(left);
+    range = {
+      size: range.size + size,
+      basis: sideBySide(range.basis, range.size, basis, size, rows),
+      images: sideBySide(range.images, range.size, toF64(images), size, columns),
+      rest,
+    };
+    options.progress?.({ phase: 'randomized svd', done: range.size, total: maxSize, unit: 'vector' });
+  }
+  return range;
+}
+
+// (A A^T)^q A times random vectors, well conditioned in between.
+async function rangeOf<D extends RealDType>(
+  data: HostArrays[D],
+  size: number,
+  { rows, columns, products, exact, powerIterations, random, options, counts }: Context<D>,
+): Promise<HostArrays[D]> {
+  const matrix = { data, rows, columns };
+  const start = randomVectors(products.dtype, columns * size, random);
+  let found = await products.multiply(matrix, { data: start, rows: columns, columns: size });
+  for (let i = 0; i < powerIterations; i++) {
+    throwIfStopped(options.signal, 'randomized svd');
+    const tall = await wellConditioned(found, rows, size, products, exact, options.signal);
+    const wide = await products.multiply({ ...matrix, transpose: true }, { data: tall.data, rows, columns: size });
+    const turned = await wellConditioned(wide, columns, size, products, exact, options.signal);
+    found = await products.multiply(matrix, { data: turned.data, rows: columns, columns: size });
+    counts.shifts += tall.shifts + turned.shifts;
+  }
+  return found;
+}
+
+async function orthonormal<D extends RealDType>(
+  found: HostArrays[RealDType],
+  size: number,
+  { rows, exact, options, counts }: Context<D>,
+): Promise<Float64Array> {
+  // Singular directions of a small matrix can be tiny; scaling keeps squares in range and changes no direction.
+  const scale = scaleToOne(found);
+  const scaled = Float64Array.from(found, (value) => value * scale);
+  const { q, rescued } = await orthonormalColumns(scaled, rows, size, exact, options.signal);
+  if (rescued) counts.rescues++;
+  return q;
+}
+
+// What of `found` is orthogonal to the range; twice, because once leaves the rounding of the first subtraction.
+async function withoutRange(
+  found: HostArrays[RealDType],
+  size: number,
+  { basis, size: known }: Range,
+  rows: number,
+  exact: Products<'f64'>,
+): Promise<Float64Array> {
+  let result = toF64(found);
+  const earlier = { data: basis, rows, columns: known };
+  for (let i = 0; i < 2; i++) {
+    const components = await exact.multiply({ ...earlier, transpose: true }, { data: result, rows, columns: size });
+    result = await exact.multiply(
+      earlier,
+      { data: components, rows: known, columns: size },
+      { scale: -1, add: result },
+    );
+  }
+  return result;
+}
+
+// Decomposes A on the range: images^T = basis^T A.
+async function triplets<D extends RealDType>(
+  range: Range,
+  wanted: number | undefined,
+  tolerance: number | undefined,
+  maxRank: number | undefined,
+  norm: number,
+  unit: number,
+  dtype: D,
+  { rows, columns, exact, options, counts }: Context<D>,
+): Promise<RandomizedSvd<D>> {
+  const { size, basis, images, rest } = range;
+  const scale = scaleToOne(images);
+  for (let i = 0; i < images.length; i++) images[i] *= scale;
+  const { signal } = options;
+  const found = await decompose(images, columns, size, dtype, exact, signal === undefined ? {} : { signal });
+  const values = found.values.map((value) => value / scale);
+  const total = norm * norm;
+  const target = tolerance === undefined ? 0 : tolerance * tolerance * total;
+  const missed = rest ?? total - values.reduce((sum, value) => sum + value * value, 0);
+  let error = Math.max(0, missed);
+  let rank = size;
+  const most = wanted ?? Math.min(size, maxRank ?? size);
+  while (rank > most || (tolerance !== undefined && rank > 1 && error + values[rank - 1] ** 2 <= target)) {
+    rank--;
+    error += values[rank] ** 2;
+  }
+  const leading = firstColumns(found.right, size, size, rank);
+  const u = await exact.multiply({ data: basis, rows, columns: size }, { data: leading, rows: size, columns: rank });
+  return {
+    rank,
+    u: matrixOf(dtype, rows, rank, u),
+    s: matrixOf(
+      dtype,
+      1,
+      rank,
+      values.slice(0, rank).map((value) => value / unit),
+    ).data,
+    v: matrixOf(dtype, columns, rank, firstColumns(found.left, columns, size, rank)),
+    relativeError: norm === 0 ? 0 : Math.sqrt(error) / norm,
+    toleranceReached: tolerance === undefined || error <= target,
+    shifts: counts.shifts,
+    rescues: counts.rescues + found.rescues,
+  };
+}
+
+// 1, or a power of two where squares of the values could leave the range of f32.
+function scaleIntoRange(data: HostArrays[RealDType]): number {
+  const scale = scaleToOne(data);
+  return scale < 2 ** -30 || scale > 2 ** 30 ? scale : 1;
+}
+
+// Uniform on 65,536 values between -1 and 1: two a word. Any distribution with light tails serves as Gauss's does.
+function randomVectors<D extends RealDType>(
+  dtype: D,
+  length: number,
+  random: ReturnType<typeof randomStream>,
+): HostArrays[D] {
+  const values = newArray(dtype, length);
+  for (let i = 0; i < length; i += 2) {
+    const word = random.word();
+    values[i] = ((word >>> 16) - 32767.5) / 32768;
+    if (i + 1 < length) values[i + 1] = ((word & 0xffff) - 32767.5) / 32768;
+  }
+  return values;
+}
+
+function sumOfSquares(data: HostArrays[RealDType]): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] * data[i];
+  return sum;
+}
+
+function firstColumns(data: Float64Array, rows: number, columns: number, count: number): Float64Array {
+  if (count === columns) return data;
+  const result = new Float64Array(rows * count);
+  for (let i = 0; i < rows; i++) result.set(data.subarray(i * columns, i * columns + count), i * count);
+  return result;
+}
+
+function sideBySide(a: Float64Array, aColumns: number, b: Float64Array, bColumns: number, rows: number): Float64Array {
+  const columns = aColumns + bColumns;
+  const result = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    result.set(a.subarray(i * aColumns, (i + 1) * aColumns), i * columns);
+    result.set(b.subarray(i * bColumns, (i + 1) * bColumns), i * columns + aColumns);
+  }
+  return result;
+}
+
+const toF64 = (data: HostArrays[RealDType]): Float64Array =>
+  data instanceof Float64Array ? data : Float64Array.from(data);
+
+const toDType = <D extends RealDType>(dtype: D, data: Float64Array): HostArrays[D] =>
+  (dtype === 'f32' ? Float32Array.from(data) : data) as HostArrays[D];
