@@ -25,7 +25,14 @@ export type {
 } from './range/range.ts';
 export { moduleMatcher } from './selection/match-module.ts';
 export type { ModuleMatcher } from './selection/match-module.ts';
-export { groupsPerRow, quantizedPieces } from './rtn/pieces.ts';
+export { dequantize, quantize } from './rtn/quantize.ts';
+export type { DenseMatrix, QuantizedMatrix, RowError } from './rtn/quantize.ts';
+export { localHost } from './rtn/kernel-host.ts';
+export type { KernelHost, KernelRegion } from './rtn/kernel-host.ts';
+export { quantizeInto } from './rtn/quantize-into.ts';
+export { quantizeWeight } from './rtn/quantize-weight.ts';
+export type { QuantizeWeightOptions } from './rtn/quantize-weight.ts';
+export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
@@ -37,7 +44,6 @@ export type {
   PlannedTensor,
   PlanProblem,
   QuantizationError,
-  QuantizeInto,
   QuantizeIntoOptions,
   RtnConfig,
   RtnOptions,

@@ -1,7 +1,7 @@
 // One value to a code and back, exactly as compressed-tensors 0.19 does it: quotient in the dtype of the arithmetic,
 // zero point added, clamped, rounded half to even.
 import { roundHalfToEven, type QuantizationScheme, type ScaleDType } from '@pith/tensor-core';
-import { bitsOf, f32OfBits, roundTo } from './arithmetic.ts';
+import { bitsOf, roundTo } from './arithmetic.ts';
 
 /** The codes of a scheme as numbers. */
 export interface CodeRange {
@@ -68,17 +68,7 @@ export function codeByte(code: number, scheme: QuantizationScheme): number {
   return sign | ((bitsOf(magnitude) - ((126 + smallestExponent) << 23)) >>> (23 - mantissa));
 }
 
-/** The code value of a stored byte. */
-export function codeOfByte(byte: number, scheme: QuantizationScheme): number {
-  if (scheme.kind === 'int') return (byte << 24) >> 24;
-  const { mantissa, smallestExponent } = layoutOf(scheme.dtype);
-  const magnitude = byte & 0x7f;
-  const sign = byte & 0x80 ? -1 : 1;
-  if (magnitude >> mantissa === 0) return sign * magnitude * 2 ** (smallestExponent - mantissa);
-  return sign * f32OfBits((magnitude << (23 - mantissa)) + ((126 + smallestExponent) << 23));
-}
-
-/** The f32 that a code stands for: `(code - zeroPoint) * scale`. */
+/** The f32 that a code stands for: `(code - zeroPoint) * scale`, not yet rounded to the dtype of the scales. */
 export function restore(code: number, { scale, zeroPoint }: ScaleAndZero): number {
   return Math.fround((code - zeroPoint) * scale);
 }

@@ -1,10 +1,10 @@
 // Schemes and ranges in the numbers that the kernels take (tensor-core/assembly/quantize.ts).
-import type { KernelExports, ScaleDType } from '@pith/tensor-core';
+import { groupsPerRow, type KernelExports, type ScaleDType } from '@pith/tensor-core';
 import { percentileRank } from '../range/measure.ts';
 import { searchNorm, shrinkFactors } from '../range/search.ts';
 import { arithmeticDType } from './arithmetic.ts';
 import type { ScaleAndZero } from './codec.ts';
-import { groupsPerRow, quantizedPieces, type PieceName } from './pieces.ts';
+import { quantizedPieces, type PieceName } from './pieces.ts';
 import type { WeightPlan } from './rtn-types.ts';
 
 /** Bytes of the sums of one row. */
@@ -30,6 +30,8 @@ export interface KernelWeight {
     readonly scales: number;
     readonly zeros: number;
   };
+  /** Bytes of scratch for `quantizeRows` and `searchRows`. */
+  readonly scratchBytes: number;
   /** Shrink factors of a search, empty without one. */
   readonly factors: Float32Array;
   /** Exponent of a search. */
@@ -39,7 +41,7 @@ export interface KernelWeight {
 /** The numbers of a weight. */
 export function kernelWeight({ shape, dtype, scheme, storage, range }: WeightPlan): KernelWeight {
   const [, columns] = shape;
-  const perRow = groupsPerRow(scheme, columns);
+  const perRow = groupsPerRow(scheme.granularity, columns);
   const integer = scheme.kind === 'int';
   const asymmetric = integer && !scheme.symmetric;
   const search = range.kind === 'mse' || range.kind === 'lp';
@@ -62,9 +64,15 @@ export function kernelWeight({ shape, dtype, scheme, storage, range }: WeightPla
       scales: own ? bytesOf('scales') : 0,
       zeros: own && asymmetric ? perRow : 0,
     },
+    // As quantizeScratchBytes of the kernels, which tests hold this to.
+    scratchBytes: 64 + 1024 + roundUp(4 * columns + 64) + roundUp(columns + 16) + 16 * perRow,
     factors: search ? shrinkFactors(range) : new Float32Array(0),
     norm: search ? searchNorm(range) : 2,
   };
+}
+
+function roundUp(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64;
 }
 
 /** Addresses that a chunk of rows is worked on at. */

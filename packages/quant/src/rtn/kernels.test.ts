@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   fromF32,
+  groupsPerRow,
   pack,
   packAlongRows,
   randomStream,
@@ -15,7 +16,7 @@ import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { roundTo } from './arithmetic.ts';
 import { kernelWeight, quantizeArguments, ROW_ERROR_BYTES } from './kernel-arguments.ts';
 import { allocate, bytesAt, kernels, place, reset } from './local-kernels.fixture.ts';
-import { groupsPerRow, quantizedPieces } from './pieces.ts';
+import { quantizedPieces } from './pieces.ts';
 import { quantize, type DenseMatrix } from './quantize.ts';
 import type { WeightPlan } from './rtn-types.ts';
 
@@ -69,7 +70,7 @@ function expectSame(matrix: DenseMatrix, scheme: QuantizationScheme, rangeText: 
     pieces,
   };
   const weight = kernelWeight(plan);
-  const groups = rows * groupsPerRow(scheme, columns);
+  const groups = rows * groupsPerRow(scheme.granularity, columns);
   const at = {
     source: place(fromF32(matrix.dtype, matrix.values)),
     codes: allocate(pieces[0]!.byteLength),
@@ -77,7 +78,7 @@ function expectSame(matrix: DenseMatrix, scheme: QuantizationScheme, rangeText: 
     zeros: allocate(groups),
     errors: allocate(rows * ROW_ERROR_BYTES),
     factors: place(weight.factors),
-    scratch: allocate(kernels.quantizeScratchBytes(columns, groupsPerRow(scheme, columns))),
+    scratch: allocate(kernels.quantizeScratchBytes(columns, groupsPerRow(scheme.granularity, columns))),
   };
   let reference: ReturnType<typeof quantize>;
   try {

@@ -2,7 +2,7 @@
 // value is read, so that a plan can show them and threads can write at known places.
 //
 // Layouts are those of compressed-tensors 0.19: see `storage` of a Scheme.
-import type { DType, QuantizationScheme } from '@pith/tensor-core';
+import { groupsPerRow, type DType, type QuantizationScheme } from '@pith/tensor-core';
 import type { CodeStorage } from '../scheme/scheme.ts';
 
 /** Which tensor of a quantized weight. */
@@ -22,11 +22,6 @@ export interface Piece {
   readonly byteLength: number;
 }
 
-/** Groups of a row: columns / size for groups, 1 otherwise. */
-export function groupsPerRow(scheme: QuantizationScheme, columns: number): number {
-  return scheme.granularity.kind === 'group' ? columns / scheme.granularity.size : 1;
-}
-
 /**
  * The tensors that hold a weight [rows, columns] under a scheme, in the order codes, scales, zeroPoints. The scheme
  * must fit the shape (see `fitScheme`).
@@ -37,7 +32,7 @@ export function quantizedPieces(
   storage: CodeStorage,
 ): readonly Piece[] {
   const [rows, columns] = shape;
-  const groups = groupsPerRow(scheme, columns);
+  const groups = groupsPerRow(scheme.granularity, columns);
   const perTensor = scheme.granularity.kind === 'tensor';
   const scaleShape = perTensor ? [1] : [rows, groups];
   const pieces: Piece[] = [codesPiece(rows, columns, scheme, storage)];

@@ -2,25 +2,20 @@
 // (tensor-core/assembly/quantize.ts), which give the same codes, scales, zero points and error sums bit for bit.
 //
 // Rules: compressed-tensors 0.19 and llm-compressor 0.14 (memoryless_minmax), see `scale.ts` and `codec.ts`.
-import type { QuantizationScheme, ScaleDType } from '@pith/tensor-core';
-import { PithError } from '@pith/tensor-core';
+import {
+  groupsPerRow,
+  PithError,
+  restore as restoreBlock,
+  type QuantizationScheme,
+  type ScaleDType,
+} from '@pith/tensor-core';
 import { extremesOf, measureRange } from '../range/measure.ts';
 import type { RangeRule } from '../range/range.ts';
 import { candidateError, candidateScales, leastError, searchNorm } from '../range/search.ts';
 import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { arithmeticDType } from './arithmetic.ts';
-import {
-  codeByte,
-  codeOfByte,
-  codeRange,
-  position,
-  restore,
-  roundToCode,
-  type CodeRange,
-  type ScaleAndZero,
-} from './codec.ts';
+import { codeByte, codeRange, position, restore, roundToCode, type CodeRange, type ScaleAndZero } from './codec.ts';
 import { errorUnit, segmentSums } from './error-sum.ts';
-import { groupsPerRow } from './pieces.ts';
 import { scaleOfRange } from './scale.ts';
 
 /** A matrix of f32 values that came from `dtype` (each value is one that the dtype can hold). */
@@ -66,7 +61,7 @@ export function quantize(
   const [rows, columns] = shape;
   const arithmetic = arithmeticDType(dtype, scheme.scaleDType);
   const codes = codeRange(scheme);
-  const perRow = groupsPerRow(scheme, columns);
+  const perRow = groupsPerRow(scheme.granularity, columns);
   const size = columns / perRow;
   const perTensor = scheme.granularity.kind === 'tensor';
   const shared = perTensor ? chooseScale(values, columns, scheme, rule, codes, arithmetic) : undefined;
@@ -95,18 +90,13 @@ export function quantize(
   return { shape, scheme, codes: result, scales, ...(asymmetric ? { zeroPoints } : {}), rowErrors };
 }
 
-/** Restores the f32 values [rows, columns]: `(code - zeroPoint) * scale`. */
+/**
+ * Restores the values f32 [rows, columns]: `(code - zeroPoint) * scale`, rounded to the dtype of the scales as
+ * compressed-tensors does. Errors are counted before that rounding, which runtimes leave out or do elsewhere.
+ */
 export function dequantize({ shape, scheme, codes, scales, zeroPoints }: QuantizedMatrix): Float32Array {
-  const [rows, columns] = shape;
-  const perRow = groupsPerRow(scheme, columns);
-  const size = columns / perRow;
-  const result = new Float32Array(rows * columns);
-  for (let i = 0; i < result.length; i += 1) {
-    const group = scheme.granularity.kind === 'tensor' ? 0 : Math.floor(i / size);
-    const chosen = { scale: scales[group]!, zeroPoint: zeroPoints?.[group] ?? 0, zeroScale: false };
-    result[i] = restore(codeOfByte(codes[i]!, scheme), chosen);
-  }
-  return result;
+  const signed = scheme.kind === 'int' ? new Int8Array(codes.buffer, codes.byteOffset, codes.length) : codes;
+  return restoreBlock({ codes: signed, scales, ...(zeroPoints ? { zeroPoints } : {}) }, scheme, ...shape);
 }
 
 /** The scale of the values that share it; `columns` is the length of a row of them, which sums restart at. */

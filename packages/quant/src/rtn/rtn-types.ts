@@ -1,5 +1,5 @@
 // What goes into and comes out of rounding to nearest: configuration, plan, destinations and error report.
-import type { DenseWeight, DType, FileLocation, QuantizationScheme, RunOptions, ScaleDType } from '@pith/tensor-core';
+import type { DType, FileLocation, QuantizationScheme, RunOptions, ScaleDType } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { RangeRule } from '../range/range.ts';
 import type { CodeStorage, Scheme } from '../scheme/scheme.ts';
@@ -103,7 +103,10 @@ export type PieceDestination =
 /** A destination for each piece of the plan. */
 export type PieceDestinations = Readonly<Partial<Record<PieceName, PieceDestination>>>;
 
-/** How a quantized weight differs from the dense one. Sums are in f64 and do not depend on the number of threads. */
+/**
+ * How `(code - zeroPoint) * scale` in f32 differs from the dense weight. Sums are in f64 and do not depend on the number
+ * of threads; squares below 2^-126 of the largest in a group count as 0.
+ */
 export interface QuantizationError {
   /** Weights. */
   readonly count: number;
@@ -153,18 +156,3 @@ export interface QuantizeIntoOptions extends RunOptions {
   /** Input bytes per chunk, about; 4 MiB when left out. Never changes the result. */
   readonly chunkBytes?: number;
 }
-
-/**
- * Rounds one weight and writes its pieces: chunks of rows are read, quantized and written by the pool's threads with
- * bounded memory (about `threads + 1` chunks), file to file where both sides lie in files. The result is the same for
- * any number of threads and any chunk size.
- *
- * @throws PithError `WEIGHT_NOT_FINITE` (names tensor, row and column of the first NaN or infinity; nothing of its
- * chunk is written), `SCALE_OVERFLOW`, `DESTINATION_MISSING`, `DESTINATION_SIZE`, and those of the pool.
- */
-export type QuantizeInto = (
-  plan: WeightPlan,
-  weight: DenseWeight,
-  destinations: PieceDestinations,
-  options: QuantizeIntoOptions,
-) => Promise<WeightResult>;

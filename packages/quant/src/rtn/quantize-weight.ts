@@ -1,0 +1,86 @@
+// Rounding to nearest for library users: one weight in, a quantized weight out, on this thread, in any environment.
+import {
+  memoryBlock,
+  PithError,
+  quantizedWeight,
+  toF32,
+  type DenseWeight,
+  type QuantizedWeight,
+  type RunOptions,
+} from '@pith/tensor-core';
+import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { localHost, type KernelHost } from './kernel-host.ts';
+import { quantizedPieces } from './pieces.ts';
+import { quantizeOn } from './quantize-into.ts';
+import { rtnConfig } from './rtn-config.ts';
+import type { QuantizationError, RtnOptions, WeightPlan } from './rtn-types.ts';
+
+/** How one weight is quantized: {@link RtnOptions} without the selection of modules. */
+export type QuantizeWeightOptions = Omit<RtnOptions, 'include' | 'ignore'> &
+  RunOptions & {
+    /** What to run on: a `KernelPool`, or this thread when left out. */
+    readonly host?: KernelHost;
+  };
+
+/**
+ * Rounds one weight to nearest and keeps the result in memory.
+ *
+ * @example
+ * const { weight, error } = await quantizeWeight(dense, { scheme: 'w4g128', range: 'mse' });
+ * error.signalToNoise; // dB
+ * const restored = await weight.toF32();
+ *
+ * @param weight [rows, columns] in f32, f16 or bf16; read in chunks of about a megabyte.
+ * @throws PithError as `rtnConfig`, and `WEIGHT_NOT_MATRIX`, `DTYPE_NOT_QUANTIZABLE`, `GROUP_DOES_NOT_DIVIDE`,
+ * `WEIGHT_NOT_FINITE`, `SCALE_OVERFLOW`.
+ */
+export async function quantizeWeight(
+  weight: DenseWeight,
+  { host = localHost(), signal, progress, ...options }: QuantizeWeightOptions,
+): Promise<{ readonly weight: QuantizedWeight; readonly error: QuantizationError }> {
+  const { name, dtype, shape } = weight;
+  const [rows = 0, columns = 0] = shape;
+  const config = rtnConfig(options);
+  const { granularity } = config.scheme.weights;
+  if (shape.length !== 2 || rows * columns === 0) {
+    throw new PithError('WEIGHT_NOT_MATRIX', `quantize ${name}: expected a matrix, got [${shape.join(', ')}]`, {
+      details: { tensor: name, shape },
+    });
+  }
+  if (!isQuantizable(dtype)) {
+    throw new PithError(
+      'DTYPE_NOT_QUANTIZABLE',
+      `quantize ${name}: expected f32, f16 or bf16, got ${dtype}; convert it first`,
+      { details: { tensor: name, dtype } },
+    );
+  }
+  if (granularity.kind === 'group' && columns % granularity.size !== 0) {
+    throw new PithError(
+      'GROUP_DOES_NOT_DIVIDE',
+      `quantize ${name}: groups of ${granularity.size} must divide its ${columns} columns; ` +
+        `groups of ${fittingGroupSizes(columns).join(', ')} do`,
+      { details: { tensor: name, columns, groupSize: granularity.size, fitting: fittingGroupSizes(columns) } },
+    );
+  }
+  const scheme = resolveScheme(config.scheme, dtype);
+  const pieces = quantizedPieces([rows, columns], scheme, 'bytes');
+  const plan: WeightPlan = {
+    ...{ name, module: name, shape: [rows, columns], dtype, scheme },
+    ...{ storage: 'bytes', range: config.range, pieces },
+  };
+  const bytes = pieces.map((piece) => ({ ...piece, bytes: new Uint8Array(piece.byteLength) }));
+  const destinations = Object.fromEntries(bytes.map((piece) => [piece.piece, { kind: 'memory', bytes: piece.bytes }]));
+  const { error } = await quantizeOn(host, plan, weight, destinations, {
+    chunkBytes: 2 ** 20,
+    ...(signal ? { signal } : {}),
+    ...(progress ? { progress } : {}),
+  });
+  const [codes, scales, zeroPoints] = bytes;
+  const block = {
+    codes: scheme.kind === 'int' ? new Int8Array(codes!.bytes.buffer) : codes!.bytes,
+    scales: toF32(scheme.scaleDType, scales!.bytes),
+    ...(zeroPoints ? { zeroPoints: new Int8Array(zeroPoints.bytes.buffer) } : {}),
+  };
+  const read = memoryBlock(block, scheme, rows, columns);
+  return { weight: quantizedWeight({ name, shape: [rows, columns], scheme, read }), error };
+}
