@@ -207,7 +207,8 @@ let active: string | undefined;
  * Runs `body` with a recording backend as tfjs's backend and restores everything afterwards: the backend, captured tensors,
  * the engine's counts, variables that the body registered.
  *
- * @throws PithError `TRACE_NESTED` inside another trace, `TRACE_KERNEL_UNSUPPORTED` naming a kernel that is not recorded.
+ * @throws PithError `TRACE_NESTED` inside another trace, `TRACE_KERNEL_UNSUPPORTED` naming a kernel that is not recorded,
+ * `TRACE_GRADIENT_UNSUPPORTED` naming one that is and has no gradient.
  */
 export function withTraceBackend<T>(graph: OnnxGraph, body: (backend: TraceBackend) => T): T {
   if (active !== undefined) {
@@ -260,10 +261,19 @@ export function withTraceBackend<T>(graph: OnnxGraph, body: (backend: TraceBacke
 function explain(graph: string, error: unknown): unknown {
   if (isPithError(error) || !(error instanceof Error)) return error;
   const kernel = /^Kernel '([^']+)' not registered for backend 'pith-trace'/.exec(error.message)?.[1];
-  if (kernel === undefined) return error;
+  if (kernel !== undefined) {
+    return new PithError(
+      'TRACE_KERNEL_UNSUPPORTED',
+      `compile "${graph}": the kernel ${kernel} is not recorded; write it with operations that are (see COMPILED_KERNELS)`,
+      { details: { graph, kernel }, cause: error },
+    );
+  }
+  const gradient = /gradient function not found for ([^.]+)\./.exec(error.message)?.[1];
+  if (gradient === undefined) return error;
   return new PithError(
-    'TRACE_KERNEL_UNSUPPORTED',
-    `compile "${graph}": the kernel ${kernel} is not recorded; write it with operations that are (see COMPILED_KERNELS)`,
-    { details: { graph, kernel }, cause: error },
+    'TRACE_GRADIENT_UNSUPPORTED',
+    `compile "${graph}": the kernel ${gradient} has no gradient; keep it off the path from what is differentiated to the ` +
+      'loss, or give it one with tf.customGrad',
+    { details: { graph, kernel: gradient }, cause: error },
   );
 }

@@ -43,6 +43,12 @@ describe('refusals', () => {
     expect(action).toThrow(/"convolution": the kernel Conv2D/);
   });
 
+  test('so is a kernel without a gradient', () => {
+    const action = () => trace(({ x }) => tf.grad((y: tf.Tensor) => tf.sum(tf.topk(y, 2).values))(x), x1);
+    expect(code(action)).toBe('TRACE_GRADIENT_UNSUPPORTED');
+    expect(action).toThrow(/TopK/);
+  });
+
   test('values cannot be read', () => {
     expect(code(() => trace(({ x }) => tf.scalar(x.dataSync()[0]!), x1))).toBe('TRACE_VALUE_READ');
   });

@@ -37,7 +37,8 @@ export type TracedFunction<S extends Signature> = (inputs: TracedInputs<S>) => T
  * constants of the graph, and so do random numbers, which are drawn once, now. The tfjs backend in use is restored whatever
  * happens.
  *
- * @throws PithError `TRACE_SIGNATURE`, `TRACE_RESULT`, `TRACE_NESTED`, `TRACE_KERNEL_UNSUPPORTED`, `TRACE_VALUE_READ`,
+ * @throws PithError `TRACE_SIGNATURE`, `TRACE_RESULT`, `TRACE_NESTED`, `TRACE_KERNEL_UNSUPPORTED`,
+ * `TRACE_GRADIENT_UNSUPPORTED`, `TRACE_VALUE_READ`,
  * `TRACE_DTYPE`, `TRACE_KERNEL_DTYPE`.
  */
 export function trace<const S extends Signature>(fn: TracedFunction<S>, signature: S, name = 'program'): OnnxGraph {

@@ -190,6 +190,12 @@ async function attempt<T>(code: string, name: string, what: string, action: () =
     return await action();
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
+    if (/allocate memory|bad_alloc|bad allocation/.test(message)) {
+      throw new PithError('CPU_OUT_OF_MEMORY', `program "${name}": out of memory; use smaller batches: ${message}`, {
+        details: { program: name, message },
+        cause,
+      });
+    }
     throw new PithError(code, `program "${name}": ${what}: ${message}`, {
       kind: 'internal',
       details: { program: name, message },

@@ -51,14 +51,29 @@ function expm1(graph: OnnxGraph, x: GraphValue): GraphValue {
   return where(graph, binary(graph, 'Less', unary(graph, 'Abs', x), number(graph, x, 1), 'bool'), near, far);
 }
 
-// log(1 + x), with the rounding of 1 + x divided out (Kahan).
+// ONNX Runtime's f32 logarithm rounds differently in the last values of each thread's share, so that results would depend on
+// the number of threads; from f64, all round to the same f32.
+function log(graph: OnnxGraph, x: GraphValue): GraphValue {
+  return cast(graph, unary(graph, 'Log', cast(graph, x, 'f64')), x.dtype);
+}
+
+// log(1 + x) in f64, with the rounding of 1 + x divided out (Kahan).
 function log1p(graph: OnnxGraph, x: GraphValue): GraphValue {
-  const one = number(graph, x, 1);
-  const u = add(graph, x, one);
-  const log = unary(graph, 'Log', u);
-  const exact = mul(graph, log, div(graph, x, sub(graph, u, one)));
-  const corrected = where(graph, isInfinite(graph, u), log, exact);
-  return where(graph, binary(graph, 'Equal', u, one, 'bool'), x, corrected);
+  const wide = cast(graph, x, 'f64');
+  const one = graph.scalar('f64', 1);
+  const u = add(graph, wide, one);
+  const logarithm = unary(graph, 'Log', u);
+  const exact = mul(graph, logarithm, div(graph, wide, sub(graph, u, one)));
+  const corrected = where(graph, isInfinite(graph, u), logarithm, exact);
+  return cast(graph, where(graph, binary(graph, 'Equal', u, one, 'bool'), wide, corrected), x.dtype);
+}
+
+// max(x, 0) + log(1 + exp(-|x|)): never overflows.
+function softplus(graph: OnnxGraph, x: GraphValue): GraphValue {
+  const wide = cast(graph, unary(graph, 'Abs', x), 'f64');
+  const decay = unary(graph, 'Exp', unary(graph, 'Neg', wide));
+  const bend = unary(graph, 'Log', add(graph, decay, graph.scalar('f64', 1)));
+  return add(graph, unary(graph, 'Relu', x), cast(graph, bend, x.dtype));
 }
 
 // In f64, as tfjs's CPU backend computes; int32 whatever the operands are, as there. A zero divisor gives 0, where a machine
@@ -181,7 +196,7 @@ export const ELEMENTWISE: KernelTable = {
   LeakyRelu: (graph, { x }, { alpha }: LeakyReluAttrs) => leaky(graph, x!, number(graph, x!, alpha)),
   Less: comparison('Less'),
   LessEqual: comparison('LessOrEqual'),
-  Log: viaOperator('Log'),
+  Log: (graph, { x }) => log(graph, x!),
   Log1p: (graph, { x }) => log1p(graph, x!),
   LogicalAnd: logical('And'),
   LogicalNot: (graph, { x }) => not(graph, cast(graph, x!, 'bool')),
@@ -220,7 +235,7 @@ export const ELEMENTWISE: KernelTable = {
   },
   Sin: viaOperator('Sin'),
   Sinh: viaOperator('Sinh'),
-  Softplus: viaOperator('Softplus'),
+  Softplus: (graph, { x }) => softplus(graph, x!),
   Sqrt: viaOperator('Sqrt'),
   Square: (graph, { x }) => mul(graph, x!, x!),
   SquaredDifference: (graph, { a, b }) => {

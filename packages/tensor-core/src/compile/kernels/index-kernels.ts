@@ -1,4 +1,5 @@
-// Kernels that read or write by index. ONNX Runtime wants int64 indices for GatherND and ScatterND.
+// Kernels that read or write by index. ONNX Runtime wants int64 indices for GatherND and
+// ScatterND.
 import { backend_util } from '@tensorflow/tfjs-core';
 import type {
   DenseBincountAttrs,
@@ -11,7 +12,8 @@ import type {
 import type { GraphValue, OnnxGraph } from '../graph.ts';
 import { sizeOf } from '../onnx/onnx-types.ts';
 import { binary, cast, where } from '../lower/elementwise.ts';
-import { reshape, transpose } from '../lower/shape.ts';
+import { reduce } from '../lower/reduce.ts';
+import { expand, reshape, transpose } from '../lower/shape.ts';
 import { graphDType } from './kernel.ts';
 import type { KernelTable } from './kernel.ts';
 
@@ -40,20 +42,34 @@ function gatherNd(graph: OnnxGraph, params: GraphValue, indices: GraphValue): Gr
   return graph.op('GatherND', [params, cast(graph, indices, 'i64')], { dtype: params.dtype, shape });
 }
 
-function scatter(
-  graph: OnnxGraph,
-  into: GraphValue,
-  indices: GraphValue,
-  updates: GraphValue,
-  add: boolean,
-): GraphValue {
+function update(graph: OnnxGraph, into: GraphValue, indices: GraphValue, updates: GraphValue): GraphValue {
   const at = cast(graph, indices, 'i64');
-  return graph.op('ScatterND', [into, at, updates], into, { reduction: { string: add ? 'add' : 'none' } });
+  return graph.op('ScatterND', [into, at, updates], into, { reduction: { string: 'none' } });
 }
 
-/** Zeros of `shape` with `updates` added at `indices` [..., depth]; repeated indices add up. */
+// Zeros of `shape` with `updates` added at `indices` [..., depth]; repeated indices add up, in their order. ScatterND could
+// add by itself, but ONNX Runtime then lets its threads write to one row at a time without a lock, and additions are lost;
+// ScatterElements runs on one thread.
 function scatterNd(graph: OnnxGraph, indices: GraphValue, updates: GraphValue, shape: readonly number[]): GraphValue {
-  return scatter(graph, graph.splat(updates.dtype, shape, 0), indices, updates, true);
+  const depth = indices.shape.at(-1)!;
+  const count = sizeOf(indices.shape.slice(0, -1));
+  const rows = sizeOf(shape.slice(0, depth));
+  const width = sizeOf(shape.slice(depth));
+  if (count === 0 || rows * width === 0) return graph.splat(updates.dtype, shape, 0);
+  const strides = shape.slice(0, depth).map((_, axis) => sizeOf(shape.slice(axis + 1, depth)));
+  const weighted = binary(graph, 'Mul', indices, graph.constant('i32', [depth], Int32Array.from(strides)));
+  const flat = reshape(graph, reduce(graph, 'ReduceSum', weighted, [indices.shape.length - 1], false), [count, 1]);
+  const table = graph.op(
+    'ScatterElements',
+    [
+      graph.splat(updates.dtype, [rows, width], 0),
+      expand(graph, flat, [count, width]),
+      reshape(graph, updates, [count, width]),
+    ],
+    { dtype: updates.dtype, shape: [rows, width] },
+    { axis: { int: 0 }, reduction: { string: 'add' } },
+  );
+  return reshape(graph, table, shape);
 }
 
 // Rows whose segment is out of range are dropped: they are added to segment 0 as zeros.
@@ -116,7 +132,7 @@ export const INDEXING: KernelTable = {
   GatherV2: (graph, { x, indices }, attributes: GatherV2Attrs) => gather(graph, x!, indices!, attributes),
   OneHot: (graph, { indices }, attributes: OneHotAttrs) => oneHot(graph, indices!, attributes),
   ScatterNd: (graph, { indices, updates }, { shape }: ScatterNdAttrs) => scatterNd(graph, indices!, updates!, shape),
-  TensorScatterUpdate: (graph, { tensor, indices, updates }) => scatter(graph, tensor!, indices!, updates!, false),
+  TensorScatterUpdate: (graph, { tensor, indices, updates }) => update(graph, tensor!, indices!, updates!),
   UnsortedSegmentSum: (graph, { x, segmentIds }, { numSegments }: UnsortedSegmentSumAttrs) =>
     segmentSum(graph, x!, segmentIds!, numSegments),
 };

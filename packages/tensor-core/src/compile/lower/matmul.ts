@@ -3,7 +3,7 @@
 import { PithError } from '../../errors/pith-error.ts';
 import { MICROSOFT_DOMAIN } from '../onnx/onnx-types.ts';
 import type { GraphValue, OnnxGraph } from '../graph.ts';
-import { broadcastShape, transpose } from './shape.ts';
+import { broadcastShape, reshape, transpose } from './shape.ts';
 
 /**
  * a · b over the last two axes, batch axes broadcast. a is [..., m, k] ([..., k, m] with transposeA), b is [..., k, n]
@@ -31,6 +31,12 @@ export function matmul(
   }
   const shape = [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n];
   const type = { dtype: a.dtype, shape };
+  // A single column: ONNX Runtime's own path for it cuts rows where the number of threads says, and rounds the last row of
+  // each share differently. Read as a transposed row it takes the general path.
+  if (n === 1 && !transposeB && a.dtype === 'f32') {
+    const row = reshape(graph, b, [...b.shape.slice(0, -2), 1, k]);
+    return matmul(graph, a, row, transposeA, true);
+  }
   if (!transposeA && !transposeB) return graph.op('MatMul', [a, b], type);
   if (a.dtype === 'f32') {
     const flags = { transA: { int: transposeA ? 1 : 0 }, transB: { int: transposeB ? 1 : 0 } };
