@@ -35,6 +35,7 @@ describe('@pith/checkpoint', () => {
         "JsonOrigin",
         "JsonValue",
         "OutputFile",
+        "OutputIndex",
         "OutputLayout",
         "OutputPlace",
         "OutputTensor",
@@ -86,6 +87,7 @@ describe('@pith/checkpoint/node', () => {
       [
         "CheckpointContent",
         "CheckpointOutput",
+        "CopiedFile",
         "DirectoryStore",
         "DirectoryStoreOptions",
         "LocalCheckpoint",

@@ -2,6 +2,7 @@
 export { planOutput } from './safetensors/plan-output.ts';
 export type {
   OutputFile,
+  OutputIndex,
   OutputLayout,
   OutputPlace,
   OutputTensor,

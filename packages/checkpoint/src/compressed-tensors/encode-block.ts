@@ -10,6 +10,7 @@ export interface StoredChunk {
   readonly name: string;
   /** Byte offset inside of it. */
   readonly offset: number;
+  /** What goes there. */
   readonly bytes: Uint8Array;
 }
 

@@ -60,19 +60,27 @@ const config = z.object({
 export interface CompressedGroup {
   /** Key in `config_groups`. */
   readonly name: string;
+  /** Layout of the stored tensors. */
   readonly format: CompressedFormat;
+  /** Integer or floating-point codes. */
   readonly type: 'int' | 'float';
+  /** Bits of a code. */
   readonly bits: number;
+  /** Without zero points. */
   readonly symmetric: boolean;
+  /** Which weights share a scale. */
   readonly strategy: 'tensor' | 'channel' | 'group';
   /** Columns of a group; only for strategy `group`. */
   readonly groupSize?: number;
+  /** Modules that it is for: names, classes, or `re:` patterns. Not used for reading. */
   readonly targets: readonly string[];
 }
 
 /** What a checkpoint's `quantization_config` says. */
 export interface CompressedConfig {
+  /** Groups that have weights. */
   readonly groups: readonly CompressedGroup[];
+  /** Modules that stay dense: names, classes, or `re:` patterns. */
   readonly ignore: readonly string[];
   /** Version of the library that wrote the checkpoint. */
   readonly version: string | undefined;

@@ -20,11 +20,15 @@ export type PieceRole = 'codes' | 'scales' | 'zeroPoints' | 'shape';
 
 /** A stored tensor of a quantized weight. */
 export interface StoredPiece {
+  /** What it holds. */
   readonly role: PieceRole;
   /** Name in the file: `model.layers.0.mlp.up_proj.weight_packed`. */
   readonly name: string;
+  /** How its values are stored. */
   readonly dtype: StoredDType;
+  /** Outermost axis first. */
   readonly shape: readonly number[];
+  /** Bytes in the file. */
   readonly byteLength: number;
 }
 
@@ -34,6 +38,7 @@ export interface QuantizedShape {
   readonly name: string;
   /** [out features, in features]. */
   readonly shape: readonly number[];
+  /** How it is coded. */
   readonly scheme: QuantizationScheme;
 }
 

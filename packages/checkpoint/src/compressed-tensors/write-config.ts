@@ -15,6 +15,7 @@ export const COMPRESSED_TENSORS_VERSION = '0.19.0';
 
 /** Weights that are coded alike. */
 export interface ConfigGroup {
+  /** How they are coded. */
   readonly scheme: QuantizationScheme;
   /**
    * True when a runtime quantizes activations as well, to 8 bits of the weights' kind, per token at run time (W8A8,
@@ -29,6 +30,7 @@ export interface ConfigGroup {
 
 /** What {@link quantizationConfig} is made of. */
 export interface QuantizationConfigInput {
+  /** One for each way of coding. */
   readonly groups: readonly ConfigGroup[];
   /** Paths of the linear modules that stay dense: `lm_head`. */
   readonly ignore: readonly string[];

@@ -8,7 +8,9 @@ export type FileRole = 'weights' | 'index' | 'config' | 'generation-config' | 't
 export interface CheckpointFile {
   /** Name within the directory. */
   readonly name: string;
+  /** Bytes; 0 for folders. */
   readonly byteLength: number;
+  /** What it is for. */
   readonly role: FileRole;
   /** True when an output gets a copy, byte for byte. */
   readonly carried: boolean;

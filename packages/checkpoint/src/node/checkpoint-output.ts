@@ -8,6 +8,7 @@ export interface OutputLocation {
   readonly path: string;
   /** Byte offset of the tensor's first byte in that file. */
   readonly offset: number;
+  /** Bytes of the tensor. */
   readonly byteLength: number;
 }
 
@@ -30,6 +31,7 @@ export interface OpenOutputOptions {
  * power loss, what was written before the last `sync`, `finish` or `publish` that returned.
  */
 export interface CheckpointOutput {
+  /** What is being written, to the byte. */
   readonly layout: OutputLayout;
   /** Absolute path of the final directory. */
   readonly directory: string;

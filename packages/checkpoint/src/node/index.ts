@@ -6,4 +6,4 @@ export type { DirectoryStore, DirectoryStoreOptions } from './directory-store.ts
 export { openCheckpoint, openSafetensorsFile } from './open-checkpoint.ts';
 export type { LocalCheckpoint, LocalSafetensors } from './open-checkpoint.ts';
 export { saveCheckpoint } from './save-checkpoint.ts';
-export type { CheckpointContent } from './save-checkpoint.ts';
+export type { CheckpointContent, CopiedFile } from './save-checkpoint.ts';

@@ -13,6 +13,12 @@ import { openOutput } from './open-output.ts';
 /** Bytes of a dense weight that are copied at a time. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
 
+/** A file that is copied byte for byte. */
+export interface CopiedFile {
+  /** Where it lies. */
+  readonly path: string;
+}
+
 /** What {@link saveCheckpoint} writes. */
 export interface CheckpointContent extends PlanOutputOptions {
   /** Text of config.json. With quantized weights, its `quantization_config` is set. */
@@ -24,7 +30,7 @@ export interface CheckpointContent extends PlanOutputOptions {
   /** Paths of linear modules that stay dense, `lm_head` first of all; needed with quantized weights. */
   readonly ignore?: readonly string[];
   /** Further files by name: their content, or the path of a file to copy. */
-  readonly files?: Readonly<Record<string, string | Uint8Array | { readonly path: string }>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array | CopiedFile>>;
 }
 
 /**

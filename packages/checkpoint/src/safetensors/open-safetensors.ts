@@ -9,7 +9,7 @@ import type { HeaderEntry } from './encode-header.ts';
 /**
  * Reads and checks the header of a safetensors file; the tensors' bytes are not read.
  *
- * Allocates one buffer of the header's size, which is at most the file's size and {@link MAX_HEADER_BYTES}, and the
+ * Allocates one buffer of the header's size, which is at most the file's size and 100,000,000 bytes, and the
  * parsed entries (at most 8 times the header).
  *
  * @param file label of the file in errors and descriptors.

@@ -14,6 +14,7 @@ import { tensorByteLength } from './tensor-bytes.ts';
 export interface OutputTensor {
   /** Name in the file; unique in the checkpoint. */
   readonly name: string;
+  /** How its values are stored. */
   readonly dtype: StoredDType;
   /** Outermost axis first; `[]` is a scalar. */
   readonly shape: readonly number[];
@@ -38,6 +39,7 @@ export interface OutputPlace extends OutputTensor {
   readonly file: string;
   /** Byte offset of the first byte, counted from the start of the file. */
   readonly offset: number;
+  /** Bytes of the tensor. */
   readonly byteLength: number;
 }
 
@@ -53,11 +55,20 @@ export interface OutputFile {
   readonly tensors: readonly OutputPlace[];
 }
 
+/** The index of a sharded output. */
+export interface OutputIndex {
+  /** File name. */
+  readonly name: string;
+  /** The whole content. */
+  readonly text: string;
+}
+
 /** The complete layout of an output. */
 export interface OutputLayout {
+  /** The safetensors files, in order. */
   readonly files: readonly OutputFile[];
   /** The index, where there is more than one file. */
-  readonly index?: { readonly name: string; readonly text: string };
+  readonly index?: OutputIndex;
   /** Place of each tensor by name. */
   readonly places: ReadonlyMap<string, OutputPlace>;
   /** Bytes of tensor data: `metadata.total_size` of the index. */

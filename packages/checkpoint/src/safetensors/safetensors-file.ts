@@ -5,7 +5,9 @@ import type { StoredDType } from './stored-dtype.ts';
 
 /** A tensor of a file. */
 export interface StoredTensor {
+  /** Name in the file. */
   readonly name: string;
+  /** How its values are stored. */
   readonly dtype: StoredDType;
   /** Outermost axis first; `[]` is a scalar. */
   readonly shape: readonly number[];
