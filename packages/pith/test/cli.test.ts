@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,6 +18,7 @@ import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fileHashes } from '../src/testing/files.fixture.ts';
 import { writeSyntheticModel } from '../src/testing/synthetic-model.fixture.ts';
+import { quantize } from '../src/run/quantize.ts';
 import { version } from '../src/version.ts';
 import { main, pith, program, start, startPith } from './built.ts';
 import { staticImports } from './static-imports.ts';
@@ -162,6 +164,26 @@ describe.skipIf(!canMount())('a full disk', () => {
     expect(status).toBe(2);
     expect(failureOf(stdout).code).toBe('OUTPUT_DISK_FULL');
     expect(existsSync(join(disk, 'out'))).toBe(false);
+  });
+
+  it('that fills up in the middle stops the run, which continues when there is room', async () => {
+    mount('16m');
+    const filler = join(disk, 'filler');
+    const onPlan = (): void => {
+      const { bavail, bsize } = statfsSync(disk);
+      writeFileSync(filler, Buffer.alloc(bavail * bsize - 200_000));
+    };
+    const out = join(disk, 'out');
+    await expect(quantize(model, { output: out, scheme: 'w8', onPlan })).rejects.toMatchObject({
+      kind: 'input',
+      message: expect.stringContaining('ENOSPC') as string,
+    });
+    expect(existsSync(out)).toBe(false);
+    rmSync(filler);
+    const { status, stderr } = await pith('quantize', model, '-o', out, '--scheme', 'w8');
+    expect({ status, stderr }).toMatchObject({ status: 0 });
+    expect((await pith('quantize', model, '-o', output, '--scheme', 'w8')).status).toBe(0);
+    expect(fileHashes(out)).toEqual(fileHashes(output));
   });
 
   it('that is read-only is refused', async () => {

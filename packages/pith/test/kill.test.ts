@@ -26,7 +26,7 @@ let model: string;
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'pith-kill-'));
   model = join(root, 'model');
-  writeSyntheticModel(model, { layers: 4 });
+  writeSyntheticModel(model, { layers: 3 });
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -62,13 +62,13 @@ it(`gives the same bytes after ${KILLS} kills at random moments`, { timeout: 240
     if (!existsSync(output)) continue;
     completed++;
     expect(fileHashes(output)).toEqual(expected);
-    expect((await pith('verify', output)).status).toBe(0);
     rmSync(output, { recursive: true });
     rmSync(`${output}.pith-partial`, { recursive: true, force: true });
   }
   const last = await pith('quantize', model, '-o', output, ...FLAGS);
   expect(last).toMatchObject({ status: 0 });
   expect(fileHashes(output)).toEqual(expected);
+  expect((await pith('verify', output)).status).toBe(0);
   expect(readdirSync(root).sort()).toEqual(['calm', 'model', 'out']);
   expect(completed).toBeLessThan(KILLS);
 });

@@ -3,28 +3,37 @@
 import type { RangeRule } from '@pith/quant';
 
 /** Resident memory of Node with this program loaded, before any work. */
-const BASE_BYTES = 160e6;
+const BASE_BYTES = 130e6;
 /** Resident memory of one worker thread. */
-const THREAD_BYTES = 20e6;
+const THREAD_BYTES = 15e6;
 /** Weights in hand at a time, see `run-units.ts`. */
 export const WEIGHTS_IN_HAND = 2;
-/** Buffers of a weight for each thread, input, output and search tables together, in units of its chunk. */
-const BUFFERS_PER_CHUNK = 4;
 /** Input bytes of a chunk. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
+/** Rows of the smallest chunk, and chunks of a weight for each thread: those of `@pith/quant`. */
+const LEAST_ROWS = 32;
+const CHUNKS_PER_THREAD = 2;
+/** Input, output and scratch of a chunk, in units of its input. */
+const BUFFERS_PER_CHUNK = 2;
+/** Headers, plan, journal and receipt of one tensor. */
+const TENSOR_BYTES = 16_384;
 
 interface MemoryInput {
   readonly threads: number;
-  readonly work: readonly { readonly planned: { readonly bytesBefore: number } }[];
+  /** Tensors of the source. */
+  readonly tensors: readonly { readonly shape: readonly number[]; readonly byteLength: number }[];
 }
 
 /** An upper estimate of the resident memory of a run, in bytes. It does not grow with the model, but for its headers. */
-export function estimatePeakMemory({ threads, work }: MemoryInput): number {
-  const largest = work.reduce((most, { planned }) => Math.max(most, planned.bytesBefore), 0);
-  const chunk = Math.min(CHUNK_BYTES, largest);
-  const buffers = WEIGHTS_IN_HAND * (threads + 1) * BUFFERS_PER_CHUNK * chunk;
-  const perTensor = 8192 * work.length;
-  return Math.ceil(BASE_BYTES + threads * THREAD_BYTES + buffers + perTensor);
+export function estimatePeakMemory({ threads, tensors }: MemoryInput): number {
+  let chunk = 0;
+  for (const { shape, byteLength } of tensors) {
+    const rows = Math.max(1, shape[0] ?? 1);
+    const least = (byteLength / rows) * Math.min(rows, LEAST_ROWS);
+    chunk = Math.max(chunk, Math.min(byteLength, Math.max(CHUNK_BYTES, least)));
+  }
+  const buffers = WEIGHTS_IN_HAND * CHUNKS_PER_THREAD * threads * BUFFERS_PER_CHUNK * chunk;
+  return Math.ceil(BASE_BYTES + threads * THREAD_BYTES + buffers + TENSOR_BYTES * tensors.length);
 }
 
 /** Bytes a second that one thread reads, hashes and rounds. */

@@ -209,7 +209,7 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
   const quantized = tensors.filter(({ action }) => action === 'quantize');
   const quantizedValues = valuesOf(new Set(quantized.map(({ name }) => name)));
   const parameters = valuesOf(kept);
-  const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, work });
+  const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, tensors: sources });
   if (config.memoryBytes !== undefined && peakMemoryBytes > config.memoryBytes) {
     problems.push({
       code: 'MEMORY_TOO_SMALL',
