@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest';
+import * as quant from './index.ts';
+
+it('exports exactly this', () => {
+  expect(Object.keys(quant).sort()).toEqual([
+    'DEFAULT_CANDIDATES',
+    'DEFAULT_NORM',
+    'DEFAULT_SMALLEST',
+    'SCHEME_EXAMPLES',
+    'defineRange',
+    'defineScheme',
+    'dequantize',
+    'fittingGroupSizes',
+    'formatRange',
+    'formatScheme',
+    'isQuantizable',
+    'localHost',
+    'moduleMatcher',
+    'parseRange',
+    'parseScheme',
+    'planRtn',
+    'quantize',
+    'quantizeInto',
+    'quantizeWeight',
+    'quantizedPieces',
+    'resolveScheme',
+    'rtnConfig',
+  ]);
+});
