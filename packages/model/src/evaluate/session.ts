@@ -8,7 +8,8 @@ import { headFeeds } from '../run/head-programs.ts';
 import type { HeadShape } from '../run/head-programs.ts';
 import { DEFAULT_MEMORY_BYTES, planMemory } from '../run/memory-plan.ts';
 import { PhaseClock } from '../run/phase-clock.ts';
-import { prefetch } from '../run/prefetch.ts';
+import { alternate, prefetch } from '../run/prefetch.ts';
+import type { RestoreBuffers } from '../run/restore.ts';
 import { clampTargets, restoreHead, vocabularySlices } from '../run/vocabulary-slices.ts';
 import type { VocabularySlice } from '../run/vocabulary-slices.ts';
 import { groupWindows } from './batches.ts';
@@ -80,7 +81,11 @@ export async function runSession(task: SessionTask, options: EvaluationOptions):
       if (heads.has(end - start)) continue;
       heads.set(end - start, await clock.time('compile', task.compileHead({ rows, vocabulary: end - start })));
     }
-    const restore = (slice: VocabularySlice) => Promise.all(models.map(({ model }) => restoreHead(model, slice)));
+    const buffers = alternate(() => models.map(() => new Map() as RestoreBuffers), plan.prefetch);
+    const restore = (slice: VocabularySlice) => {
+      const sets = buffers();
+      return Promise.all(models.map(({ model }, i) => restoreHead(model, slice, sets[i])));
+    };
     for (const group of groupWindows(windows, plan)) {
       task.onGroup(group);
       const hidden: HostTensor<'f32'>[][] = [];

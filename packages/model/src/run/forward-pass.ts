@@ -2,13 +2,15 @@
 // activations of all windows in hand wait between the layers.
 import { throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core';
+import type { BlockSpec } from '../architecture/architecture.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { embedTokens } from './embed.ts';
 import type { PhaseClock } from './phase-clock.ts';
-import { prefetch } from './prefetch.ts';
+import { alternate, prefetch } from './prefetch.ts';
 import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from './programs.ts';
 import type { BlockShape } from './programs.ts';
 import { restoreBlock } from './restore.ts';
+import type { RestoreBuffers } from './restore.ts';
 
 /** What a {@link ForwardPass} is made for. */
 export interface ForwardOptions extends Pick<RunOptions, 'signal'> {
@@ -36,6 +38,7 @@ export class ForwardPass {
   readonly #embedding: Program;
   readonly #blocks: ReadonlyMap<string, Program>;
   readonly #attention: ReadonlyMap<string, Record<string, HostTensor>>;
+  readonly #buffers: () => RestoreBuffers;
 
   private constructor(
     model: LanguageModel,
@@ -49,6 +52,7 @@ export class ForwardPass {
     this.#embedding = embedding;
     this.#blocks = blocks;
     this.#attention = attention;
+    this.#buffers = alternate(() => new Map() as RestoreBuffers, options.prefetch);
   }
 
   /** Compiles the programs. */
@@ -91,7 +95,7 @@ export class ForwardPass {
     const batches = await this.#embed(ids);
     onDepth?.(0, batches);
     let spare: HostTensor<'f32'> = { ...batches[0], data: new Float32Array(batches[0].data.length) };
-    const load = (block: (typeof architecture.blocks)[number]) => restoreBlock(this.model, block);
+    const load = (block: BlockSpec) => restoreBlock(this.model, block, this.#buffers());
     const layers = prefetch(architecture.blocks, load, this.#options.prefetch);
     for (;;) {
       const next = await clock.time('restore', layers.next());

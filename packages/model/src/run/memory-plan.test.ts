@@ -18,19 +18,17 @@ const plan = (limitBytes: number, windows = 1000, context = 512) =>
 
 describe('planMemory', () => {
   it('stays within the limit and uses what it has', () => {
-    let before = 0;
-    for (const megabytes of [600, 800, 1200, 2400]) {
-      const { batch, batchesPerGroup, peakBytes } = plan(megabytes * 1e6);
-      expect(peakBytes).toBeLessThanOrEqual(megabytes * 1e6);
-      expect(batch * batchesPerGroup).toBeGreaterThanOrEqual(before);
-      before = batch * batchesPerGroup;
+    for (const megabytes of [700, 800, 1000, 1200, 2400]) {
+      expect(plan(megabytes * 1e6).peakBytes).toBeLessThanOrEqual(megabytes * 1e6);
+      expect(plan(megabytes * 1e6).peakBytes).toBeGreaterThan(Math.min(megabytes * 0.6e6, 1300e6));
     }
-    expect(before).toBeGreaterThan(32);
+    const { batch, batchesPerGroup } = plan(2400e6);
+    expect(batch * batchesPerGroup).toBeGreaterThan(32);
   });
 
   it('gives up prefetching before it gives up', () => {
     expect(plan(2e9).prefetch).toBe(true);
-    expect(plan(600e6).prefetch).toBe(false);
+    expect(plan(800e6).prefetch).toBe(false);
   });
 
   it('is the same for any number of layers', () => {

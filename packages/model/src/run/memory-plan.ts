@@ -16,8 +16,8 @@ const MOST_ACTIVATION_BYTES = 256 * 2 ** 20;
 const SLICE_BYTES = 64 * 2 ** 20;
 /** Most bytes of the logits of one slice. */
 const LOGIT_BYTES = 64 * 2 ** 20;
-/** Runtime, programs, file buffers. */
-const BASE_BYTES = 192 * 2 ** 20;
+/** Runtime, programs, what is read from files and not yet widened. */
+const BASE_BYTES = 256 * 2 ** 20;
 
 /** How an evaluation is cut into pieces. */
 export interface MemoryPlan {
@@ -59,8 +59,10 @@ export function planMemory({ architectures, context, windows, limitBytes }: Memo
   const most = (values: number[]) => Math.max(...values);
   const hidden = most(architectures.map(({ config }) => config.hiddenSize));
   const vocabulary = most(architectures.map(({ config }) => config.vocabularySize));
-  const weights = most(architectures.flatMap(({ blocks }) => blocks.map(blockBytes)));
-  const scratch = most(architectures.map((architecture) => scratchBytes(architecture, context)));
+  // Buffers and the memory of programs are kept from layer to layer, for each model its own.
+  const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+  const weights = sum(architectures.map(({ blocks }) => most(blocks.map(blockBytes))));
+  const scratch = sum(architectures.map((architecture) => scratchBytes(architecture, context)));
   const models = architectures.length;
   const window = 4 * context * hidden * models;
   const wanted = Math.min(windows, Math.max(1, Math.floor(TARGET_ROWS / context)));
@@ -70,10 +72,9 @@ export function planMemory({ architectures, context, windows, limitBytes }: Memo
     const byLogits = Math.floor(LOGIT_BYTES / (4 * rows));
     const slices = Math.ceil(vocabulary / Math.max(1, Math.min(bySlice, byLogits, vocabulary)));
     const slice = Math.ceil(vocabulary / slices);
-    // Half again for the stored bytes that are being widened.
-    const blockPhase = weights * 1.5 * (prefetch ? 2 : 1) + batch * scratch;
-    const headPhase = models * 4 * slice * (1.5 * hidden + 4 * rows);
-    const peakBytes = Math.ceil(BASE_BYTES + (batches + 1) * batch * window + Math.max(blockPhase, headPhase));
+    const sets = prefetch ? 2 : 1;
+    const head = models * 4 * slice * (sets * hidden + 3 * rows);
+    const peakBytes = Math.ceil(BASE_BYTES + (batches + 1) * batch * window + sets * weights + batch * scratch + head);
     return { batch, batchesPerGroup: batches, vocabularySlice: slice, prefetch, peakBytes };
   };
   const batchesFor = (batch: number, prefetch: boolean): number => {

@@ -1,4 +1,14 @@
 /**
+ * Hands out two sets of buffers in turn: what is loaded into one is used while the other is filled. With one item in
+ * memory at a time there is one set.
+ */
+export function alternate<B>(make: () => B, ahead: boolean): () => B {
+  const sets = ahead ? [make(), make()] : [make()];
+  let turn = 0;
+  return () => sets[turn++ % sets.length];
+}
+
+/**
  * Loads items one after the other, the next one while the current one is used.
  *
  * @param ahead False loads an item only when it is asked for: one item in memory instead of two.

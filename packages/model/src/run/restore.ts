@@ -1,4 +1,5 @@
 // Stored weights to f32, one layer at a time.
+import { toF32 } from '@pith/tensor-core';
 import type { HostTensor, WeightTensor } from '@pith/tensor-core';
 import type { BlockSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
@@ -23,23 +24,67 @@ export function storedWeight(model: LanguageModel, name: string): WeightTensor {
   return model.weights.get(name)!;
 }
 
-/** Restores one tensor as a whole. */
-export async function restoreTensor(model: LanguageModel, name: string): Promise<HostTensor<'f32'>> {
-  const weight = storedWeight(model, name);
-  return { dtype: 'f32', shape: weight.shape, data: await weight.toF32() };
+/** Most f32 bytes restored in one go: what lies between the file and the array is never more than a few of these. */
+const PIECE_BYTES = 8 * 2 ** 20;
+
+/** Arrays that restored tensors are written to again and again, by a name of the caller's choice. */
+export type RestoreBuffers = Map<string, Float32Array>;
+
+/** An array of this length from the buffers, made when there is none. */
+function bufferOf(buffers: RestoreBuffers | undefined, key: string, length: number): Float32Array {
+  const known = buffers?.get(key);
+  if (known?.length === length) return known;
+  const made = new Float32Array(length);
+  buffers?.set(key, made);
+  return made;
 }
 
-/** Restores all weights of one block. */
-export async function restoreBlock(model: LanguageModel, block: BlockSpec): Promise<BlockWeights> {
+/**
+ * Restores rows `start` to `end` (exclusive) of a stored weight, in pieces.
+ *
+ * @param buffers Where given, the result is written to the array under `key` and overwritten by the next call with it.
+ * @returns f32 [end - start, ...shape.slice(1)].
+ */
+export async function restoreRows(
+  weight: WeightTensor,
+  [start, end]: readonly [number, number] = [0, weight.shape[0]],
+  buffers?: RestoreBuffers,
+  key: string = weight.name,
+): Promise<HostTensor<'f32'>> {
+  const columns = weight.shape.slice(1).reduce((a, b) => a * b, 1);
+  const data = bufferOf(buffers, key, (end - start) * columns);
+  const rowsPerPiece = Math.max(1, Math.floor(PIECE_BYTES / (4 * columns)));
+  for (let from = start; from < end; from += rowsPerPiece) {
+    const to = Math.min(end, from + rowsPerPiece);
+    const piece = data.subarray((from - start) * columns, (to - start) * columns);
+    if (weight.kind === 'dense') toF32(weight.dtype, await weight.bytes(from, to), piece);
+    else piece.set(await weight.toF32(from, to));
+  }
+  return { dtype: 'f32', shape: [end - start, ...weight.shape.slice(1)], data };
+}
+
+/**
+ * Restores all weights of one block.
+ *
+ * @param buffers Where given, the weights are written there and overwritten by the next call with it.
+ */
+export async function restoreBlock(
+  model: LanguageModel,
+  block: BlockSpec,
+  buffers?: RestoreBuffers,
+): Promise<BlockWeights> {
   const names = blockTensors(block).map(({ name }) => name);
-  const tensors = await Promise.all(names.map((name) => restoreTensor(model, name)));
+  const restored = names.map((name) =>
+    restoreRows(storedWeight(model, name), undefined, buffers, localName(block, name)),
+  );
+  const tensors = await Promise.all(restored);
   return Object.fromEntries(names.map((name, i) => [localName(block, name), tensors[i]]));
 }
 
 /** Restoring rows that nobody asked for is cheaper than another read up to so many bytes. */
 const GAP_BYTES = 2 ** 16;
 /** Most bytes of rows restored at once. */
-const GATHER_BYTES = 32 * 2 ** 20;
+const GATHER_BYTES = 8 * 2 ** 20;
 
 /**
  * Rows of a stored matrix, restored in runs so that a large matrix is never whole in memory.

@@ -1,9 +1,9 @@
 // The output projection in slices of the vocabulary, so that neither its f32 weights nor the logits are ever whole in
 // memory.
-import type { HostTensor } from '@pith/tensor-core';
 import type { LanguageModel } from '../language-model.ts';
 import type { HeadWeights } from './head-programs.ts';
-import { restoreTensor, storedWeight } from './restore.ts';
+import { restoreRows, storedWeight } from './restore.ts';
+import type { RestoreBuffers } from './restore.ts';
 
 /** Rows `start` to `end` (exclusive) of the output projection. */
 export interface VocabularySlice {
@@ -19,17 +19,23 @@ export function vocabularySlices(vocabulary: number, length: number): Vocabulary
   }));
 }
 
-/** Restores the final norm and a slice of the output projection. */
-export async function restoreHead(model: LanguageModel, { start, end }: VocabularySlice): Promise<HeadWeights> {
+/**
+ * Restores the final norm and a slice of the output projection.
+ *
+ * @param buffers Where given, the weights are written there and overwritten by the next call with it.
+ */
+export async function restoreHead(
+  model: LanguageModel,
+  { start, end }: VocabularySlice,
+  buffers?: RestoreBuffers,
+): Promise<HeadWeights> {
   const { head, finalNorm } = model.architecture;
-  const slice = async (name: string): Promise<HostTensor<'f32'>> => {
-    const weight = storedWeight(model, name);
-    return { dtype: 'f32', shape: [end - start, ...weight.shape.slice(1)], data: await weight.toF32(start, end) };
-  };
+  const rows = (name: string, range?: readonly [number, number]) =>
+    restoreRows(storedWeight(model, name), range, buffers);
   const [norm, matrix, bias] = await Promise.all([
-    restoreTensor(model, finalNorm.name),
-    slice(head.name),
-    head.biasName === null ? undefined : slice(head.biasName),
+    rows(finalNorm.name),
+    rows(head.name, [start, end]),
+    head.biasName === null ? undefined : rows(head.biasName, [start, end]),
   ]);
   return { finalNorm: norm, head: matrix, ...(bias && { bias }) };
 }
