@@ -68,8 +68,8 @@ export class Decoder {
     const fitting = Math.floor(SLICE_BYTES / (4 * config.hiddenSize));
     const rows = Math.min(config.vocabularySize, Math.max(1, fitting));
     this.#slices = vocabularySlices(config.vocabularySize, rows);
-    const layer = Math.max(...architecture.blocks.map(blockBytes), 4 * rows * config.hiddenSize);
-    const neededBytes = BASE_BYTES + cacheBytes(config, capacity) + Math.ceil(1.5 * layer);
+    const buffers = Math.max(...architecture.blocks.map(blockBytes)) + 4 * rows * config.hiddenSize;
+    const neededBytes = BASE_BYTES + cacheBytes(config, capacity) + buffers;
     if (neededBytes > memoryLimitBytes) {
       throw new PithError(
         'MEMORY_LIMIT',
@@ -81,14 +81,14 @@ export class Decoder {
     const budget = memoryLimitBytes - neededBytes;
     // The head is read at every step like a block: it is kept first, the blocks get what is left.
     const headBytes = Math.min(budget, 4 * config.vocabularySize * config.hiddenSize);
-    this.#heads = new ResidentWeights(headBytes, async (slice) => ({
-      value: await restoreHead(model, slice),
-      bytes: 4 * (slice.end - slice.start) * config.hiddenSize,
-    }));
-    this.#blocks = new ResidentWeights(budget - headBytes, async (block) => ({
-      value: await restoreBlock(model, block),
-      bytes: blockBytes(block),
-    }));
+    this.#heads = new ResidentWeights(headBytes, {
+      bytesOf: ({ start, end }) => 4 * (end - start) * config.hiddenSize,
+      load: (slice, buffers) => restoreHead(model, slice, buffers),
+    });
+    this.#blocks = new ResidentWeights(budget - headBytes, {
+      bytesOf: blockBytes,
+      load: (block, buffers) => restoreBlock(model, block, buffers),
+    });
     this.#cache = new KeyValueCache(config, capacity);
   }
 

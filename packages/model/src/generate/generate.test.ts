@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { randomStream } from '@pith/tensor-core';
-import type { Device, PithError } from '@pith/tensor-core';
+import type { DenseWeight, Device, PithError } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { logits } from '../evaluate/logits.ts';
@@ -91,7 +91,7 @@ describe('a made-up model with a sliding window', () => {
     const weights = new Map(
       [...model.weights].map(([name, weight]) => [
         name,
-        { ...weight, toF32: (start?: number, end?: number) => (reads++, weight.toF32(start, end)) },
+        { ...weight, bytes: (start?: number, end?: number) => (reads++, (weight as DenseWeight).bytes(start, end)) },
       ]),
     );
     const options = { device, ids: [7, 3, 11, 30], maxTokens: 5, stopTokenIds: [] };
