@@ -2,7 +2,7 @@
 export { doctor } from './doctor/doctor.ts';
 export type { DoctorCheck, DoctorReport } from './doctor/doctor.ts';
 export { evaluate } from './evaluate/evaluate.ts';
-export type { EvaluateOptions, Evaluation } from './evaluate/evaluate.ts';
+export type { EvaluatedText, EvaluateOptions, Evaluation, MeasuredProtocol } from './evaluate/evaluate.ts';
 export { generate } from './generate/generate.ts';
 export type { GenerateOptions, GenerateResult } from './generate/generate.ts';
 export { logits } from './generate/logits.ts';
@@ -13,7 +13,23 @@ export { plan } from './plan/plan.ts';
 export type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './plan/types.ts';
 export { readReceipt, RECEIPT_NAME } from './receipt/receipt.ts';
 export { ReceiptSchema } from './receipt/schema.ts';
-export type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './receipt/schema.ts';
+export type {
+  ComparisonReceipt,
+  FileHash,
+  HostReceipt,
+  Intervention,
+  OutputReceipt,
+  PerplexityReceipt,
+  QualityProtocol,
+  QualityReceipt,
+  Receipt,
+  RunReceipt,
+  SourceReceipt,
+  TensorHash,
+  TotalsReceipt,
+  WeightError,
+  WeightReceipt,
+} from './receipt/types.ts';
 export { quantize } from './run/quantize.ts';
 export type { QuantizeResult, QuantizeRunOptions } from './run/quantize.ts';
 export type { ArtefactProblem } from './verify/check-artefact.ts';

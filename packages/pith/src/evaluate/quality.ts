@@ -1,5 +1,5 @@
 // Quality before and after, for a receipt.
-import type { QualityReceipt } from '../receipt/schema.ts';
+import type { QualityReceipt } from '../receipt/types.ts';
 import { evaluate, type EvaluateOptions } from './evaluate.ts';
 
 /** Evaluates an artefact against its source on the same windows. */

@@ -9,7 +9,7 @@ import type { JournalUnit, TensorLeaves } from '../run/journal.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
 import { readStart } from '../source/open-source.ts';
 import { sealReceipt } from './receipt.ts';
-import type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './schema.ts';
+import type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './types.ts';
 
 /** What a receipt is made of. */
 export interface ReceiptInput {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readReceipt, RECEIPT_NAME, receiptText, sealReceipt } from './receipt.ts';
-import type { Receipt } from './schema.ts';
+import type { Receipt } from './types.ts';
 
 const digest = (digit: string): string => digit.repeat(64);
 const content: Omit<Receipt, 'seal'> = {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { PithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { sha256 } from '../run/hash-tree.ts';
-import { ReceiptSchema, type Receipt } from './schema.ts';
+import { ReceiptSchema } from './schema.ts';
+import type { Receipt } from './types.ts';
 
 /** Name of the receipt in an artefact. */
 export const RECEIPT_NAME = 'pith-receipt.json';

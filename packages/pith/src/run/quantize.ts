@@ -8,7 +8,7 @@ import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
 import type { Plan, QuantizeOptions } from '../plan/types.ts';
 import { buildReceipt } from '../receipt/build-receipt.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
-import type { QualityReceipt, Receipt } from '../receipt/schema.ts';
+import type { QualityReceipt, Receipt } from '../receipt/types.ts';
 import { changedFiles } from '../source/open-source.ts';
 import { checkArtefact } from '../verify/check-artefact.ts';
 import type { JournalHeader } from './journal.ts';

@@ -12,7 +12,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { outputError } from '@pith/checkpoint/node';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
-import type { Receipt } from '../receipt/schema.ts';
+import type { Receipt } from '../receipt/types.ts';
 import { createJournal, readJournal, reopenJournal, type Journal, type JournalHeader } from './journal.ts';
 import { acquireLock, type Lock } from './lock.ts';
 

@@ -4,7 +4,7 @@ import { open, stat } from 'node:fs/promises';
 import type { StoredTensor } from '@pith/checkpoint';
 import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { PithError, type FileLocation } from '@pith/tensor-core';
-import type { FileHash } from '../receipt/schema.ts';
+import type { FileHash } from '../receipt/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import type { SourceFileState } from '../run/journal.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { isPithError, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
-import type { FileHash, TensorHash } from '../receipt/schema.ts';
+import type { FileHash, TensorHash } from '../receipt/types.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
 import { runLeaves } from '../run/leaves.ts';
 import { locationOf, readStart } from '../source/open-source.ts';
