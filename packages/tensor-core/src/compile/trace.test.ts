@@ -235,6 +235,14 @@ describe('simplifications', () => {
     expect(operators(({ x }) => tf.mul(x!, tf.sub(tf.scalar(3), tf.scalar(1))))).toEqual({ Mul: 1 });
   });
 
+  test('a negative that is added is subtracted; booleans are cast once', () => {
+    expect(operators(({ x, y }) => tf.add(tf.neg(y!), tf.sub(x!, tf.neg(y!))))).toEqual({ Add: 1, Sub: 1 });
+    expect(operators(({ x }) => tf.cast(tf.cast(tf.greater(x!, tf.scalar(0)), 'int32'), 'float32'))).toEqual({
+      Greater: 1,
+      Cast: 1,
+    });
+  });
+
   test('a broadcast is absorbed by the operation that uses it', () => {
     expect(operators(({ x, y }) => tf.mul(x!, tf.broadcastTo(y!, [3, 4])))).toEqual({ Mul: 1 });
   });

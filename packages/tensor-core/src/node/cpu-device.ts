@@ -2,6 +2,7 @@
 // because loading it takes longer than most commands of the command line do.
 import { constants } from 'node:buffer';
 import { availableParallelism } from 'node:os';
+import type * as OrtModule from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { z } from 'zod';
 import { PithError } from '../errors/pith-error.ts';
@@ -35,7 +36,7 @@ const optionsSchema = z.strictObject({
   spin: z.boolean().optional(),
 });
 
-type Ort = typeof import('onnxruntime-node');
+type Ort = typeof OrtModule;
 
 const ORT_TYPE = {
   f32: 'float32',
@@ -65,7 +66,8 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     interOpNumThreads: 1,
     graphOptimizationLevel: checked.data.optimization ?? 'all',
     enableCpuMemArena: checked.data.keepMemory ?? true,
-    enableMemPattern: checked.data.keepMemory ?? true,
+    // Planning one block for all values made a training step hold half as much memory again, at the same speed.
+    enableMemPattern: false,
     logSeverityLevel: 4,
     extra: {
       session: {

@@ -15,10 +15,10 @@ const viaOperator =
     unary(graph, opType, x!);
 
 const arithmetic =
-  (kernel: string, opType: string): KernelLowering =>
+  (kernel: string, compute: (graph: OnnxGraph, a: GraphValue, b: GraphValue) => GraphValue): KernelLowering =>
   (graph, { a, b }) => {
     requireDType(kernel, a!, 'f32', 'i32');
-    return binary(graph, opType, a!, b!);
+    return compute(graph, a!, b!);
   };
 
 // Booleans are compared as integers.
@@ -163,7 +163,7 @@ export const ELEMENTWISE: KernelTable = {
   Abs: viaOperator('Abs'),
   Acos: viaOperator('Acos'),
   Acosh: viaOperator('Acosh'),
-  Add: arithmetic('Add', 'Add'),
+  Add: arithmetic('Add', add),
   AddN: (graph, inputs) => Object.values(inputs).reduce((sum, x) => add(graph, sum, x)),
   Asin: viaOperator('Asin'),
   Asinh: viaOperator('Asinh'),
@@ -202,10 +202,10 @@ export const ELEMENTWISE: KernelTable = {
   LogicalNot: (graph, { x }) => not(graph, cast(graph, x!, 'bool')),
   LogicalOr: logical('Or'),
   LogicalXor: logical('Xor'),
-  Maximum: arithmetic('Maximum', 'Max'),
-  Minimum: arithmetic('Minimum', 'Min'),
+  Maximum: arithmetic('Maximum', (graph, a, b) => binary(graph, 'Max', a, b)),
+  Minimum: arithmetic('Minimum', (graph, a, b) => binary(graph, 'Min', a, b)),
   Mod: (graph, { a, b }) => mod(graph, a!, b!),
-  Multiply: arithmetic('Multiply', 'Mul'),
+  Multiply: arithmetic('Multiply', mul),
   Neg: viaOperator('Neg'),
   NotEqual: (graph, { a, b }) => not(graph, binary(graph, 'Equal', ordered(graph, a!), ordered(graph, b!), 'bool')),
   Pow: (graph, { a, b }) => pow(graph, a!, b!),
@@ -252,7 +252,7 @@ export const ELEMENTWISE: KernelTable = {
     );
     return x!.dtype === 'f32' ? where(graph, isNaN(graph, x!), x!, step) : step;
   },
-  Sub: arithmetic('Sub', 'Sub'),
+  Sub: arithmetic('Sub', sub),
   Tan: viaOperator('Tan'),
   Tanh: viaOperator('Tanh'),
 };

@@ -30,9 +30,16 @@ export function binary(
 }
 
 /** a + b */
-export const add = (graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue => binary(graph, 'Add', a, b);
+export function add(graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue {
+  const [x, y] = [negated(a), negated(b)];
+  if (y !== undefined) return binary(graph, 'Sub', a, y);
+  return x === undefined ? binary(graph, 'Add', a, b) : binary(graph, 'Sub', b, x);
+}
 /** a - b */
-export const sub = (graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue => binary(graph, 'Sub', a, b);
+export function sub(graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue {
+  const y = negated(b);
+  return y === undefined ? binary(graph, 'Sub', a, b) : binary(graph, 'Add', a, y);
+}
 /** a * b */
 export const mul = (graph: OnnxGraph, a: GraphValue, b: GraphValue): GraphValue => binary(graph, 'Mul', a, b);
 /** a / b */
@@ -49,12 +56,20 @@ export function where(graph: OnnxGraph, condition: GraphValue, a: GraphValue, b:
 /** Another dtype. Floats become integers by truncation; anything but zero becomes true. */
 export function cast(graph: OnnxGraph, x: GraphValue, dtype: HostDType): GraphValue {
   if (x.dtype === dtype) return x;
-  const base = small(graph, x);
+  // What began as a boolean is 0 or 1 whatever it was cast to on the way.
+  const source = x.node?.opType === 'Cast' ? x.node.inputs[0]! : x;
+  const base = small(graph, source.dtype === 'bool' ? source : x);
+  if (base.dtype === dtype) return expand(graph, base, x.shape);
   return expand(
     graph,
     graph.op('Cast', [base], { dtype, shape: base.shape }, { to: { int: ONNX_TYPE[dtype] } }),
     x.shape,
   );
+}
+
+/** What `x` is the negative of, where it was made by negation. */
+function negated(x: GraphValue): GraphValue | undefined {
+  return x.node?.opType === 'Neg' ? x.node.inputs[0] : undefined;
 }
 
 /** The single value of a splat, else undefined. */
