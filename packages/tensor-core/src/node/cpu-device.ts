@@ -108,8 +108,7 @@ let loading: Promise<Ort> | undefined;
 
 // ONNX Runtime's global logger is made with the first session and writes to stderr; libraries are silent.
 function loadOrt(): Promise<Ort> {
-  loading ??= import('onnxruntime-node').then((module) => {
-    const ort = ((module as { default?: Ort }).default ?? module) as Ort;
+  loading ??= import('onnxruntime-node').then(({ default: ort }) => {
     ort.env.logLevel = 'fatal';
     return ort;
   });
