@@ -10,6 +10,7 @@ export type {
   LinearRole,
   LinearSpec,
   NormSpec,
+  PastKeys,
   Scope,
 } from './architecture/architecture.ts';
 export { causalLogits, hiddenStates } from './architecture/causal-logits.ts';
@@ -17,7 +18,16 @@ export type { NamedTensors } from './architecture/causal-logits.ts';
 export { describeArchitecture, listLinears, supportedModelTypes } from './architecture/registry.ts';
 export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
-export type { Activation, BiasConfig, ModelConfig, RopeConfig, RopeScaling } from './config/model-config.ts';
+export type {
+  Activation,
+  BiasConfig,
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  ModelConfig,
+  NoRopeScaling,
+  RopeConfig,
+  RopeScaling,
+} from './config/model-config.ts';
 export { readModelConfig } from './config/read-config.ts';
 export { createTokenizer } from './tokenizer/tokenizer.ts';
 export type { DecodeOptions, Tokenizer } from './tokenizer/tokenizer.ts';
@@ -26,13 +36,20 @@ export type { CompareOptions, CompareResult } from './evaluate/compare.ts';
 export { logits } from './evaluate/logits.ts';
 export type { EvaluationCost, EvaluationOptions } from './evaluate/options.ts';
 export { perplexity } from './evaluate/perplexity.ts';
-export type { EvaluationText, PerplexityOptions, PerplexityResult } from './evaluate/perplexity.ts';
+export type {
+  EvaluationText,
+  PerplexityOptions,
+  PerplexityResult,
+  PlainText,
+  TokenText,
+} from './evaluate/perplexity.ts';
 export { cutWindows, DEFAULT_CONTEXT, describeProtocol, tokensOf } from './evaluate/windows.ts';
 export type { EvaluationProtocol, EvaluationWindows, WindowOptions } from './evaluate/windows.ts';
+export type { MemoryPlan } from './run/memory-plan.ts';
 export { createModel } from './language-model.ts';
 export type { LanguageModel, ModelParts } from './language-model.ts';
 export { blockTensors, checkTensors, expectedTensors } from './architecture/expected-tensors.ts';
-export type { ExpectedTensor, TensorShapes } from './architecture/expected-tensors.ts';
+export type { ExpectedTensor, Shaped, TensorShapes } from './architecture/expected-tensors.ts';
 export { adamw } from './train/adamw.ts';
 export type { AdamWOptions } from './train/adamw.ts';
 export type { BatchSource } from './train/batch-source.ts';

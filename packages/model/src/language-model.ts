@@ -10,7 +10,9 @@ import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A model that can be evaluated, generated from and compressed. */
 export interface LanguageModel {
+  /** The facts of config.json. */
   readonly config: ModelConfig;
+  /** Table and program. */
   readonly architecture: Architecture;
   /** Stored weights by checkpoint name, in whatever representation the checkpoint has. */
   readonly weights: ReadonlyMap<string, WeightTensor>;
@@ -24,7 +26,9 @@ export interface LanguageModel {
 export interface ModelParts {
   /** A parsed config.json. */
   readonly config: unknown;
+  /** Stored weights by checkpoint name. */
   readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** None when left out. */
   readonly tokenizer?: Tokenizer | null;
   /** A parsed generation_config.json. */
   readonly generationConfig?: unknown;

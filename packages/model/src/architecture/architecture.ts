@@ -27,9 +27,11 @@ export interface Feed {
 
 /** Heads along one axis of a weight: index `h * dim + d` belongs to head h. */
 export interface HeadAxis {
+  /** Rows are outputs, columns inputs. */
   readonly axis: 'rows' | 'columns';
   /** Heads along the axis. */
   readonly count: number;
+  /** Length of a head. */
   readonly dim: number;
 }
 
@@ -41,11 +43,15 @@ export interface LinearSpec {
   readonly name: string;
   /** Checkpoint name of the bias [outFeatures]; null without one. */
   readonly biasName: string | null;
+  /** What it does in its block. */
   readonly role: LinearRole;
   /** Index of the block; null for the head. */
   readonly block: number | null;
+  /** Columns of the weight. */
   readonly inFeatures: number;
+  /** Rows of the weight. */
   readonly outFeatures: number;
+  /** True where `biasName` is given. */
   readonly bias: boolean;
   /** Linears with the same group read the very same input: `model.layers.0.attention`. */
   readonly inputGroup: string;
@@ -65,7 +71,9 @@ export interface NormSpec {
   readonly path: string;
   /** Checkpoint name of the weight. */
   readonly name: string;
+  /** `rms`: divided by the root of the mean square, no bias. */
   readonly kind: 'rms';
+  /** Length of the weight. */
   readonly features: number;
   /** Input groups of the linears that read its output; empty for none. */
   readonly inputGroups: readonly string[];
@@ -73,15 +81,19 @@ export interface NormSpec {
 
 /** The token embedding: weight [rows, columns] = [vocabulary, hidden]. */
 export interface EmbeddingSpec {
+  /** Module path: `model.embed_tokens`. */
   readonly path: string;
   /** Checkpoint name of the weight. */
   readonly name: string;
+  /** Vocabulary. */
   readonly rows: number;
+  /** Width of the hidden states. */
   readonly columns: number;
 }
 
 /** One decoder block. */
 export interface BlockSpec {
+  /** Counted from 0. */
   readonly index: number;
   /** Module path: `model.layers.0`. Names in the block program are relative to it. */
   readonly path: string;
@@ -89,7 +101,9 @@ export interface BlockSpec {
   readonly variant: string;
   /** A token sees itself and the `window - 1` before it; null sees all before it. */
   readonly window: number | null;
+  /** Norms, in the order in which they are applied. */
   readonly norms: readonly NormSpec[];
+  /** Linear layers, in the order in which they are applied. */
   readonly linears: readonly LinearSpec[];
 }
 
@@ -112,8 +126,16 @@ export interface AttentionInputs {
   readonly sin: Tensor;
   /** Added to the scores, f32 [tokens, past + tokens]: 0 where a token sees another, -Infinity where not. */
   readonly mask: Tensor;
-  /** Keys and values of earlier tokens, f32 [batch, keyValueHeads, past, headDim], keys already rotated. */
-  readonly past?: { readonly keys: Tensor; readonly values: Tensor };
+  /** Earlier tokens, where there are any. */
+  readonly past?: PastKeys;
+}
+
+/** Keys and values of earlier tokens. */
+export interface PastKeys {
+  /** f32 [batch, keyValueHeads, past, headDim], already rotated. */
+  readonly keys: Tensor;
+  /** f32 [batch, keyValueHeads, past, headDim]. */
+  readonly values: Tensor;
 }
 
 /** What a block gives back. */
@@ -138,13 +160,18 @@ export interface ArchitectureProgram {
 
 /** A model's table and program. */
 export interface Architecture {
+  /** The facts that table and program were made from. */
   readonly config: ModelConfig;
+  /** The token embedding. */
   readonly embedding: EmbeddingSpec;
+  /** The blocks, in order. */
   readonly blocks: readonly BlockSpec[];
+  /** The norm after the last block. */
   readonly finalNorm: NormSpec;
   /** The output projection. */
   readonly head: LinearSpec;
   /** Tensors that checkpoints may carry and no program reads: old caches and masks. */
   readonly ignored: readonly RegExp[];
+  /** The forward pass. */
   readonly program: ArchitectureProgram;
 }

@@ -6,6 +6,7 @@ import type { Architecture, BlockSpec } from './architecture.ts';
 export interface ExpectedTensor {
   /** Checkpoint name. */
   readonly name: string;
+  /** Outermost axis first. */
   readonly shape: readonly number[];
 }
 
@@ -31,8 +32,14 @@ export function expectedTensors({ embedding, blocks, finalNorm, head }: Architec
   ];
 }
 
-/** What {@link checkTensors} looks at. */
-export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+/** Something with a shape: a stored weight, the entry of a header. */
+export interface Shaped {
+  /** Outermost axis first. */
+  readonly shape: readonly number[];
+}
+
+/** Tensors by checkpoint name, as {@link checkTensors} looks at them. */
+export type TensorShapes = ReadonlyMap<string, Shaped>;
 
 /**
  * Checks that the tensors of a checkpoint are those of the architecture: none missing, none of another shape, none

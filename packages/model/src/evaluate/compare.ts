@@ -22,16 +22,23 @@ export interface CompareResult extends EvaluationCost {
   readonly klP99: number;
   /** Share of the predicted tokens where both find the same token most likely (the first one at a tie). */
   readonly top1Agreement: number;
+  /** `exp(nll)`. */
   readonly perplexity: number;
+  /** `exp(referenceNll)`. */
   readonly referencePerplexity: number;
   /** `perplexity / referencePerplexity`. */
   readonly perplexityRatio: number;
+  /** Mean negative log-likelihood under the model, natural logarithm. */
   readonly nll: number;
+  /** The same under the reference. */
   readonly referenceNll: number;
   /** Predicted tokens. */
   readonly tokens: number;
+  /** Tokens of the text. */
   readonly textTokens: number;
+  /** Tokens of the text that no window holds. */
   readonly droppedTokens: number;
+  /** How it was measured. */
   readonly protocol: EvaluationProtocol;
 }
 

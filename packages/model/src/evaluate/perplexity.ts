@@ -7,8 +7,20 @@ import { runSession } from './session.ts';
 import { cutWindows, tokensOf } from './windows.ts';
 import type { EvaluationProtocol, WindowOptions } from './windows.ts';
 
-/** The text to evaluate on, as text or as tokens without BOS. */
-export type EvaluationText = { readonly text: string } | { readonly ids: Int32Array };
+/** A text that the model's tokenizer cuts into tokens. */
+export interface PlainText {
+  /** The whole text. */
+  readonly text: string;
+}
+
+/** A text that is already tokens. */
+export interface TokenText {
+  /** Tokens of the whole text, without BOS. */
+  readonly ids: Int32Array;
+}
+
+/** The text to evaluate on. */
+export type EvaluationText = PlainText | TokenText;
 
 /** Options of {@link perplexity}. */
 export type PerplexityOptions = EvaluationOptions & WindowOptions & EvaluationText;
@@ -27,6 +39,7 @@ export interface PerplexityResult extends EvaluationCost {
   readonly droppedTokens: number;
   /** Mean negative log-likelihood of each window, f64. */
   readonly windowNll: Float64Array;
+  /** How it was measured. */
   readonly protocol: EvaluationProtocol;
 }
 

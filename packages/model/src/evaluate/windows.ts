@@ -8,6 +8,7 @@ export interface EvaluationProtocol {
   readonly tokenization: 'whole text once, no special tokens';
   /** Positions of a window: BOS and `context - 1` tokens of the text. */
   readonly context: number;
+  /** Token that opens each window. */
   readonly bosTokenId: number;
   /** Tokens of the text from one window to the next: windows do not overlap. */
   readonly stride: number;
@@ -27,6 +28,7 @@ export interface EvaluationWindows {
   readonly textTokens: number;
   /** Tokens at the end of the text that no window holds, those beyond `maxWindows` included. */
   readonly droppedTokens: number;
+  /** How the text was cut. */
   readonly protocol: EvaluationProtocol;
 }
 

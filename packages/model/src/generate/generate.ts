@@ -18,6 +18,7 @@ const settings = z.strictObject({
 
 /** A new token, as the callback of {@link generate} sees it. */
 export interface GeneratedToken {
+  /** Token id. */
   readonly id: number;
   /** Counted from 0 among the new tokens. */
   readonly index: number;
@@ -27,6 +28,7 @@ export interface GeneratedToken {
 
 /** Options of {@link generate}. */
 export interface GenerateOptions extends RunOptions {
+  /** Where the compiled programs run. */
   readonly device: Device;
   /** Text to continue; BOS is put before it, where the model has one. Either this or `ids`. */
   readonly prompt?: string;
@@ -60,6 +62,7 @@ export interface GenerateResult {
   readonly finish: 'stop' | 'length' | 'context';
   /** The token that ended the text; null for none. */
   readonly stopTokenId: number | null;
+  /** Wall time. */
   readonly seconds: number;
   /** New tokens per second, the time for the prompt left out. */
   readonly tokensPerSecond: number;

@@ -1,6 +1,6 @@
 // The part of model that needs Node: files.
 export { modelFromCheckpoint, openModel, readTokenizer } from './open-model.ts';
-export type { OpenModel } from './open-model.ts';
+export type { CheckpointModel, OpenModel } from './open-model.ts';
 export { openLossLog } from './loss-log.ts';
 export type { LossLog } from './loss-log.ts';
 export { readTrainState, saveTrainState } from './train-state-folder.ts';

@@ -14,14 +14,19 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 /** Most bytes of a tokenizer.json. */
 const TOKENIZER_BYTES = 256 * 2 ** 20;
 
-/** A model and the checkpoint that it lies in. */
-export interface OpenModel extends LanguageModel {
-  readonly checkpoint: LocalCheckpoint;
+/** A model of a checkpoint. */
+export interface CheckpointModel extends LanguageModel {
   /**
    * How head and embedding are related. At `conflict` the config ties them, yet the stored head differs: the stored head is
    * used, as transformers does, and `config.tiedEmbeddings` is false.
    */
   readonly embeddings: TiedEmbeddings;
+}
+
+/** A model and the checkpoint that it lies in. */
+export interface OpenModel extends CheckpointModel {
+  /** The open checkpoint. */
+  readonly checkpoint: LocalCheckpoint;
   /** Closes the files. */
   close(): Promise<void>;
 }
@@ -63,9 +68,7 @@ export async function readTokenizer({ store, files }: Pick<Checkpoint, 'store' |
  *
  * @throws PithError what {@link openModel} throws.
  */
-export async function modelFromCheckpoint(
-  checkpoint: Checkpoint,
-): Promise<LanguageModel & { readonly embeddings: TiedEmbeddings }> {
+export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<CheckpointModel> {
   const config = readModelConfig(checkpoint.config);
   const { embedding } = describeArchitecture(config);
   const embeddings = await tiedEmbeddings(checkpoint, embedding.name, 'lm_head.weight', config.tiedEmbeddings);

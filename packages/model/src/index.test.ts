@@ -1,0 +1,145 @@
+// The public surface. A name that goes, or changes its meaning, is a breaking change; a new one is a feature.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** The names that an entry exports; it holds named re-exports and nothing else. */
+function exportedNames(entry: string): string[] {
+  const text = readFileSync(join(import.meta.dirname, entry), 'utf8').replaceAll(/^\/\/.*$/gm, '');
+  const rest = text.replaceAll(/export (type )?\{([^}]*)\} from '\.\/[^']+';/g, '').trim();
+  expect(rest, 'the entry has explicit named exports only').toBe('');
+  return [...text.matchAll(/\{([^}]*)\}/g)]
+    .flatMap((match) => match[1].split(',').map((name) => name.trim()))
+    .filter((name) => name !== '')
+    .sort();
+}
+
+describe('@pith/model', () => {
+  it('exports these names', () => {
+    expect(exportedNames('index.ts')).toMatchInlineSnapshot(`
+      [
+        "Activation",
+        "AdamWOptions",
+        "Architecture",
+        "ArchitectureProgram",
+        "AttentionInputs",
+        "BatchSource",
+        "BiasConfig",
+        "BlockOutput",
+        "BlockSpec",
+        "CompareOptions",
+        "CompareResult",
+        "CosineScheduleOptions",
+        "DEFAULT_CONTEXT",
+        "DecodeOptions",
+        "EmbeddingSpec",
+        "EvaluationCost",
+        "EvaluationOptions",
+        "EvaluationProtocol",
+        "EvaluationText",
+        "EvaluationWindows",
+        "ExpectedTensor",
+        "Feed",
+        "GenerateOptions",
+        "GenerateResult",
+        "GeneratedToken",
+        "HeadAxis",
+        "InitialParametersOptions",
+        "LanguageModel",
+        "LinearHook",
+        "LinearRole",
+        "LinearRopeScaling",
+        "LinearSpec",
+        "Llama3RopeScaling",
+        "Loss",
+        "MemoryPlan",
+        "ModelConfig",
+        "ModelParts",
+        "NamedTensors",
+        "NoRopeScaling",
+        "NormSpec",
+        "OptimizedParameter",
+        "OptimizedResult",
+        "Optimizer",
+        "PastKeys",
+        "PerplexityOptions",
+        "PerplexityResult",
+        "PlainText",
+        "RopeConfig",
+        "RopeScaling",
+        "Schedule",
+        "Scope",
+        "Shaped",
+        "StepRecord",
+        "TensorLookup",
+        "TensorShapes",
+        "TokenText",
+        "TokenWindowsOptions",
+        "Tokenizer",
+        "TrainOptions",
+        "TrainState",
+        "Trainer",
+        "TrainerOptions",
+        "WindowOptions",
+        "adamw",
+        "blockScope",
+        "blockTensors",
+        "causalLogits",
+        "checkTensors",
+        "clipFactor",
+        "compare",
+        "cosineSchedule",
+        "createModel",
+        "createTokenizer",
+        "createTrainer",
+        "crossEntropy",
+        "cutWindows",
+        "describeArchitecture",
+        "describeProtocol",
+        "expectedTensors",
+        "generate",
+        "globalNorm",
+        "hiddenStates",
+        "initialParameters",
+        "listLinears",
+        "logits",
+        "modelScope",
+        "nextTokenLoss",
+        "perplexity",
+        "readModelConfig",
+        "supportedModelTypes",
+        "tokenWindows",
+        "tokensOf",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./index.ts');
+    expect(exportedNames('index.ts')).toEqual(expect.arrayContaining(Object.keys(entry)));
+    expect(Object.values(entry).every((value) => value !== undefined)).toBe(true);
+  });
+});
+
+describe('@pith/model/node', () => {
+  it('exports these names', () => {
+    expect(exportedNames('node/index.ts')).toMatchInlineSnapshot(`
+      [
+        "CheckpointModel",
+        "LossLog",
+        "OpenModel",
+        "modelFromCheckpoint",
+        "openLossLog",
+        "openModel",
+        "readTokenizer",
+        "readTrainState",
+        "saveTrainState",
+      ]
+    `);
+  });
+
+  it('has them at run time', async () => {
+    const entry: Record<string, unknown> = await import('./node/index.ts');
+    expect(exportedNames('node/index.ts')).toEqual(expect.arrayContaining(Object.keys(entry)));
+  });
+});
