@@ -31,7 +31,7 @@ export type {
   WeightReceipt,
 } from './receipt/types.ts';
 export { quantize } from './run/quantize.ts';
-export type { QuantizeResult, QuantizeRunOptions } from './run/quantize.ts';
+export type { QuantizeResult, QuantizeRunOptions, WorstWeight } from './run/quantize.ts';
 export type { ArtefactProblem } from './verify/check-artefact.ts';
 export { verify } from './verify/verify.ts';
 export type { Verification, VerifyOptions } from './verify/verify.ts';

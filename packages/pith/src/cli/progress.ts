@@ -19,7 +19,7 @@ export function describeProgress(event: ProgressEvent, elapsedSeconds: number): 
   const done = inBytes ? (event.bytesDone ?? 0) : event.done;
   const total = inBytes ? event.bytesTotal! : event.total;
   const rate = elapsedSeconds > 0 ? done / elapsedSeconds : 0;
-  const parts = [`${event.done}/${plural(event.total, event.unit)}`];
+  const parts = event.unit === 'byte' ? [] : [`${event.done}/${plural(event.total, event.unit)}`];
   if (inBytes) parts.push(`${formatBytes(done)} of ${formatBytes(total)}`);
   if (rate > 0 && elapsedSeconds >= 0.5) {
     parts.push(inBytes ? `${formatBytes(Math.floor(rate))}/s` : `${significant(rate, 3)} ${event.unit}s/s`);

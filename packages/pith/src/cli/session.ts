@@ -56,7 +56,9 @@ export async function runSession(
   const terminal = createTerminal(host.stdout, host.stderr, host.environment);
   const json = options.json === true;
   const quiet = options.quiet === true;
-  const live = !quiet && host.stderr.isTTY === true ? await loadLiveLine(host.stderr) : undefined;
+  // A pseudo-terminal without a size shows no live line: plain ones do there.
+  const shows = host.stderr.isTTY === true && host.stderr.columns !== 0 && host.stderr.rows !== 0;
+  const live = shows && !quiet ? await loadLiveLine(host.stderr) : undefined;
   const view = createProgressView(terminal, live);
   const abort = new AbortController();
   const ignoreInterrupts = host.onInterrupt(() => {

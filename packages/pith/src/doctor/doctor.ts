@@ -6,7 +6,9 @@ import { formatBytes } from '../format.ts';
 
 /** One thing that was looked at. */
 export interface DoctorCheck {
+  /** What was looked at: `node`, `memory`. */
   readonly name: string;
+  /** True where nothing needs doing. */
   readonly ok: boolean;
   /** What was found. */
   readonly found: string;
@@ -18,6 +20,7 @@ export interface DoctorCheck {
 export interface DoctorReport {
   /** True when every check is. */
   readonly ok: boolean;
+  /** What was looked at, in order. */
   readonly checks: readonly DoctorCheck[];
 }
 

@@ -20,6 +20,22 @@ export interface EvaluateOptions extends RunOptions {
   readonly memoryBytes?: number;
 }
 
+/** The protocol of an evaluation, and how often its window fitted. */
+export interface MeasuredProtocol extends EvaluationProtocol {
+  /** Windows of the text. */
+  readonly windows: number;
+}
+
+/** The text of an evaluation. */
+export interface EvaluatedText {
+  /** SHA-256 of the file, lower-case hexadecimal. */
+  readonly sha256: string;
+  /** Tokens of the text. */
+  readonly tokens: number;
+  /** Tokens at its end that no window holds. */
+  readonly droppedTokens: number;
+}
+
 /** What {@link evaluate} has measured. */
 export interface Evaluation {
   /** `exp(nll)`. */
@@ -30,9 +46,11 @@ export interface Evaluation {
   readonly tokens: number;
   /** Predicted tokens a second of wall time, loading and compiling included. */
   readonly tokensPerSecond: number;
-  readonly protocol: EvaluationProtocol & { readonly windows: number };
-  /** Tokens of the text, and how many of them no window holds. */
-  readonly text: { readonly sha256: string; readonly tokens: number; readonly droppedTokens: number };
+  /** How it was measured. */
+  readonly protocol: MeasuredProtocol;
+  /** The text that was read. */
+  readonly text: EvaluatedText;
+  /** Wall time. */
   readonly seconds: number;
   /** Most resident memory of this process so far, in bytes. */
   readonly peakMemoryBytes: number;

@@ -26,6 +26,7 @@ export interface GenerateOptions extends RunOptions {
 
 /** What {@link generate} has made. */
 export interface GenerateResult {
+  /** Text that was continued. */
   readonly prompt: string;
   /** Text that follows the prompt. */
   readonly text: string;
@@ -35,6 +36,7 @@ export interface GenerateResult {
   readonly tokens: number;
   /** `stop`: a stop token came; `length`: `maxTokens` were made; `context`: the model has no more positions. */
   readonly finish: 'stop' | 'length' | 'context';
+  /** Wall time, loading included. */
   readonly seconds: number;
   /** New tokens a second, the time for the prompt left out. */
   readonly tokensPerSecond: number;

@@ -25,7 +25,9 @@ export interface LogitsResult {
   readonly output: string;
   /** [1, tokens, vocabulary]. */
   readonly shape: readonly number[];
+  /** Dtype of the logits. */
   readonly dtype: 'f32';
+  /** Wall time, loading included. */
   readonly seconds: number;
 }
 

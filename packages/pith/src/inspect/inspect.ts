@@ -5,10 +5,13 @@ import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 
 /** A stored tensor. */
 export interface InspectedTensor {
+  /** Name in the file. */
   readonly name: string;
+  /** Dtype as it is stored. */
   readonly dtype: StoredDType;
   /** Outermost axis first. */
   readonly shape: readonly number[];
+  /** Stored bytes. */
   readonly bytes: number;
   /** File that it lies in. */
   readonly file: string;
@@ -16,7 +19,9 @@ export interface InspectedTensor {
 
 /** A file of a checkpoint. */
 export interface InspectedFile {
+  /** Name, without a directory. */
   readonly name: string;
+  /** Size. */
   readonly bytes: number;
   /** What it is for: `weights`, `config`, `tokenizer`, ... */
   readonly role: string;
@@ -24,14 +29,23 @@ export interface InspectedFile {
 
 /** The facts of an architecture that Pith knows. */
 export interface InspectedModel {
+  /** Blocks. */
   readonly layers: number;
+  /** Width of the hidden states. */
   readonly hiddenSize: number;
+  /** Width of the feed-forward part. */
   readonly intermediateSize: number;
+  /** Query heads. */
   readonly heads: number;
+  /** Key and value heads. */
   readonly keyValueHeads: number;
+  /** Width of a head. */
   readonly headDim: number;
+  /** Tokens of the vocabulary. */
   readonly vocabularySize: number;
+  /** Positions that the model was made for. */
   readonly maxPositions: number;
+  /** True where the output projection is the embedding. */
   readonly tiedEmbeddings: boolean;
 }
 
@@ -53,6 +67,7 @@ export interface Inspection {
   readonly model: InspectedModel | null;
   /** How the weights are quantized, in words; null for dense weights. */
   readonly quantization: string | null;
+  /** Every file of the directory. */
   readonly files: readonly InspectedFile[];
 }
 

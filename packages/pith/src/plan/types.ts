@@ -38,6 +38,7 @@ export interface PlannedTensor {
   readonly action: 'quantize' | 'keep' | 'omit';
   /** Why, in words. */
   readonly reason: string;
+  /** Bytes in the source. */
   readonly bytesBefore: number;
   /** Bytes of all tensors that it becomes. */
   readonly bytesAfter: number;

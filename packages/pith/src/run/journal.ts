@@ -6,7 +6,7 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { PithError } from '@pith/tensor-core';
 import { z } from 'zod';
-import { QuantizationError } from '../receipt/schema.ts';
+import { WeightErrorSchema } from '../receipt/schema.ts';
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -41,7 +41,7 @@ const Unit = z.strictObject({
   unit: z.string(),
   read: Leaves,
   wrote: z.array(Leaves),
-  error: QuantizationError.optional(),
+  error: WeightErrorSchema.exactOptional(),
 });
 
 /** The same source with other modification times, after its content was compared. */

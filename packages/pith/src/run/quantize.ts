@@ -34,6 +34,14 @@ export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
   readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
 }
 
+/** The weight that lost most. */
+export interface WorstWeight {
+  /** Name in the source. */
+  readonly name: string;
+  /** Signal-to-noise ratio in dB. */
+  readonly snrDb: number;
+}
+
 /** What {@link quantize} has done. */
 export interface QuantizeResult {
   /** Directory of the artefact, as it was named. */
@@ -51,7 +59,7 @@ export interface QuantizeResult {
   /** Path of the receipt. */
   readonly receipt: string;
   /** The weight with the lowest signal-to-noise ratio; null where nothing was lost. */
-  readonly worst: { readonly name: string; readonly snrDb: number } | null;
+  readonly worst: WorstWeight | null;
   /** Present with `evaluate`. */
   readonly quality: QualityReceipt | null;
 }
@@ -214,7 +222,7 @@ async function measureQuality(job: Job, artefact: string): Promise<QualityReceip
 }
 
 function resultOf(output: string, receipt: Receipt, seconds: number): QuantizeResult {
-  const worst = receipt.weights.reduce<{ name: string; snrDb: number } | null>((least, { name, error }) => {
+  const worst = receipt.weights.reduce<WorstWeight | null>((least, { name, error }) => {
     const snrDb = error?.snrDb ?? null;
     return snrDb === null || (least !== null && least.snrDb <= snrDb) ? least : { name, snrDb };
   }, null);

@@ -16,7 +16,9 @@ export interface ArtefactProblem {
   readonly kind: 'damaged' | 'missing' | 'extra' | 'unreadable';
   /** What it is about: a tensor, a file, or the whole artefact. */
   readonly of: 'tensor' | 'file' | 'artefact';
+  /** Name of the tensor or file; the directory for the whole artefact. */
   readonly name: string;
+  /** What is wrong, in words. */
   readonly message: string;
 }
 
