@@ -62,6 +62,13 @@ export function scaleToOne(data: HostArrays[RealDType]): number {
   return 2 ** -Math.max(-1022, Math.floor(Math.log2(largest)));
 }
 
+/** The values times `scale`, as f64. */
+export function scaledCopy(data: HostArrays[RealDType], scale: number): Float64Array {
+  const copy = new Float64Array(data.length);
+  for (let i = 0; i < data.length; i++) copy[i] = data[i] * scale;
+  return copy;
+}
+
 /** A matrix of `dtype` with these values; f64 values are not copied. */
 export function matrixOf<D extends RealDType>(
   dtype: D,
@@ -69,6 +76,6 @@ export function matrixOf<D extends RealDType>(
   columns: number,
   values: Float64Array,
 ): RealMatrix<D> {
-  const data = (dtype === 'f32' ? Float32Array.from(values) : values) as HostArrays[D];
+  const data = (dtype === 'f32' ? new Float32Array(values) : values) as HostArrays[D];
   return { dtype, shape: [rows, columns], data };
 }

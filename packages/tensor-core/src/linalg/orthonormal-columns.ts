@@ -50,11 +50,21 @@ export async function orthonormalColumns(
   return { q: second.q, r: scaleColumns(r, columns, norms, r), rescued: false };
 }
 
+/** A basis of nearly what the columns of a matrix span, and how these were conditioned. */
+export interface ConditionedColumns<D extends RealDType> {
+  /** rows x columns: orthonormal but for directions that rounding in the dtype has drowned, which stay small. */
+  readonly data: HostArrays[D];
+  /** About the smallest singular value of the given matrix; 0 where rounding does not let it be told. */
+  readonly smallest: number;
+  /** Frobenius norm of the given matrix. */
+  readonly norm: number;
+  /** How often the Gram matrix had to be moved further from singular than by rounding alone. */
+  readonly shifts: number;
+}
+
 /**
- * The matrix A X that spans what the columns of A span and is far better conditioned: A X is orthonormal but for directions
- * that rounding in the dtype of A has drowned, which stay small. For use between steps of an iteration.
- *
- * `shifts` counts how often the Gram matrix had to be moved further from singular than by rounding alone.
+ * Columns that span what those of `data` span and are far better conditioned, for use between steps of an iteration: one
+ * Cholesky QR in the dtype of the matrix, with the Gram matrix moved away from singular by its rounding.
  */
 export async function wellConditioned<D extends RealDType>(
   data: HostArrays[D],
@@ -63,11 +73,16 @@ export async function wellConditioned<D extends RealDType>(
   products: Products<D>,
   exact: Products<'f64'>,
   signal?: AbortSignal,
-): Promise<{ data: HostArrays[D]; shifts: number }> {
+): Promise<ConditionedColumns<D>> {
   const operand = { data, rows, columns };
-  const gram = Float64Array.from(await products.multiply({ ...operand, transpose: true }, operand));
+  const gram = new Float64Array(await products.multiply({ ...operand, transpose: true }, operand));
   const norms = new Float64Array(columns);
-  for (let i = 0; i < columns; i++) norms[i] = Math.sqrt(Math.max(0, gram[i * columns + i]));
+  let squares = 0;
+  for (let i = 0; i < columns; i++) {
+    const square = Math.max(0, gram[i * columns + i]);
+    norms[i] = Math.sqrt(square);
+    squares += square;
+  }
   const scale = inverses(norms);
   for (let i = 0; i < columns; i++) {
     for (let j = 0; j < columns; j++) gram[i * columns + j] *= scale[i] * scale[j];
@@ -79,14 +94,33 @@ export async function wellConditioned<D extends RealDType>(
     const shifted = gram.slice();
     for (let i = 0; i < columns; i++) shifted[i * columns + i] += shift;
     const inverse = await inverseFactor(shifted, columns, exact, signal);
-    if (inverse === undefined) continue; // ends: at shift 1 the diagonal dominates
-    const right = (products.dtype === 'f32' ? new Float32Array(columns * columns) : inverse.data) as HostArrays[D];
-    for (let i = 0; i < columns; i++) {
-      for (let j = 0; j < columns; j++) right[i * columns + j] = inverse.data[i * columns + j] * scale[j];
-    }
-    const result = await products.multiply(operand, { data: right, rows: columns, columns, transpose: true });
-    return { data: result, shifts };
+    if (inverse === undefined) continue; // ends: once the shift exceeds the number of columns, the diagonal dominates
+    const { data: right } = inverse;
+    for (let i = 0; i < columns; i++) for (let j = 0; j <= i; j++) right[i * columns + j] *= scale[j];
+    const factor = (products.dtype === 'f32' ? new Float32Array(right) : right) as HostArrays[D];
+    const result = await products.multiply(operand, { data: factor, rows: columns, columns, transpose: true });
+    return { data: result, smallest: smallestOf(right, norms, shift), norm: Math.sqrt(squares), shifts };
   }
+}
+
+// The smallest singular value of a matrix with these column norms, from the inverse of the Cholesky factor of its Gram matrix
+// moved by `shift` times their squares: a few steps of the inverse power method, which end a few percent above it.
+function smallestOf(l: Float64Array, norms: Float64Array, shift: number): number {
+  const n = norms.length;
+  let x = new Float64Array(n).fill(1 / Math.sqrt(n));
+  let square = 0;
+  for (let step = 0; step < 8; step++) {
+    const image = new Float64Array(n);
+    for (let i = 0; i < n; i++) for (let j = 0; j <= i; j++) image[i] += l[i * n + j] * x[j];
+    const back = new Float64Array(n);
+    for (let i = 0; i < n; i++) for (let j = 0; j <= i; j++) back[j] += l[i * n + j] * image[i];
+    const growth = Math.sqrt(back.reduce((sum, value) => sum + value * value, 0));
+    square = 1 / growth;
+    x = back.map((value) => value / growth);
+  }
+  let moved = 0;
+  for (let i = 0; i < n; i++) moved += shift * norms[i] ** 2 * x[i] ** 2;
+  return square > 1.25 * moved ? Math.sqrt(square - moved) : 0;
 }
 
 async function choleskyQr(

@@ -7,7 +7,7 @@ import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import { blockFactor, reflector } from './householder.ts';
-import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
+import { checkMatrix, matrixOf, scaleToOne, scaledCopy } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { Products } from './products.ts';
 import type { RealDType } from './products.ts';
@@ -53,8 +53,7 @@ export async function qr<D extends RealDType>(
   const products = new Products(device, 'f64', options.plainWork);
   try {
     const scale = scaleToOne(matrix.data);
-    const scaled = Float64Array.from(matrix.data, (value) => value * scale);
-    const { q, r } = await qrF64(scaled, rows, columns, products, options);
+    const { q, r } = await qrF64(scaledCopy(matrix.data, scale), rows, columns, products, options);
     for (let i = 0; i < r.length; i++) r[i] /= scale;
     const inner = Math.min(rows, columns);
     return { q: matrixOf(matrix.dtype, rows, inner, q), r: matrixOf(matrix.dtype, inner, columns, r) };

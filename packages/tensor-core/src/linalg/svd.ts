@@ -3,7 +3,7 @@
 // are taken, and what is left of the matrix, which is smaller in norm and in size, is decomposed again. Arithmetic is f64.
 import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
-import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
+import { checkMatrix, matrixOf, scaleToOne, scaledCopy } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { columnNorms, inverses, orthonormalColumns, scaleColumns } from './orthonormal-columns.ts';
 import { Products } from './products.ts';
@@ -66,7 +66,7 @@ export async function svd<D extends RealDType>(
     const scale = scaleToOne(data);
     const wide = rows < columns;
     const [m, n] = wide ? [columns, rows] : [rows, columns];
-    const tall = wide ? transposedScaled(data, rows, columns, scale) : Float64Array.from(data, (x) => x * scale);
+    const tall = wide ? transposedScaled(data, rows, columns, scale) : scaledCopy(data, scale);
     const { left, values, right, passes, rescues } = await decompose(tall, m, n, dtype, products, options);
     const [u, v] = wide ? [right, left] : [left, right];
     return {
