@@ -2,8 +2,8 @@
 // because loading it takes longer than most commands of the command line do.
 import { constants } from 'node:buffer';
 import { availableParallelism } from 'node:os';
-import type * as OrtModule from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type OrtDefault from 'onnxruntime-node';
 import { z } from 'zod';
 import { PithError } from '../errors/pith-error.ts';
 import type { Device, Executable, HostDType, HostTensor, HostTensors } from '../device/device.ts';
@@ -36,7 +36,7 @@ const optionsSchema = z.strictObject({
   spin: z.boolean().optional(),
 });
 
-type Ort = typeof OrtModule;
+type Ort = typeof OrtDefault;
 
 const ORT_TYPE = {
   f32: 'float32',
