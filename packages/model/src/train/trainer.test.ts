@@ -107,6 +107,14 @@ describe('training', () => {
     expect(await readTrainState(join(folder, 'nowhere'), SETTINGS)).toBeNull();
   });
 
+  it('hears a signal that is aborted by a timer, whatever the device does to the event loop', async () => {
+    const trainer = await createTrainer(options());
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 30);
+    await expect(trainer.train({ steps: 1e6, signal: stop.signal })).rejects.toMatchObject({ code: 'STOPPED' });
+    await trainer.dispose();
+  });
+
   it('reports progress', async () => {
     const trainer = await createTrainer(options());
     const events: unknown[] = [];

@@ -131,6 +131,8 @@ class CompiledTrainer implements Trainer {
 
   async train({ steps, onStep, signal, progress }: TrainOptions): Promise<void> {
     while (this.#step < steps) {
+      // A step may hold the thread from its first to its last moment: signals and timers get their turn here.
+      await new Promise((resolve) => setTimeout(resolve, 0));
       throwIfStopped(signal, 'training');
       const record = await this.#trainStep();
       await onStep?.(record);
