@@ -8,6 +8,7 @@ import {
   STATIC_BYTES,
   throwIfStopped,
   type KernelExports,
+  type WasmModule,
 } from '@pith/tensor-core';
 import type { JobOptions, JobStep, StepResult } from '@pith/tensor-core/node';
 
@@ -39,13 +40,17 @@ const MAX_LOCAL_BYTES = 2 ** 30;
 
 const PAGE_BYTES = 65536;
 
+// Compiling takes longer than quantizing a small weight.
+let compiled: WasmModule | undefined;
+
 /**
  * Kernels on the calling thread, in any JavaScript environment. Knows `call` steps only. Memory is handed out one
  * region after the other and comes back when all regions are freed, which suits one weight at a time.
  */
 export function localHost(): KernelHost {
   const memory = createKernelMemory(false, MAX_LOCAL_BYTES);
-  const kernels: KernelExports = instantiateKernels(compileKernels(false), memory);
+  compiled ??= compileKernels(false);
+  const kernels: KernelExports = instantiateKernels(compiled, memory);
   let next = STATIC_BYTES;
   let used = 0;
   return {

@@ -154,11 +154,11 @@ describe('quantizeRows', () => {
       'percentile:51',
       'rms:2.5',
       'rms:0.1',
-      'mse',
+      'mse:candidates=9',
       'mse:candidates=7,smallest=0.5',
-      'lp:2.4',
+      'lp:2.4,candidates=6',
       'lp:0.7,candidates=5',
-      'lp:2',
+      'lp:2,candidates=4',
     ]) {
       it(`range ${rule}, ${dtype} weights`, () => {
         for (const scaleDType of ['f32', dtype] as const) {

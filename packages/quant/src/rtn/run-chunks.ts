@@ -1,6 +1,6 @@
 // Streams a weight through kernels, a chunk of rows at a time, with a fixed number of chunks in memory. How it is cut
 // depends on the weight alone, and results are kept by chunk, so that neither threads nor timing can change them.
-import { isPithError, PithError, throwIfStopped, type DenseWeight } from '@pith/tensor-core';
+import { isPithError, throwIfStopped, type DenseWeight, type PithError } from '@pith/tensor-core';
 import type { JobStep, StepResult } from '@pith/tensor-core/node';
 import type { KernelHost, KernelRegion } from './kernel-host.ts';
 
