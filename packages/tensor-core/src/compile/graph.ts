@@ -7,28 +7,47 @@ import { BYTES, hostArray, sizeOf } from './onnx/onnx-types.ts';
 
 /** An attribute of a node, tagged with its ONNX kind. */
 export type Attribute =
-  | { readonly int: number }
-  | { readonly float: number }
-  | { readonly string: string }
-  | { readonly ints: readonly number[] }
-  | { readonly floats: readonly number[] };
+  | {
+      /** A whole number. */
+      readonly int: number;
+    }
+  | {
+      /** A number, written as f32. */
+      readonly float: number;
+    }
+  | {
+      /** Text, written as UTF-8. */
+      readonly string: string;
+    }
+  | {
+      /** Whole numbers. */
+      readonly ints: readonly number[];
+    }
+  | {
+      /** Numbers, written as f32. */
+      readonly floats: readonly number[];
+    };
 
 /** Attributes by name. */
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 /** Dtype and shape of a value. */
 export interface ValueType {
+  /** Type of one element. */
   readonly dtype: HostDType;
+  /** Length of each axis, outermost first; `[]` is a scalar. */
   readonly shape: readonly number[];
 }
 
 /** One application of an operator. */
 export interface GraphNode {
+  /** Name of the operator: `MatMul`. */
   readonly opType: string;
   /** Empty for the default domain. */
   readonly domain: string;
   /** `undefined` where an optional input is left out. */
   readonly inputs: readonly (GraphValue | undefined)[];
+  /** Constants of this application, by the operator's names. */
   readonly attributes: Attributes;
   /** In the order of the operator's outputs. */
   readonly outputs: readonly GraphValue[];
@@ -66,7 +85,9 @@ export interface GraphStats {
 
 /** Nodes, inputs and constants in topological order, restricted to what the outputs need. */
 export interface LiveGraph {
+  /** Each after those that it reads from. */
   readonly nodes: readonly GraphNode[];
+  /** In order of creation. */
   readonly constants: readonly GraphValue[];
 }
 
