@@ -21,6 +21,8 @@ export const TOKENIZER_CAPS = Object.freeze({
   nodes: 2 ** 16,
 });
 
+/** Steps that need a pattern. */
+const PATTERNED = ['Split', 'Replace'];
 const MODELS = ['BPE', 'Unigram', 'WordPiece'];
 
 type Json = Readonly<Record<string, unknown>>;
@@ -28,6 +30,7 @@ const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isId = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < TOKENIZER_CAPS.entries;
+const isPattern = (value: unknown) => isObject(value) && typeof (value['Regex'] ?? value['String']) === 'string';
 const isPiece = (value: unknown) => typeof value === 'string' && value.length <= TOKENIZER_CAPS.piece;
 
 function refuse(constraint: string, got: string): never {
@@ -95,6 +98,10 @@ function checkPipeline(value: unknown, part: string): void {
   const walk = (node: unknown, depth: number, key: string): void => {
     if (++nodes > TOKENIZER_CAPS.nodes) refuse(`${part} must have at most ${TOKENIZER_CAPS.nodes} values`, 'more');
     if (depth > TOKENIZER_CAPS.depth) refuse(`${part} must be nested at most ${TOKENIZER_CAPS.depth} deep`, 'more');
+    // A pattern that is missing or of another kind would be passed over without a word.
+    if (isObject(node) && PATTERNED.includes(String(node['type'])) && !isPattern(node['pattern'])) {
+      refuse(`the pattern of ${String(node['type'])} in ${part} must be a String or a Regex`, show(node['pattern']));
+    }
     if (typeof node === 'string') {
       const cap = key === 'Regex' ? TOKENIZER_CAPS.pattern : TOKENIZER_CAPS.text;
       if (node.length > cap) refuse(`a string in ${part} must have at most ${cap} characters`, `${node.length}`);

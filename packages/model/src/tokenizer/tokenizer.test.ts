@@ -111,6 +111,7 @@ describe('a bad tokenizer.json', () => {
       { ...tiny, pre_tokenizer: { type: 'Split', pattern: { Regex: 'a'.repeat(20_000) } } },
       'at most 16384',
     ],
+    ['a pattern of no kind', { ...tiny, pre_tokenizer: { type: 'Split', pattern: {} } }, 'must be a String or a Regex'],
     ['a list for a decoder', { ...tiny, decoder: [] }, 'decoder must be an object'],
     ['Unigram without scores', withModel({ type: 'Unigram', vocab: [['a', NaN]] }), 'finite score'],
   ])('%s', (_name, file, message) => {

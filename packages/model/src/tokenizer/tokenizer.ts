@@ -39,7 +39,7 @@ function mendByteFallback(decoder: DecoderNode | null): void {
 }
 
 function failed(what: string, cause: unknown): PithError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = (cause instanceof Error ? cause.message : String(cause)).slice(0, 300);
   return new PithError('TOKENIZER_FAILED', `${what}: ${reason}`, { cause, details: { reason } });
 }
 
@@ -81,7 +81,11 @@ export function createTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown
     decode: (ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}) => {
       // Ids beyond the vocabulary (padded embeddings) decode to nothing.
       const known = Array.from(ids).filter((id) => library.id_to_token(id) !== undefined);
-      return known.length === 0 ? '' : library.decode(known, { skip_special_tokens: skipSpecial });
+      try {
+        return known.length === 0 ? '' : library.decode(known, { skip_special_tokens: skipSpecial });
+      } catch (cause) {
+        throw failed('decode', cause);
+      }
     },
   });
 }
