@@ -149,6 +149,20 @@ describe('what is refused', () => {
     });
   });
 
+  it('LOGITS_NOT_FINITE: one NaN among the weights', async () => {
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    const values = await model.weights.get(name)!.toF32();
+    values[3] = NaN;
+    const weights = new Map(model.weights).set(name, memoryWeight(name, [4, 4], values));
+    const broken = { ...model, weights };
+    const ids = Int32Array.of(1, 2, 3);
+    await expect(perplexity(broken, { ...base, ids })).rejects.toMatchObject({ code: 'LOGITS_NOT_FINITE' });
+    await expect(compare(broken, model, { ...base, ids })).rejects.toMatchObject({
+      code: 'LOGITS_NOT_FINITE',
+      details: { model: 'the model' },
+    });
+  });
+
   it('COMPARE_MISMATCH', async () => {
     const other = madeUpModel({ ...config, vocab_size: 9 });
     await expect(compare(other, model, { ...base, ids: Int32Array.of(1, 2, 3) })).rejects.toMatchObject({

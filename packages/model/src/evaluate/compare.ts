@@ -8,7 +8,7 @@ import type { EvaluationCost, EvaluationOptions } from './options.ts';
 import { idsOf } from './perplexity.ts';
 import type { EvaluationText } from './perplexity.ts';
 import { runSession } from './session.ts';
-import { cutWindows, DEFAULT_CONTEXT } from './windows.ts';
+import { checkFinite, cutWindows, DEFAULT_CONTEXT } from './windows.ts';
 import type { EvaluationProtocol, WindowOptions } from './windows.ts';
 
 /** Options of {@link compare}. The text is tokenized by the reference's tokenizer. */
@@ -84,7 +84,8 @@ function checkPair(model: LanguageModel, reference: LanguageModel, context: numb
  * w = P(S) and v = Q(S), KL(P || Q) = sum of w (KL of the distributions within S + log w - log v). Within a slice it is
  * f32, across slices and tokens f64.
  *
- * @throws PithError `COMPARE_MISMATCH`, what `cutWindows` throws, `MEMORY_LIMIT`, `STOPPED`.
+ * @throws PithError `COMPARE_MISMATCH`, what `cutWindows` throws, `LOGITS_NOT_FINITE`, `MEMORY_LIMIT`,
+ * `STOPPED`.
  */
 export async function compare(
   model: LanguageModel,
@@ -163,6 +164,8 @@ export async function compare(
     options,
   );
   const [modelNll, referenceNll] = [nll.model / tokens, nll.reference / tokens];
+  checkFinite(modelNll, 'compare', 'the model');
+  checkFinite(referenceNll, 'compare', 'the reference');
   return {
     kl: divergences.reduce((a, b) => a + b, 0) / tokens,
     klP99: percentile(divergences, 0.99),

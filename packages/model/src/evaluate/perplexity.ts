@@ -4,7 +4,7 @@ import type { LanguageModel } from '../language-model.ts';
 import { addLogs } from './log-sum.ts';
 import type { EvaluationCost, EvaluationOptions } from './options.ts';
 import { runSession } from './session.ts';
-import { cutWindows, tokensOf } from './windows.ts';
+import { checkFinite, cutWindows, tokensOf } from './windows.ts';
 import type { EvaluationProtocol, WindowOptions } from './windows.ts';
 
 /** A text that the model's tokenizer cuts into tokens. */
@@ -53,7 +53,7 @@ export function idsOf(model: LanguageModel, source: EvaluationText): Int32Array 
  *
  * Logits and their log-sums are f32 and reduced on the device; sums over tokens and over slices of the vocabulary are f64.
  *
- * @throws PithError what `cutWindows` throws, `MEMORY_LIMIT`, `STOPPED`.
+ * @throws PithError what `cutWindows` throws, `LOGITS_NOT_FINITE`, `MEMORY_LIMIT`, `STOPPED`.
  */
 export async function perplexity(model: LanguageModel, options: PerplexityOptions): Promise<PerplexityResult> {
   const cut = cutWindows(model, idsOf(model, options), options);
@@ -98,6 +98,7 @@ export async function perplexity(model: LanguageModel, options: PerplexityOption
     options,
   );
   const nll = windowNll.reduce((a, b) => a + b, 0) / windowNll.length;
+  checkFinite(nll, 'evaluate', 'the model');
   return {
     perplexity: Math.exp(nll),
     nll,

@@ -141,3 +141,18 @@ export function describeProtocol({ context, bosTokenId, stride }: EvaluationProt
     `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window`
   );
 }
+
+/**
+ * Refuses a mean negative log-likelihood that is no number.
+ *
+ * @throws PithError `LOGITS_NOT_FINITE`.
+ */
+export function checkFinite(nll: number, operation: string, whose: string): void {
+  if (Number.isFinite(nll)) return;
+  throw new PithError(
+    'LOGITS_NOT_FINITE',
+    `${operation}: the logits of ${whose} must be finite, got a mean negative log-likelihood of ${nll}; ` +
+      'look for NaN or infinite values in its weights',
+    { details: { model: whose, nll: String(nll) } },
+  );
+}
