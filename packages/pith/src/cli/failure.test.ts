@@ -1,6 +1,6 @@
 import { PithError } from '@pith/tensor-core';
 import { describe, expect, it } from 'vitest';
-import { EXIT, reportFailure, unknownValue, UsageError } from './failure.ts';
+import { EXIT, reportFailure, UsageError } from './failure.ts';
 
 describe('reportFailure', () => {
   it.each([
@@ -23,9 +23,4 @@ describe('reportFailure', () => {
     expect(report.failure.details['stack']).toContain('TypeError');
     expect(reportFailure('text').failure.message).toBe('unexpected fault: text');
   });
-});
-
-it('unknownValue lists what is known and names the nearest', () => {
-  const error = unknownValue('--device', 'cpi', ['cpu', 'webgpu']);
-  expect(error.message).toBe('--device: must be one of cpu, webgpu, got "cpi"; did you mean cpu?');
 });

@@ -1,6 +1,5 @@
 // How a failure leaves the process: an exit status and one JSON object. PithErrors are known by their brand, so that
 // this file loads nothing of tensor-core.
-import { nearest } from '../suggest.ts';
 
 /** Exit statuses of the command line. */
 export const EXIT = { done: 0, fault: 1, input: 2, stopped: 3 } as const;
@@ -40,16 +39,6 @@ export class UsageError extends Error {
     this.details = details;
     Object.defineProperty(this, BRAND, { value: true });
   }
-}
-
-/** Refuses a value of an option that has a fixed list of values, and names the nearest. */
-export function unknownValue(option: string, value: string, known: readonly string[]): UsageError {
-  const near = nearest(value, known);
-  return new UsageError(
-    'OPTION_VALUE_UNKNOWN',
-    `${option}: must be one of ${known.join(', ')}, got "${value}"${near === undefined ? '' : `; did you mean ${near}?`}`,
-    { option, value, known, ...(near === undefined ? {} : { suggestion: near }) },
-  );
 }
 
 /** What to print and which status to exit with for anything thrown. */

@@ -1,6 +1,5 @@
 // Flags that several commands share, said once.
-import type { Command } from 'commander';
-import { knownDevice } from './device.ts';
+import { Option, type Command } from 'commander';
 import { byteSize, collect, wholeNumber } from './values.ts';
 
 /** Parsed flags of {@link addCommonOptions}. */
@@ -20,7 +19,7 @@ export function addCommonOptions(command: Command): Command {
     .option('--quiet', 'print the result only')
     .option('--seed <n>', 'seed of everything random (default: 0)', wholeNumber('--seed', 0))
     .option('--memory <size>', 'memory that may be used, such as 500MB or 2GB', byteSize('--memory'))
-    .option('--device <name>', 'where to compute: cpu (default: cpu)', knownDevice)
+    .addOption(new Option('--device <name>', 'where to compute (default: cpu)').choices(['cpu']))
     .option(
       '--threads <n>',
       'threads to compute with (default: one for each processor)',

@@ -35,7 +35,7 @@ describe('pith', () => {
     [['plan', 'm', '--scheme'], 'CLI_OPTION_MISSING_ARGUMENT', '--scheme'],
     [['plan', 'm', '--memory', 'lots'], 'OPTION_NOT_A_SIZE', '2GB'],
     [['plan', 'm', '--threads', '0'], 'OPTION_NOT_A_WHOLE_NUMBER', '--threads'],
-    [['plan', 'm', '--device', 'cqu'], 'OPTION_VALUE_UNKNOWN', 'did you mean cpu?'],
+    [['plan', 'm', '--device', 'cqu'], 'CLI_INVALID_ARGUMENT', 'choices are cpu'],
     [['generate', 'm', '--prompt', '', '--top-p', '2'], 'OPTION_NOT_A_NUMBER', '--top-p'],
     [['logits', 'm', '--ids', '1,x', '-o', 'f'], 'OPTION_NOT_A_WHOLE_NUMBER', '--ids'],
     [[], 'CLI_NO_COMMAND', 'pith --help'],

@@ -7,18 +7,24 @@ const event = (done: number, bytesDone: number) =>
   ({ phase: 'quantize', done, total: 10, unit: 'tensor', bytesDone, bytesTotal: 1e9 }) as const;
 
 describe('describeProgress', () => {
+  const estimate = { fraction: 0.4, elapsedSeconds: 2, measure: 'bytes', rate: 2e8, remainingSeconds: 3 } as const;
+
   it('gives rate and time left by bytes where there are bytes', () => {
-    expect(describeProgress(event(4, 4e8), 2)).toBe('4/10 tensors, 400 MB of 1.00 GB, 200 MB/s, 3.0 s left');
+    expect(describeProgress(event(4, 4e8), estimate)).toBe('4/10 tensors, 400 MB of 1.00 GB, 200 MB/s, 3.0 s left');
+    expect(describeProgress({ ...event(4, 4e8), unit: 'byte' }, estimate)).toMatch(/^400 MB of/);
   });
 
   it('gives them by units otherwise', () => {
-    expect(describeProgress({ phase: 'p', done: 30, total: 40, unit: 'window' }, 3)).toBe(
-      '30/40 windows, 10.0 windows/s, 1.0 s left',
-    );
+    expect(
+      describeProgress(
+        { phase: 'p', done: 30, total: 40, unit: 'window' },
+        { ...estimate, measure: 'units', rate: 10 },
+      ),
+    ).toBe('30/40 windows, 10.0 windows/s, 3.0 s left');
   });
 
   it('does not guess at the start', () => {
-    expect(describeProgress(event(0, 0), 0)).toBe('0/10 tensors, 0 B of 1.00 GB');
+    expect(describeProgress(event(0, 0), { ...estimate, elapsedSeconds: 0.1 })).toBe('0/10 tensors, 0 B of 1.00 GB');
   });
 });
 

@@ -1,5 +1,11 @@
 // Progress as people see it: one live line on a terminal, a plain line every few seconds otherwise.
-import type { ProgressEvent, ProgressListener } from '@pith/tensor-core';
+import {
+  progressRate,
+  type ProgressEstimate,
+  type ProgressEvent,
+  type ProgressListener,
+  type ProgressRateState,
+} from '@pith/tensor-core';
 import { formatBytes, formatSeconds, plural, significant } from '../format.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -12,27 +18,25 @@ export interface ProgressView {
 const LIVE_MS = 80;
 const PLAIN_MS = 5000;
 const BAR_WIDTH = 24;
+/** Rates are not shown before: they jump about. */
+const SETTLED_SECONDS = 0.5;
 
-/** Work done so far, and how long the rest takes at the rate of the phase so far. */
-export function describeProgress(event: ProgressEvent, elapsedSeconds: number): string {
-  const inBytes = event.bytesTotal !== undefined && event.bytesTotal > 0;
-  const done = inBytes ? (event.bytesDone ?? 0) : event.done;
-  const total = inBytes ? event.bytesTotal! : event.total;
-  const rate = elapsedSeconds > 0 ? done / elapsedSeconds : 0;
+/** Work done so far, its rate, and how long the rest takes. */
+export function describeProgress(event: ProgressEvent, estimate: ProgressEstimate): string {
+  const inBytes = estimate.measure === 'bytes';
   const parts = event.unit === 'byte' ? [] : [`${event.done}/${plural(event.total, event.unit)}`];
-  if (inBytes) parts.push(`${formatBytes(done)} of ${formatBytes(total)}`);
-  if (rate > 0 && elapsedSeconds >= 0.5) {
+  if (inBytes) parts.push(`${formatBytes(event.bytesDone ?? 0)} of ${formatBytes(event.bytesTotal!)}`);
+  const { rate = 0, elapsedSeconds, remainingSeconds = 0 } = estimate;
+  if (rate > 0 && elapsedSeconds >= SETTLED_SECONDS) {
     parts.push(inBytes ? `${formatBytes(Math.floor(rate))}/s` : `${significant(rate, 3)} ${event.unit}s/s`);
-    if (done < total) parts.push(`${formatSeconds((total - done) / rate)} left`);
+    if (remainingSeconds > 0) parts.push(`${formatSeconds(remainingSeconds)} left`);
   }
   return parts.join(', ');
 }
 
-function bar(event: ProgressEvent): string {
-  const inBytes = event.bytesTotal !== undefined && event.bytesTotal > 0;
-  const share = inBytes ? (event.bytesDone ?? 0) / event.bytesTotal! : event.total > 0 ? event.done / event.total : 0;
-  const filled = Math.floor(Math.min(1, share) * BAR_WIDTH);
-  return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ${String(Math.floor(share * 100)).padStart(3)}%`;
+function bar(fraction: number): string {
+  const filled = Math.floor(fraction * BAR_WIDTH);
+  return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ${String(Math.floor(fraction * 100)).padStart(3)}%`;
 }
 
 /** A view on stderr. `log-update` is loaded by the caller, on a terminal only. */
@@ -41,25 +45,22 @@ export function createProgressView(
   live: { (text: string): void; clear(): void } | undefined,
   now: () => number = () => performance.now(),
 ): ProgressView {
-  let phase: string | undefined;
-  let startedAt = 0;
+  let state: ProgressRateState | undefined;
   let shownAt = -Infinity;
   let shown = false;
   const listener: ProgressListener = (event) => {
     const time = now();
-    if (event.phase !== phase) {
-      phase = event.phase;
-      startedAt = time;
-      shownAt = live === undefined ? time : -Infinity;
-    }
+    if (event.phase !== state?.phase) shownAt = live === undefined ? time : -Infinity;
+    state = progressRate(state, event, time / 1000);
+    const { estimate } = state;
     const last = event.done >= event.total;
     if (time - shownAt < (live === undefined ? PLAIN_MS : LIVE_MS) && !(last && live !== undefined)) return;
     shownAt = time;
-    const text = describeProgress(event, (time - startedAt) / 1000);
+    const text = describeProgress(event, estimate);
     if (live === undefined) {
       terminal.stderr.write(`${event.phase}: ${text}\n`);
     } else {
-      const line = `${event.phase} ${bar(event)}  ${text}`;
+      const line = `${event.phase} ${bar(estimate.fraction)}  ${text}`;
       const columns = terminal.stderr.columns ?? 80;
       live(line.length < columns ? line : line.slice(0, columns - 1));
       shown = true;

@@ -1,8 +1,7 @@
 // The options of quantize, checked once and filled up with defaults.
 import { availableParallelism } from 'node:os';
-import { PithError } from '@pith/tensor-core';
+import { nearestWord, PithError } from '@pith/tensor-core';
 import { z } from 'zod';
-import { nearest } from '../suggest.ts';
 import type { QuantizeOptions } from './types.ts';
 
 /** Methods of this version. */
@@ -80,7 +79,7 @@ function oneOf<T extends string>(
 ): T | undefined {
   const found = known.find((candidate) => candidate === value);
   if (found !== undefined) return found;
-  const near = nearest(value, known);
+  const near = nearestWord(value, known);
   problems.push(
     `${option}: must be one of ${known.join(', ')}, got "${value.slice(0, 60)}"` +
       (near === undefined ? '' : `; did you mean ${near}?`),
