@@ -57,6 +57,17 @@ function checkFinite(operation: string, data: HostArrays[RealDType], columns: nu
 export function scaleToOne(data: HostArrays[RealDType]): number {
   let largest = 0;
   for (let i = 0; i < data.length; i++) largest = Math.max(largest, Math.abs(data[i]));
+  return powerOfTwo(largest);
+}
+
+/** {@link scaleToOne} of the lower triangle of a square matrix. */
+export function lowerScaleToOne(data: HostArrays[RealDType], n: number): number {
+  let largest = 0;
+  for (let i = 0; i < n; i++) for (let j = 0; j <= i; j++) largest = Math.max(largest, Math.abs(data[i * n + j]));
+  return powerOfTwo(largest);
+}
+
+function powerOfTwo(largest: number): number {
   if (largest === 0) return 1;
   // The exponent of 2^-1074 negated would overflow.
   return 2 ** -Math.max(-1022, Math.floor(Math.log2(largest)));

@@ -23,7 +23,7 @@ const ORTHOGONAL_SHARE = 2 ** -13;
 
 /** Options of {@link svd}. */
 export interface SvdOptions extends RunOptions {
-  /** Columns that the eigendecomposition reduces at a time; 32 when left out. Results differ by rounding. */
+  /** Columns that the eigendecomposition reduces at a time; 64 when left out. Results differ by rounding. */
   readonly panel?: number;
   /** Largest tridiagonal matrix that the eigendecomposition does not divide; 32 when left out. */
   readonly leafSize?: number;
@@ -210,6 +210,7 @@ function sorted(
   right: Float64Array,
   n: number,
 ): { left: Float64Array; values: Float64Array; right: Float64Array } {
+  if (values.every((value, i) => value >= 0 && (i === 0 || value <= values[i - 1]))) return { left, values, right };
   const order = Array.from(values.keys()).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b);
   const gather = (matrix: Float64Array, rows: number, signs: boolean): Float64Array => {
     const result = new Float64Array(rows * n);

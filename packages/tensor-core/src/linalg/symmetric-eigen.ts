@@ -2,7 +2,7 @@
 // applied back. Everything is f64 inside. docs/decisions/0003-dense-factorizations.md says why this method.
 import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
-import { checkSquare, matrixOf, scaleToOne } from './matrix.ts';
+import { checkSquare, lowerScaleToOne, matrixOf } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { Products } from './products.ts';
 import type { RealDType } from './products.ts';
@@ -12,7 +12,7 @@ import { applyReflections, tridiagonalize } from './tridiagonalize.ts';
 
 /** Options of {@link symmetricEigen}. */
 export interface SymmetricEigenOptions extends RunOptions {
-  /** Columns that are reduced at a time; 32 when left out. Results differ by rounding. */
+  /** Columns that are reduced at a time; 64 when left out. Results differ by rounding. */
   readonly panel?: number;
   /** Largest tridiagonal matrix that is not divided; 32 when left out. Results differ by rounding. */
   readonly leafSize?: number;
@@ -31,7 +31,8 @@ export interface SymmetricEigen<D extends RealDType = RealDType> {
 }
 
 /**
- * Eigenvalues and eigenvectors of a symmetric matrix of f32 or f64, shape [n, n], of which only the lower triangle is read.
+ * Eigenvalues and eigenvectors of a symmetric matrix of f32 or f64, shape [n, n], of which only the lower triangle is used
+ * (all values must be finite).
  *
  * Computed in f64, returned in the dtype of the input. Residual and loss of orthogonality are of the order of
  * n * eps * the largest absolute eigenvalue: small eigenvalues of a graded matrix are exact in that sense only.
@@ -69,7 +70,7 @@ export async function symmetricEigenvalues(
   const n = checkSquare('symmetric eigenvalues', matrix);
   const products = new Products(device, 'f64', options.plainWork);
   try {
-    const scale = scaleToOne(matrix.data);
+    const scale = lowerScaleToOne(matrix.data, n);
     const { diagonal, offDiagonal } = await tridiagonalize(
       (i, j) => matrix.data[i * n + j] * scale,
       n,
@@ -90,7 +91,7 @@ export async function eigenF64(
   products: Products<'f64'>,
   options: SymmetricEigenOptions = {},
 ): Promise<{ values: Float64Array; vectors: Float64Array; deflated: number }> {
-  const scale = scaleToOne(data);
+  const scale = lowerScaleToOne(data, n);
   const reduced = await tridiagonalize((i, j) => data[i * n + j] * scale, n, products, options);
   const { diagonal, offDiagonal } = reduced;
   const { values, vectors, deflated } = await tridiagonalEigen(diagonal, offDiagonal, products, options);

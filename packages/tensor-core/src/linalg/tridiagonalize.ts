@@ -9,7 +9,7 @@ import type { Products } from './products.ts';
 import { Workspace } from './workspace.ts';
 
 /** Columns reduced between two updates of the rest of the matrix. */
-export const TRIDIAGONAL_PANEL = 32;
+export const TRIDIAGONAL_PANEL = 64;
 
 /** Rows of the rest that one product updates. Widths are rounded up to it, so that few programs serve all panels. */
 const UPDATE_ROWS = 256;
