@@ -49,5 +49,9 @@ const rows = [
 console.log();
 for (const [label, a, b] of rows) console.log(`${label.padEnd(18)}${a.padStart(12)}${b.padStart(12)}`);
 console.log(`\nbefore  ${before.text.trim()}\nafter   ${after.text.trim()}`);
-console.log(`\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`);
-console.log(`The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; its receipt is ${small.receipt}`);
+console.log(
+  `\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`,
+);
+console.log(
+  `The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; its receipt is ${small.receipt}`,
+);
