@@ -56,27 +56,27 @@ export async function runSession(
   const terminal = createTerminal(host.stdout, host.stderr, host.environment);
   const json = options.json === true;
   const quiet = options.quiet === true;
-  let view: ProgressView | undefined;
+  const shown: { view?: ProgressView } = {};
   const abort = new AbortController();
   const ignoreInterrupts = host.onInterrupt(() => {
     if (abort.signal.aborted) host.exit(EXIT.stopped);
     abort.abort();
-    view?.finish();
+    shown.view?.finish();
     if (!quiet) host.stderr.write('Stopping; press Ctrl-C again to leave at once.\n');
   });
   // A pseudo-terminal without a size shows no live line: plain ones do there.
   const shows = host.stderr.isTTY === true && host.stderr.columns !== 0 && host.stderr.rows !== 0;
   const live = shows && !quiet ? await loadLiveLine(host.stderr) : undefined;
   const { createProgressView } = await import('./progress.ts');
-  view = createProgressView(terminal, live);
-  const shown = view;
+  const view = createProgressView(terminal, live);
+  shown.view = view;
   const people = json ? host.stderr : host.stdout;
   const session: Session = {
     terminal,
     json,
     quiet,
     signal: abort.signal,
-    progress: quiet ? () => undefined : shown.listener,
+    progress: quiet ? () => undefined : view.listener,
     say: (text) => {
       if (!quiet) people.write(text);
     },
@@ -84,11 +84,11 @@ export async function runSession(
   };
   try {
     const outcome = await command(session);
-    shown.finish();
+    view.finish();
     host.stdout.write(json ? JSON.stringify(outcome.json, null, 2) + '\n' : outcome.text);
     return outcome.exitCode ?? EXIT.done;
   } catch (error) {
-    shown.finish();
+    view.finish();
     return printFailure(host, json, error);
   } finally {
     ignoreInterrupts();
