@@ -2,8 +2,8 @@
 // src/range/power.ts.
 //
 // Two shortcuts, neither of which can change the choice: errors only grow while they are added, so a candidate is left
-// off at the end of a segment once it has reached the least error so far; and the value of largest magnitude is clipped
-// harder by every smaller factor, so the search ends when its error alone has reached it.
+// off at the end of a segment once it has reached the least error so far; and a candidate is passed over when the clipping
+// of the outermost value alone reaches it. Without zero points every smaller factor clips harder: the search ends there.
 import { padded } from './quantize-row';
 import { floatCodes, floatError, integerError, integerSum, sumLanes } from './quantize-lanes';
 import { epsilonOf, errorUnit, halfOf, highestCode, lowestCode, powerUnit, scaleOf, zeroPointOf } from './quantize-scale';
@@ -43,9 +43,14 @@ export function searchGroup(
     let scale = scaleOf(a, b, half, asymmetric, arithmetic, scaleDType);
     const zero = asymmetric ? zeroPointOf(a, scale, lowest, highest, arithmetic) : <f32>0;
     if (scale == 0) scale = epsilonOf(scaleDType);
-    if (norm == 2 && !asymmetric) {
-      const clipped = (magnitude + lowest * scale) * unit;
-      if (clipped > 0 && <f64>(clipped * clipped) >= least) break;
+    if (norm == 2) {
+      const above = (high - (highest - zero) * scale) * unit;
+      const below = ((lowest - zero) * scale - low) * unit;
+      const clipped = max<f32>(0, asymmetric ? max(above, below) : below);
+      if (<f64>(clipped * clipped) >= least) {
+        if (asymmetric) continue;
+        break;
+      }
     }
     const error = candidateError(x, count, scale, zero, unit, norm, coding, asymmetric, arithmetic, least, pad);
     if (error < least) {

@@ -19,11 +19,13 @@ import {
 } from './quantize-scale';
 import { candidateError, searchGroup } from './quantize-search';
 import {
+  BF16,
   bytesPerValue,
   expandRow,
   isNotFinite,
   largest,
   magnitudeBits,
+  magnitudeBitsOfBf16,
   smallest,
   sumOfSquares,
   valueOfRank,
@@ -115,7 +117,10 @@ export function quantizeRows(
     let zeroScales = 0;
     for (let start = 0; start < columns; start += groupSize) {
       const at = x + ((<usize>start) << 2);
-      const bits = magnitudeBits(at, groupSize);
+      const bits =
+        dtype == BF16
+          ? magnitudeBitsOfBf16(source + ((<usize>start) << 1), groupSize)
+          : magnitudeBits(at, groupSize);
       if (isNotFinite(bits)) return row;
       const magnitude = reinterpret<f32>(bits);
       let scale = givenScale;
@@ -197,6 +202,7 @@ export function quantizeRows(
     store<i64>(errors, zeroScales, 24);
     if (!packed) memory.copy(codes, rowCodes, columns);
     else if (coding == 4) packNibbles(rowCodes, codes, columns);
+    else if (coding == 8) packBytes(rowCodes, codes, columns);
     else packCodes(rowCodes, codes, 1, columns, coding);
     source += <usize>columns * bytesPerValue(dtype);
     codes += rowBytes;
@@ -219,6 +225,16 @@ function packNibbles(source: usize, target: usize, columns: i32): void {
     v128.store(target + ((<usize>i) >> 1), i8x16.narrow_i16x8_u(left, right));
   }
   if (i < columns) packCodes(source + <usize>i, target + ((<usize>i) >> 1), 1, columns - i, 4);
+}
+
+/** {@link packCodes} of one row of 8-bit codes. */
+function packBytes(source: usize, target: usize, columns: i32): void {
+  const flip = i8x16.splat(-128);
+  let i = 0;
+  for (; i <= columns - 16; i += 16) {
+    v128.store(target + <usize>i, v128.xor(v128.load(source + <usize>i), flip));
+  }
+  if (i < columns) packCodes(source + <usize>i, target + <usize>i, 1, columns - i, 8);
 }
 
 /**
