@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
@@ -43,6 +43,15 @@ describe.skipIf(!hasShared)('evaluate', () => {
     expect(quality!.before.perplexity).toBeCloseTo(after.referencePerplexity!, 6);
     expect(quality!.textSha256).toBe(after.text.sha256);
     expect(after.kl).toBeGreaterThan(0);
+  });
+
+  it('is refused before a run that would end with it', async () => {
+    const output = join(root, 'never');
+    const run = (data: string, context: number): Promise<unknown> =>
+      quantize(model, { output, scheme: 'w8', evaluate: { data, context } });
+    await expect(run(join(root, 'nothing.txt'), 64)).rejects.toMatchObject({ code: 'TEXT_NOT_READABLE' });
+    await expect(run(text, 513)).rejects.toMatchObject({ code: 'EVALUATION_OPTIONS' });
+    expect(existsSync(`${output}.pith-partial`)).toBe(false);
   });
 
   it.each([

@@ -1,6 +1,28 @@
 // Quality before and after, for a receipt.
+import { cutWindows, tokensOf } from '@pith/model';
+import { openModel } from '@pith/model/node';
 import type { QualityReceipt } from '../receipt/types.ts';
 import { evaluate, type EvaluateOptions } from './evaluate.ts';
+import { readText } from './read-text.ts';
+
+/**
+ * Refuses a text that could not be evaluated on: nothing is computed.
+ *
+ * @throws PithError `TEXT_NOT_READABLE`, `TEXT_NOT_UTF8`, `TEXT_TOO_SHORT`, `TOKENIZER_MISSING`, `BOS_MISSING`,
+ * `EVALUATION_OPTIONS`.
+ */
+export async function checkText(
+  source: string,
+  { data, context }: Pick<EvaluateOptions, 'data' | 'context'>,
+): Promise<void> {
+  const { text } = await readText(data);
+  const model = await openModel(source);
+  try {
+    cutWindows(model, tokensOf(model, text), context === undefined ? {} : { context });
+  } finally {
+    await model.close();
+  }
+}
 
 /** Evaluates an artefact against its source on the same windows. */
 export async function measureQuality(

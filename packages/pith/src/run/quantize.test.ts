@@ -116,12 +116,38 @@ describe('quantize', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
+  it('stops at a weight that is not finite, naming it, and leaves nothing that looks finished', async () => {
+    const copy = join(directory, 'model');
+    cpSync(model, copy, { recursive: true });
+    const file = join(copy, 'model.safetensors');
+    const bytes = readFileSync(file);
+    const head = 8 + Number(bytes.readBigUInt64LE(0));
+    const header = JSON.parse(bytes.toString('utf8', 8, head)) as Record<string, { data_offsets: [number, number] }>;
+    const name = 'model.layers.1.mlp.down_proj.weight';
+    bytes.writeUInt16LE(0x7fc0, head + header[name]!.data_offsets[0] + 2 * (3 * 256 + 5));
+    writeFileSync(file, bytes);
+    await expect(run({}, copy)).rejects.toMatchObject({
+      code: 'WEIGHT_NOT_FINITE',
+      kind: 'input',
+      message: expect.stringContaining(name) as string,
+    });
+    expect(existsSync(output)).toBe(false);
+  });
+
   it('refuses a source that is quantized already', async () => {
     await expect(run({}, join(root, 'expected'))).rejects.toMatchObject({ code: 'SOURCE_QUANTIZED' });
   });
 });
 
 describe('resume', () => {
+  it('does not touch unfinished work whose journal cannot be read', async () => {
+    await stopAfter(9);
+    writeFileSync(join(`${output}.pith-partial`, 'journal.jsonl'), 'of another version\n');
+    await expect(run()).rejects.toMatchObject({ code: 'OUTPUT_UNFINISHED_DIFFERS' });
+    await run({ overwrite: true });
+    expect(fileHashes(output)).toEqual(expected);
+  });
+
   it.each([1, 3, 9, 15])('continues after being stopped at event %d and ends with the same bytes', async (events) => {
     await stopAfter(events);
     expect(readdirSync(directory)).toEqual(['out.pith-partial']);

@@ -85,6 +85,7 @@ export async function quantize(model: string, options: QuantizeRunOptions): Prom
   const prepared = await preparePlan(model, quantizeOptions);
   try {
     refuseProblems(prepared.plan);
+    if (evaluate !== undefined) await checkEvaluation(model, evaluate);
     const header = headerOf(prepared, started);
     const opened = await openWork(output, { header, overwrite });
     const seconds = (): number => (performance.now() - begun) / 1000;
@@ -208,6 +209,12 @@ async function refuseDifferences(
       .join('; ')}; check the disk and run again`,
     { kind: 'internal', details: { problems } },
   );
+}
+
+/** What would stop the evaluation at the end is found before the work. */
+async function checkEvaluation(model: string, options: NonNullable<Job['evaluate']>): Promise<void> {
+  const { checkText } = await import('../evaluate/quality.ts');
+  await checkText(model, options);
 }
 
 async function measureQuality(job: Job, artefact: string): Promise<QualityReceipt> {

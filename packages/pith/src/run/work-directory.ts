@@ -107,7 +107,9 @@ async function openOnce(paths: WorkPaths, header: JournalHeader, overwrite: bool
       }
     }
     await refuseExisting(paths.output, overwrite);
-    if (content !== undefined && differs !== undefined && !overwrite) throw unfinishedDiffers(paths, differs);
+    // The journal's first line is on the disk before there is an artefact: without it the work is not ours to judge.
+    const why = differs ?? (content === undefined && hasArtefact ? 'its journal cannot be read' : undefined);
+    if (why !== undefined && !overwrite) throw unfinishedDiffers(paths, why);
     const resumed = content !== undefined && differs === undefined;
     if (!resumed) await clear(paths);
     const journal = await guarded(paths.journal, async () =>
