@@ -11,8 +11,8 @@ import { invertInPlace } from './triangular-inverse.ts';
 /** Below this smallest pivot, Cholesky QR gives way to Householder's. */
 const RESCUE_PIVOT = 2 ** -10;
 
-/** Below this smallest pivot, Cholesky QR runs a second time: the loss of orthogonality is eps / pivot^2. */
-const REPEAT_PIVOT = 0.5;
+/** Below this smallest pivot, Cholesky QR runs a second time: the loss of orthogonality is 2^-52 / pivot^2. */
+const REPEAT_PIVOT = { f32: 2 ** -11, f64: 0.5 } as const;
 
 /** A = q * r with orthonormal columns in q. */
 export interface OrthonormalColumns {
@@ -24,11 +24,16 @@ export interface OrthonormalColumns {
   readonly rescued: boolean;
 }
 
-/** Factors `data` (rows x columns, rows >= columns). `data` is not changed. @throws PithError `STOPPED` */
+/**
+ * Factors `data` (rows x columns, rows >= columns) to the precision of `dtype`. `data` is not changed.
+ *
+ * @throws PithError `STOPPED`
+ */
 export async function orthonormalColumns(
   data: Float64Array,
   rows: number,
   columns: number,
+  dtype: RealDType,
   products: Products<'f64'>,
   signal?: AbortSignal,
 ): Promise<OrthonormalColumns> {
@@ -38,7 +43,7 @@ export async function orthonormalColumns(
   if (first === undefined || first.pivot < RESCUE_PIVOT) {
     return { ...(await qrF64(data, rows, columns, products, { ...(signal && { signal }) })), rescued: true };
   }
-  if (first.pivot >= REPEAT_PIVOT) {
+  if (first.pivot >= REPEAT_PIVOT[dtype]) {
     return { q: first.q, r: scaleColumns(first.r, columns, norms, first.r), rescued: false };
   }
   const second = await choleskyQr(first.q, rows, columns, products, signal);
@@ -64,7 +69,8 @@ export interface ConditionedColumns<D extends RealDType> {
 
 /**
  * Columns that span what those of `data` span and are far better conditioned, for use between steps of an iteration: one
- * Cholesky QR in the dtype of the matrix, with the Gram matrix moved away from singular by its rounding.
+ * Cholesky QR in the dtype of the matrix, with the Gram matrix moved away from singular by its rounding. They are written
+ * to `into`.
  */
 export async function wellConditioned<D extends RealDType>(
   data: HostArrays[D],
@@ -72,6 +78,7 @@ export async function wellConditioned<D extends RealDType>(
   columns: number,
   products: Products<D>,
   exact: Products<'f64'>,
+  into: HostArrays[D],
   signal?: AbortSignal,
 ): Promise<ConditionedColumns<D>> {
   const operand = { data, rows, columns };
@@ -98,8 +105,8 @@ export async function wellConditioned<D extends RealDType>(
     const { data: right } = inverse;
     for (let i = 0; i < columns; i++) for (let j = 0; j <= i; j++) right[i * columns + j] *= scale[j];
     const factor = (products.dtype === 'f32' ? new Float32Array(right) : right) as HostArrays[D];
-    const result = await products.multiply(operand, { data: factor, rows: columns, columns, transpose: true });
-    return { data: result, smallest: smallestOf(right, norms, shift), norm: Math.sqrt(squares), shifts };
+    await products.multiply(operand, { data: factor, rows: columns, columns, transpose: true }, { into });
+    return { data: into, smallest: smallestOf(right, norms, shift), norm: Math.sqrt(squares), shifts };
   }
 }
 

@@ -224,25 +224,29 @@ async function rangeOf<D extends RealDType>(
   { rows, columns, products, exact, powerIterations, random, options, counts }: Context<D>,
 ): Promise<HostArrays[D]> {
   const matrix = { data, rows, columns };
-  const start = randomVectors(products.dtype, columns * size, random);
-  let found = await products.multiply(matrix, { data: start, rows: columns, columns: size });
+  const { dtype } = products;
+  let wide = randomVectors(dtype, columns * size, random);
+  const found = await products.multiply(matrix, { data: wide, rows: columns, columns: size });
+  const tall = newArray(dtype, rows * size);
   let shift = 0;
   for (let i = 0; i < powerIterations; i++) {
     throwIfStopped(options.signal, 'randomized svd');
-    const tall = await wellConditioned(found, rows, size, products, exact, options.signal);
-    counts.shifts += tall.shifts;
-    if (i === 1) shift = tall.smallest;
-    if (i > 1) shift = Math.max(shift, (shift + tall.smallest) / 2);
-    let wide = await products.multiply({ ...matrix, transpose: true }, { data: tall.data, rows, columns: size });
+    const { smallest, norm, shifts } = await wellConditioned(found, rows, size, products, exact, tall, options.signal);
+    counts.shifts += shifts;
+    if (i === 1) shift = smallest;
+    if (i > 1) shift = Math.max(shift, (shift + smallest) / 2);
+    await products.multiply({ ...matrix, transpose: true }, { data: tall, rows, columns: size }, { into: wide });
     // What A A^T leaves of the smallest direction; the first time, it is known of A alone.
-    const kept = (tall.smallest / tall.norm) ** (i === 0 ? 2 : 1);
+    const kept = (smallest / norm) ** (i === 0 ? 2 : 1);
     if (kept < LEAST_KEPT && shift === 0) {
-      const turned = await wellConditioned(wide, columns, size, products, exact, options.signal);
-      wide = turned.data;
+      const into = newArray(dtype, columns * size);
+      const turned = await wellConditioned(wide, columns, size, products, exact, into, options.signal);
       counts.shifts += turned.shifts;
+      wide = into;
     }
-    const add = shift === 0 ? undefined : scaled(tall.data, -shift);
-    found = await products.multiply(matrix, { data: wide, rows: columns, columns: size }, add && { add });
+    if (shift !== 0) for (let k = 0; k < tall.length; k++) tall[k] *= -shift;
+    const add = shift === 0 ? {} : { add: tall };
+    await products.multiply(matrix, { data: wide, rows: columns, columns: size }, { ...add, into: found });
   }
   return found;
 }
@@ -250,11 +254,18 @@ async function rangeOf<D extends RealDType>(
 async function orthonormal<D extends RealDType>(
   found: HostArrays[RealDType],
   size: number,
-  { rows, exact, options, counts }: Context<D>,
+  { rows, products, exact, options, counts }: Context<D>,
 ): Promise<Float64Array> {
   // Singular directions of a small matrix can be tiny; scaling keeps squares in range and changes no direction.
   const scale = scaleToOne(found);
-  const { q, rescued } = await orthonormalColumns(scaledCopy(found, scale), rows, size, exact, options.signal);
+  const { q, rescued } = await orthonormalColumns(
+    scaledCopy(found, scale),
+    rows,
+    size,
+    products.dtype,
+    exact,
+    options.signal,
+  );
   if (rescued) counts.rescues++;
   return q;
 }

@@ -165,7 +165,7 @@ async function decomposeOnce(
     const basis = scaleColumns(images, size, inverses(norms), images);
     return { basis, diagonal: norms, vectors, triangle: undefined, rescued: false };
   }
-  const { q, r, rescued } = await orthonormalColumns(images, rows, size, products, options.signal);
+  const { q, r, rescued } = await orthonormalColumns(images, rows, size, dtype, products, options.signal);
   const diagonal = Float64Array.from({ length: size }, (_, i) => r[i * size + i]);
   return { basis: q, diagonal, vectors, triangle: r, rescued };
 }

@@ -5,7 +5,14 @@ import { jacobiSingularValues } from './jacobi-svd-reference.ts';
 import type { RealMatrix } from './matrix.ts';
 import { symmetricEigen, symmetricEigenvalues } from './symmetric-eigen.ts';
 import type { SymmetricEigenOptions } from './symmetric-eigen.ts';
-import { EPSILON, build, largestDifference, orthogonalityError, reconstructionError, uniform } from './measure.fixture.ts';
+import {
+  EPSILON,
+  build,
+  largestDifference,
+  orthogonalityError,
+  reconstructionError,
+  uniform,
+} from './measure.fixture.ts';
 
 const device = cpuDevice({ threads: 2 });
 afterAll(() => device.dispose());
