@@ -26,12 +26,12 @@ export type {
 export { moduleMatcher } from './selection/match-module.ts';
 export type { ModuleMatcher } from './selection/match-module.ts';
 export { dequantize, quantize } from './rtn/quantize.ts';
-export type { DenseMatrix, QuantizedMatrix, RowError } from './rtn/quantize.ts';
+export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rtn/quantize.ts';
 export { localHost } from './rtn/kernel-host.ts';
 export type { KernelHost, KernelRegion } from './rtn/kernel-host.ts';
 export { quantizeInto } from './rtn/quantize-into.ts';
 export { quantizeWeight } from './rtn/quantize-weight.ts';
-export type { QuantizeWeightOptions } from './rtn/quantize-weight.ts';
+export type { QuantizeWeightOptions, QuantizeWeightResult } from './rtn/quantize-weight.ts';
 export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
@@ -39,6 +39,8 @@ export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { rtnConfig } from './rtn/rtn-config.ts';
 export type {
   ChunkHash,
+  FileDestination,
+  MemoryDestination,
   PieceDestination,
   PieceDestinations,
   PlannedTensor,

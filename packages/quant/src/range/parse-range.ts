@@ -1,7 +1,7 @@
 // Checks range rules and reads their names, as they are typed on a command line.
 import { z } from 'zod';
 import { PithError } from '@pith/tensor-core';
-import type { RangeRule } from './range.ts';
+import type { AbsMaxRange, LpRange, MinMaxRange, MseRange, PercentileRange, RangeRule, RmsRange } from './range.ts';
 
 /** Shrink factors that a search tries when none are named: 20 from 1 down to 0.24. */
 export const DEFAULT_CANDIDATES = 20;
@@ -25,7 +25,13 @@ const rangeRule = z.discriminatedUnion('kind', [
 ]);
 
 /** A range rule whose defaults may be left out. */
-export type RangeRuleInput = z.input<typeof rangeRule>;
+export type RangeRuleInput =
+  | MinMaxRange
+  | AbsMaxRange
+  | PercentileRange
+  | RmsRange
+  | (Pick<MseRange, 'kind'> & Partial<MseRange>)
+  | (Pick<LpRange, 'kind'> & Partial<LpRange>);
 
 /**
  * Validates a rule, fills in its defaults and freezes it.

@@ -16,6 +16,7 @@ import type { JobOptions, JobStep, StepResult } from '@pith/tensor-core/node';
 export interface KernelRegion {
   /** Address of the first byte. */
   readonly at: number;
+  /** Bytes of the region. */
   readonly byteLength: number;
   /** The bytes, as they are now. */
   readonly u8: Uint8Array;

@@ -10,6 +10,7 @@ export type PieceName = 'codes' | 'scales' | 'zeroPoints';
 
 /** One stored tensor of a quantized weight. */
 export interface Piece {
+  /** Which one. */
   readonly piece: PieceName;
   /** `i32` for packed words, `i8`, `f8_e4m3` or `f8_e5m2` for bytes; the scale dtype for scales. */
   readonly dtype: DType;
@@ -19,6 +20,7 @@ export interface Piece {
    * [ceil(rows * bits / 32), groups per row].
    */
   readonly shape: readonly number[];
+  /** Exact bytes. */
   readonly byteLength: number;
 }
 

@@ -1,16 +1,17 @@
 // The plan of rounding to nearest: what happens to each tensor, what it will weigh, and everything that does not fit,
 // from the architecture's table and the checkpoint's headers alone.
-import type { Architecture, LinearSpec } from '@pith/model';
+import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
 import { formatScheme } from '../scheme/format-scheme.ts';
 import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
 import { moduleMatcher } from '../selection/match-module.ts';
 import { quantizedPieces } from './pieces.ts';
 import type { PlannedTensor, PlanProblem, RtnConfig, RtnPlan, TensorPlan, WeightPlan } from './rtn-types.ts';
 
-/** The parts of an architecture's table that the plan reads. */
-export type ModuleTable = Pick<Architecture, 'embedding' | 'head'> & {
-  readonly blocks: readonly Pick<Architecture['blocks'][number], 'linears'>[];
-};
+/** The parts of an architecture's table that the plan reads. An `Architecture` is one. */
+export interface ModuleTable extends Pick<Architecture, 'embedding' | 'head'> {
+  /** The linear layers of each block. */
+  readonly blocks: readonly Pick<BlockSpec, 'linears'>[];
+}
 
 /**
  * Plans the rounding of a model: every linear layer of the blocks, or those that the configuration selects.

@@ -22,6 +22,14 @@ export type QuantizeWeightOptions = Omit<RtnOptions, 'include' | 'ignore'> &
     readonly host?: KernelHost;
   };
 
+/** What comes of {@link quantizeWeight}. */
+export interface QuantizeWeightResult {
+  /** Codes, scales and zero points in memory. */
+  readonly weight: QuantizedWeight;
+  /** How it differs from the dense weight. */
+  readonly error: QuantizationError;
+}
+
 /**
  * Rounds one weight to nearest and keeps the result in memory.
  *
@@ -37,7 +45,7 @@ export type QuantizeWeightOptions = Omit<RtnOptions, 'include' | 'ignore'> &
 export async function quantizeWeight(
   weight: DenseWeight,
   { host = localHost(), signal, progress, ...options }: QuantizeWeightOptions,
-): Promise<{ readonly weight: QuantizedWeight; readonly error: QuantizationError }> {
+): Promise<QuantizeWeightResult> {
   const { name, dtype, shape } = weight;
   const [rows = 0, columns = 0] = shape;
   const config = rtnConfig(options);

@@ -22,13 +22,17 @@ import { scaleOfRange } from './scale.ts';
 export interface DenseMatrix {
   /** [rows, columns] row-major; finite. */
   readonly values: Float32Array;
+  /** Output channels, input channels. */
   readonly shape: readonly [rows: number, columns: number];
+  /** What the weight is stored in. */
   readonly dtype: QuantizableDType;
 }
 
 /** Codes, scales and zero points of a matrix, unpacked. */
 export interface QuantizedMatrix {
+  /** Output channels, input channels. */
   readonly shape: readonly [rows: number, columns: number];
+  /** How it is coded. */
   readonly scheme: QuantizationScheme;
   /** [rows, columns], one stored byte per weight: two's complement or the bits of the float. */
   readonly codes: Uint8Array;
@@ -40,11 +44,22 @@ export interface QuantizedMatrix {
 
 /** Sums over one row, from which the error of a weight is made. */
 export interface RowError {
+  /** Sum of squared differences. */
   sumSquaredError: number;
+  /** Sum of the squares of the values. */
   sumSquares: number;
+  /** Largest |difference|. */
   maxAbsError: number;
+  /** Values more than a step outside the codes. */
   clipped: number;
+  /** Groups whose scale came out as 0. */
   zeroScales: number;
+}
+
+/** A quantized matrix and what that cost. */
+export interface RoundedMatrix extends QuantizedMatrix {
+  /** Sums of each row. */
+  readonly rowErrors: readonly RowError[];
 }
 
 /**
@@ -52,11 +67,7 @@ export interface RowError {
  *
  * @throws PithError `SCALE_OVERFLOW` where a scale is too large for its dtype.
  */
-export function quantize(
-  matrix: DenseMatrix,
-  scheme: QuantizationScheme,
-  rule: RangeRule,
-): QuantizedMatrix & { readonly rowErrors: readonly RowError[] } {
+export function quantize(matrix: DenseMatrix, scheme: QuantizationScheme, rule: RangeRule): RoundedMatrix {
   const { values, shape, dtype } = matrix;
   const [rows, columns] = shape;
   const arithmetic = arithmeticDType(dtype, scheme.scaleDType);

@@ -24,10 +24,15 @@ export interface RtnOptions {
 
 /** Validated options with every default filled in; frozen. */
 export interface RtnConfig {
+  /** Tells methods apart. */
   readonly method: 'rtn';
+  /** How weights are coded. */
   readonly scheme: Scheme;
+  /** How ranges are chosen. */
   readonly range: RangeRule;
+  /** Patterns; empty: every linear layer of the blocks. */
   readonly include: readonly string[];
+  /** Patterns. */
   readonly ignore: readonly string[];
 }
 
@@ -35,19 +40,25 @@ export interface RtnConfig {
 export interface PlannedTensor {
   /** Checkpoint name: `model.layers.0.mlp.up_proj.weight`. */
   readonly name: string;
+  /** Stored dtype. */
   readonly dtype: DType;
+  /** Outermost axis first. */
   readonly shape: readonly number[];
+  /** Stored bytes. */
   readonly byteLength: number;
 }
 
 /** What happens to one tensor. */
 export interface TensorPlan {
+  /** Checkpoint name. */
   readonly name: string;
+  /** What is done. */
   readonly action: 'quantize' | 'keep';
   /** Why, in words: `linear layer (query)`, `output projection: kept by default, include "lm_head" to quantize it`. */
   readonly reason: string;
   /** Module path, for linear layers and the embedding. */
   readonly module?: string;
+  /** Stored bytes of the dense tensor. */
   readonly bytesBefore: number;
   /** Exact, without the metadata that a container adds (weight_shape, header). */
   readonly bytesAfter: number;
@@ -57,13 +68,19 @@ export interface TensorPlan {
 
 /** All that is settled about one weight before its values are read. */
 export interface WeightPlan {
+  /** Checkpoint name. */
   readonly name: string;
   /** Module path: `model.layers.0.mlp.up_proj`. */
   readonly module: string;
+  /** Output channels, input channels. */
   readonly shape: readonly [rows: number, columns: number];
+  /** Stored dtype. */
   readonly dtype: 'f32' | 'f16' | 'bf16';
+  /** How it is coded, dtype of the scales included. */
   readonly scheme: QuantizationScheme;
+  /** How its codes are stored. */
   readonly storage: CodeStorage;
+  /** How its ranges are chosen. */
   readonly range: RangeRule;
   /** The tensors that it becomes. */
   readonly pieces: readonly Piece[];
@@ -83,10 +100,13 @@ export interface PlanProblem {
 
 /** What rounding to nearest will do to a model. */
 export interface RtnPlan {
+  /** What was asked for. */
   readonly config: RtnConfig;
   /** One entry per tensor, in the given order. */
   readonly tensors: readonly TensorPlan[];
+  /** Bytes of all tensors. */
   readonly bytesBefore: number;
+  /** Bytes of all tensors and pieces. */
   readonly bytesAfter: number;
   /** Stored bits of the quantized weights, scales and zero points included, per weight; 0 when none is quantized. */
   readonly bitsPerWeight: number;
@@ -96,9 +116,22 @@ export interface RtnPlan {
   readonly problems: readonly PlanProblem[];
 }
 
-/** Where the bytes of a piece go: into an existing file at a place, or into memory of the piece's length. */
-export type PieceDestination =
-  ({ readonly kind: 'file' } & FileLocation) | { readonly kind: 'memory'; readonly bytes: Uint8Array };
+/** A place in an existing file. */
+export interface FileDestination extends FileLocation {
+  /** Tells the union apart. */
+  readonly kind: 'file';
+}
+
+/** Memory that is overwritten. */
+export interface MemoryDestination {
+  /** Tells the union apart. */
+  readonly kind: 'memory';
+  /** As many bytes as the piece has. */
+  readonly bytes: Uint8Array;
+}
+
+/** Where the bytes of a piece go. */
+export type PieceDestination = FileDestination | MemoryDestination;
 
 /** A destination for each piece of the plan. */
 export type PieceDestinations = Readonly<Partial<Record<PieceName, PieceDestination>>>;
@@ -132,6 +165,7 @@ export interface ChunkHash {
   readonly of: 'source' | PieceName;
   /** Byte offset of the chunk in the tensor. */
   readonly offset: number;
+  /** Bytes of the chunk. */
   readonly byteLength: number;
   /** 64 hexadecimal digits. */
   readonly sha256: string;
@@ -139,7 +173,9 @@ export interface ChunkHash {
 
 /** What came of one weight. */
 export interface WeightResult {
+  /** Checkpoint name. */
   readonly name: string;
+  /** How it differs from the dense weight. */
   readonly error: QuantizationError;
   /** In the order of the offsets; empty unless asked for. */
   readonly hashes: readonly ChunkHash[];

@@ -12,8 +12,11 @@ export type WeightScheme = Omit<IntegerScheme, 'scaleDType'> | Omit<FloatScheme,
  * weights do not depend on it; it is recorded in the artefact.
  */
 export interface ActivationScheme {
+  /** The 8-bit dtype of the weights. */
   readonly dtype: 'i8' | 'f8_e4m3';
+  /** One scale per token. */
   readonly granularity: 'token';
+  /** Scales are computed while the model runs. */
   readonly dynamic: true;
 }
 
@@ -27,10 +30,12 @@ export type CodeStorage = 'packed' | 'bytes';
 export interface Scheme {
   /** Canonical name: `w4g128-asym`. */
   readonly name: string;
+  /** How weights are coded. */
   readonly weights: WeightScheme;
   /** Absent: activations stay as they are (a16). */
   readonly activations?: ActivationScheme;
   /** Absent: the dtype of each weight (f32 for f64 and fp8 weights). */
   readonly scaleDType?: ScaleDType;
+  /** How codes lie in storage; follows from the rest. */
   readonly storage: CodeStorage;
 }
