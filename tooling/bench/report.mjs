@@ -67,6 +67,23 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
     ],
   },
   {
+    title: 'Singular values',
+    intro:
+      'A 4096 x 4096 f32 matrix with singular values k^-0.5, whose best error is known. *error*: Frobenius norm of what the factors leave, as a multiple of the best error at that rank. *all*: the full decomposition.',
+    match: (r) => r.name.startsWith('svd'),
+    head: ['rank', 'vectors', 'iterations', 'threads', 'time', 'error', 'all', 'peak memory'],
+    row: (r) => [
+      `${r.rank}`,
+      `${r.rank + r.oversampling}`,
+      `${r.powerIterations}`,
+      `${r.threads}`,
+      seconds(r.seconds),
+      r.errorToBest.toFixed(4),
+      r.fullSeconds === null ? 'not run' : seconds(r.fullSeconds),
+      MB(r.peakBytes),
+    ],
+  },
+  {
     title: 'Training step',
     intro:
       'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program.',

@@ -8,6 +8,7 @@ import { machine } from './measure.mjs';
 import { benchQuantize } from './quantize.mjs';
 import { render } from './report.mjs';
 import { benchStartup } from './startup.mjs';
+import { benchSvd } from './svd.mjs';
 import { benchTraining } from './training.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -22,6 +23,7 @@ const BENCHMARKS = {
   'quantize-mse': () => benchQuantize({ work, pith, flags: MSE, rounds: 2 }),
   evaluate: () => benchEvaluate({ work, pith }),
   training: () => benchTraining(),
+  svd: () => benchSvd(['--full']),
 };
 
 const names = process.argv.slice(2);
