@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEvaluate } from './evaluate.mjs';
+import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
 import { benchQuantize } from './quantize.mjs';
 import { render } from './report.mjs';
@@ -21,6 +22,9 @@ const BENCHMARKS = {
   'quantize-2gb': () => benchQuantize({ work, pith }),
   'quantize-4gb': () => benchQuantize({ work, pith, layers: 44, rounds: 2 }),
   'quantize-mse': () => benchQuantize({ work, pith, flags: MSE, rounds: 2 }),
+  'kernel-int4': () => benchKernels({}),
+  'kernel-int4-one-thread': () => benchKernels({ threads: 1 }),
+  'kernel-int4-mse': () => benchKernels({ search: true }),
   evaluate: () => benchEvaluate({ work, pith }),
   training: () => benchTraining(),
   svd: () => benchSvd(['--full']),
