@@ -41,7 +41,8 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
   },
   {
     title: 'Kernels',
-    intro: 'Weights a second of the quantization kernels alone, bytes in memory, error sums included; the best of short rounds.',
+    intro:
+      'Weights a second of the quantization kernels alone, bytes in memory, error sums included; the best of short rounds.',
     match: (r) => r.name.startsWith('kernel'),
     head: ['kernel', 'threads', 'weights/s', 'input'],
     row: (r) => [
