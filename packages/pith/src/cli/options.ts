@@ -47,16 +47,12 @@ export function addQuantizeOptions(command: Command): Command {
       '--scheme <name>',
       'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8 (default: w4g128)',
     )
-    .option('--range <name>', 'how scales are found: absmax, minmax, percentile:99.9, rms:K, mse, lp:P')
+    .option('--range <name>', 'range of the codes: minmax, absmax, percentile:99.9, rms:K, mse, lp:P (default: minmax)')
     .option('--scale-dtype <name>', 'dtype of stored scales: f16, bf16, f32 (default: that of the weights)')
     .option('--include <pattern>', 'quantize only modules that match; may be given again', collect)
     .option('--ignore <pattern>', 'keep modules that match; may be given again', collect)
     .option('--format <name>', 'format of the artefact: compressed-tensors (default: compressed-tensors)')
-    .option(
-      '--shard-size <size>',
-      'most bytes of a file (default: as the source, one file or 5GB)',
-      byteSize('--shard-size'),
-    );
+    .option('--shard-size <size>', 'most bytes of tensors in a file (default: 5GB)', byteSize('--shard-size'));
 }
 
 /** Appends examples to the help of a command. */

@@ -57,7 +57,7 @@ export function registerQuantize(program: Command, run: RunCommand): void {
     ['pith quantize ./model -o ./small --scheme w4g128', '4 bits, one scale for 128 weights'],
     ['pith quantize ./model -o ./small --scheme w4g128 --range mse', 'search the range with the least squared error'],
     ['pith quantize ./model -o ./small --scheme w8 --eval text.txt', '8 bits, quality measured before and after'],
-    ["pith quantize ./model -o ./small --ignore '*.down_proj'", 'keep some modules as they are'],
+    ['pith quantize ./model -o ./small --ignore down_proj', 'keep some modules as they are'],
   ]);
 }
 
