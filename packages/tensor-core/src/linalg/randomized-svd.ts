@@ -5,7 +5,7 @@
 //
 // Products with A run in its dtype; orthonormal bases and the small decomposition are f64.
 import { z } from 'zod';
-import { PithError, throwIfStopped } from '../errors/pith-error.ts';
+import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import { randomStream } from '../random/random-stream.ts';
@@ -16,6 +16,7 @@ import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
 import { Products } from './products.ts';
 import type { RealDType } from './products.ts';
 import { decompose } from './svd.ts';
+import { validate } from '../validation/validate.ts';
 
 /** Options of {@link randomizedSvd}: exactly one of `rank` and `tolerance`. */
 export interface RandomizedSvdOptions extends RunOptions {
@@ -66,28 +67,28 @@ export interface RandomizedSvd<D extends RealDType = RealDType> {
 /** Below this, A A^T would drown the smallest direction in the rounding of f32; the basis is conditioned after A^T too. */
 const LEAST_KEPT = 2 ** -16;
 
-const optionsSchema = z
-  .strictObject({
-    rank: z.int().min(1).optional(),
-    tolerance: z.number().min(0).lt(1).optional(),
-    maxRank: z.int().min(1).optional(),
-    blockSize: z.int().min(1).optional(),
-    oversampling: z.int().min(0).optional(),
-    powerIterations: z.int().min(0).max(100).optional(),
-    seed: z.int().min(0).optional(),
-    plainWork: z.number().min(0).optional(),
-    signal: z.custom<AbortSignal>().optional(),
-    progress: z.custom<RunOptions['progress']>().optional(),
-  })
-  .refine(({ rank, tolerance }) => (rank === undefined) !== (tolerance === undefined), {
-    error: 'give either rank or tolerance',
-  })
-  .refine(({ rank, maxRank, blockSize }) => rank === undefined || (maxRank ?? blockSize) === undefined, {
-    error: 'maxRank and blockSize go with tolerance',
-  })
-  .refine(({ tolerance, oversampling }) => tolerance === undefined || oversampling === undefined, {
-    error: 'oversampling goes with rank',
-  });
+/** The options that are data, for a matrix with this smaller side. */
+const optionsSchema = (smaller: number) =>
+  z
+    .strictObject({
+      rank: z.int().min(1).max(smaller).optional(),
+      tolerance: z.number().min(0).lt(1).optional(),
+      maxRank: z.int().min(1).max(smaller).optional(),
+      blockSize: z.int().min(1).optional(),
+      oversampling: z.int().min(0).optional(),
+      powerIterations: z.int().min(0).max(100).optional(),
+      seed: z.int().min(0).optional(),
+      plainWork: z.number().min(0).optional(),
+    })
+    .refine(({ rank, tolerance }) => (rank === undefined) !== (tolerance === undefined), {
+      error: 'give either rank or tolerance',
+    })
+    .refine(({ rank, maxRank, blockSize }) => rank === undefined || (maxRank ?? blockSize) === undefined, {
+      error: 'maxRank and blockSize go with tolerance',
+    })
+    .refine(({ tolerance, oversampling }) => tolerance === undefined || oversampling === undefined, {
+      error: 'oversampling goes with rank',
+    });
 
 /**
  * The leading singular triplets of a matrix of f32 or f64, shape [rows, columns], by random projection.
@@ -105,7 +106,11 @@ export async function randomizedSvd<D extends RealDType>(
 ): Promise<RandomizedSvd<D>> {
   const { rows, columns } = checkMatrix('randomized svd', matrix);
   const smaller = Math.min(rows, columns);
-  const checked = checkOptions(options, smaller);
+  const { signal: _signal, progress: _progress, ...plain } = options;
+  const checked = validate(optionsSchema(smaller), plain, {
+    operation: 'randomized svd options',
+    code: 'RANDOMIZED_SVD_OPTIONS',
+  });
   const { dtype } = matrix;
   const scale = scaleIntoRange(matrix.data);
   const data = scale === 1 ? matrix.data : scaled(matrix.data, scale);
@@ -153,20 +158,6 @@ interface Range {
   readonly images: Float64Array;
   /** Sum of squares of what is left of the matrix, where that was measured. */
   readonly rest: number | undefined;
-}
-
-function checkOptions(options: RandomizedSvdOptions, smaller: number): z.output<typeof optionsSchema> {
-  const checked = optionsSchema.safeParse(options);
-  const faults = checked.success ? [] : [z.prettifyError(checked.error)];
-  for (const name of ['rank', 'maxRank'] as const) {
-    const value = options[name];
-    if (value !== undefined && value > smaller) {
-      faults.push(`${name} must be at most ${smaller}, the smaller side of the matrix, got ${value}`);
-    }
-  }
-  if (checked.success && faults.length === 0) return checked.data;
-  const { signal: _signal, progress: _progress, ...plain } = options;
-  throw new PithError('RANDOMIZED_SVD_OPTIONS', `randomized svd: ${faults.join('; ')}`, { details: plain });
 }
 
 async function fixedRange<D extends RealDType>(data: HostArrays[D], size: number, context: Context<D>): Promise<Range> {
