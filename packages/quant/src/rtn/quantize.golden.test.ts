@@ -1,12 +1,14 @@
 // The reference quantizer against bytes of compressed-tensors 0.19.0 and llm-compressor 0.14.0.1 (memoryless_minmax);
 // calls and rules: golden/compressed-tensors/manifest.json.
 import { describe, expect, it } from 'vitest';
+import { denseWeight, fromF32, memoryBytes } from '@pith/tensor-core';
 import { hasShared } from '@pith-tooling/vitest/shared';
 import { readGolden, unpackRows, valuesOf } from '../golden.fixture.ts';
 import { parseScheme } from '../scheme/parse-scheme.ts';
 import { resolveScheme, type QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { roundTo } from './arithmetic.ts';
 import { dequantize, quantize } from './quantize.ts';
+import { quantizeWeight } from './quantize-weight.ts';
 
 const CASES: readonly (readonly [folder: string, scheme: string, dtype: QuantizableDType])[] = [
   ['w4a16-g128-sym', 'w4g128', 'f32'],
@@ -24,7 +26,7 @@ describe.skipIf(!hasShared)('quantize against compressed-tensors', () => {
   const matrices = hasShared ? readGolden('golden/compressed-tensors/matrices.safetensors') : new Map();
   for (const [folder, name, dtype] of CASES) {
     for (const matrix of ['a', 'b', 'edges']) {
-      it(`${folder}, matrix ${matrix}`, () => {
+      it(`${folder}, matrix ${matrix}`, async () => {
         const golden = readGolden(`golden/compressed-tensors/${folder}/tensors.safetensors`);
         const { shape } = matrices.get(matrix)!;
         const [rows, columns] = shape as [number, number];
@@ -54,6 +56,14 @@ describe.skipIf(!hasShared)('quantize against compressed-tensors', () => {
             result.zeroPoints!.map((_, i) => unpacked[(i % groups) * rows + Math.floor(i / groups)]!),
           );
         }
+        // The kernels, on the same bytes.
+        const source = memoryBytes(fromF32(dtype, values));
+        const dense = denseWeight({ name: matrix, dtype, shape, source });
+        const { weight } = await quantizeWeight(dense, { scheme: name });
+        const block = await weight.block();
+        expect(new Uint8Array(block.codes.buffer)).toEqual(result.codes);
+        expect(block.scales).toEqual(result.scales);
+        expect(block.zeroPoints).toEqual(result.zeroPoints);
         const decompressed = golden.get(`${matrix}.decompressed`);
         if (decompressed && dtype === 'f32') expect(dequantize(result)).toEqual(valuesOf(decompressed));
       });
