@@ -97,8 +97,8 @@ describe('the model', () => {
     expect(found / recorded).toBeGreaterThan(0.99);
     expect(found / recorded).toBeLessThan(1.01);
     // The grammar's own uncertainty bounds it from below; a model that learnt no more than word counts is far above.
-    expect(found).toBeGreaterThan(3);
-    expect(found).toBeLessThan(8);
+    expect(found).toBeGreaterThan(2);
+    expect(found).toBeLessThan(4);
   });
 
   it('has the loss curve that ends at the recorded loss', () => {
@@ -114,16 +114,30 @@ describe('the model', () => {
   });
 
   it('writes grammatical text with the words of the grammar alone', async () => {
-    const samples = [];
-    for (let seed = 0; seed < 12; seed++) {
-      samples.push(await generate(model, { prompt: '', device, seed, temperature: 0.8, topP: 0.95, maxTokens: 200 }));
+    const beginnings = [
+      'Once there was a',
+      'The',
+      'A',
+      'One day',
+      '"Where is',
+      '"What',
+      'Tom',
+      'In the',
+      'Yesterday',
+      'When',
+    ];
+    const faults: string[] = [];
+    let lines = 0;
+    for (const [seed, prompt] of beginnings.entries()) {
+      const sample = await generate(model, { prompt, device, seed, temperature: 0.8, topP: 0.95, maxTokens: 120 });
+      const page = `${prompt}${sample.text}`.split('\n').filter((line) => line !== '');
+      // The last line of a page that was cut is no whole text.
+      for (const line of sample.finish === 'stop' ? page : page.slice(0, -1)) {
+        lines++;
+        faults.push(...faultsOf(line).map((fault) => `${fault} | ${line}`));
+      }
     }
-    const lines = samples.flatMap(({ text: page, finish }) => {
-      const all = page!.split('\n').filter((line) => line !== '');
-      return finish === 'stop' ? all : all.slice(0, -1); // The last line of a page that was cut is no whole text.
-    });
-    expect(lines.length).toBeGreaterThan(12);
-    const faults = lines.flatMap((line) => faultsOf(line).map((fault) => `${fault} | ${line}`));
+    expect(lines).toBeGreaterThan(10);
     expect(faults).toEqual([]);
   });
 
