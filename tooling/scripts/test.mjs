@@ -1,6 +1,7 @@
 // `npm test`: builds, lints, type-checks, tests and documents everything, served from turbo's cache where nothing changed,
 // then one table of all test results.
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { ensureInstalled, requireNode, root, turbo } from './workspace.mjs';
 
@@ -15,6 +16,7 @@ const resultsOf = (place) => join(root, place, '.vitest/results.json');
 for (const place of places) rmSync(resultsOf(place), { force: true });
 
 const { status } = turbo([
+  `--concurrency=${Math.max(2, availableParallelism())}`,
   'build',
   'lint',
   'check-types',
