@@ -25,30 +25,35 @@ export interface OrthonormalColumns {
 }
 
 /**
- * Factors `data` (rows x columns, rows >= columns) to the precision of `dtype`. `data` is not changed.
+ * Factors `data` (rows x columns, rows >= columns, values whose squares f64 can hold) to the precision of `dtype`. `data` is
+ * not changed.
  *
  * @throws PithError `STOPPED`
  */
 export async function orthonormalColumns(
-  data: Float64Array,
+  data: HostArrays[RealDType],
   rows: number,
   columns: number,
   dtype: RealDType,
   products: Products<'f64'>,
   signal?: AbortSignal,
 ): Promise<OrthonormalColumns> {
+  const rescue = async (): Promise<OrthonormalColumns> => {
+    const exact = data instanceof Float64Array ? data : new Float64Array(data);
+    return { ...(await qrF64(exact, rows, columns, products, { ...(signal && { signal }) })), rescued: true };
+  };
   const norms = columnNorms(data, columns);
   const scaled = scaleColumns(data, columns, inverses(norms), new Float64Array(data.length));
   const first = norms.includes(0) ? undefined : await choleskyQr(scaled, rows, columns, products, signal);
   if (first === undefined || first.pivot < RESCUE_PIVOT) {
-    return { ...(await qrF64(data, rows, columns, products, { ...(signal && { signal }) })), rescued: true };
+    return rescue();
   }
   if (first.pivot >= REPEAT_PIVOT[dtype]) {
     return { q: first.q, r: scaleColumns(first.r, columns, norms, first.r), rescued: false };
   }
   const second = await choleskyQr(first.q, rows, columns, products, signal);
   if (second === undefined) {
-    return { ...(await qrF64(data, rows, columns, products, { ...(signal && { signal }) })), rescued: true };
+    return rescue();
   }
   const square = { rows: columns, columns };
   const r = await products.multiply({ data: second.r, ...square }, { data: first.r, ...square });
@@ -171,7 +176,7 @@ async function inverseFactor(
 }
 
 /** The Euclidean norm of each column, without overflow for values within the range of f32. */
-export function columnNorms(data: Float64Array, columns: number): Float64Array {
+export function columnNorms(data: HostArrays[RealDType], columns: number): Float64Array {
   const norms = new Float64Array(columns);
   for (let at = 0; at < data.length; at += columns) {
     for (let j = 0; j < columns; j++) norms[j] += data[at + j] * data[at + j];
@@ -181,7 +186,7 @@ export function columnNorms(data: Float64Array, columns: number): Float64Array {
 
 /** Column j of the result is column j of `data` times `factors[j]`. `into` may be `data`. */
 export function scaleColumns(
-  data: Float64Array,
+  data: HostArrays[RealDType],
   columns: number,
   factors: Float64Array,
   into: Float64Array,

@@ -10,7 +10,7 @@ import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import { randomStream } from '../random/random-stream.ts';
 import { newArray } from './blocks.ts';
-import { checkMatrix, matrixOf, scaleToOne, scaledCopy } from './matrix.ts';
+import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
 import { Products } from './products.ts';
@@ -247,16 +247,7 @@ async function orthonormal<D extends RealDType>(
   size: number,
   { rows, products, exact, options, counts }: Context<D>,
 ): Promise<Float64Array> {
-  // Singular directions of a small matrix can be tiny; scaling keeps squares in range and changes no direction.
-  const scale = scaleToOne(found);
-  const { q, rescued } = await orthonormalColumns(
-    scaledCopy(found, scale),
-    rows,
-    size,
-    products.dtype,
-    exact,
-    options.signal,
-  );
+  const { q, rescued } = await orthonormalColumns(found, rows, size, products.dtype, exact, options.signal);
   if (rescued) counts.rescues++;
   return q;
 }
@@ -294,11 +285,9 @@ async function triplets<D extends RealDType>(
   { rows, columns, products, exact, options, counts }: Context<D>,
 ): Promise<RandomizedSvd<D>> {
   const { size, basis, images, rest } = range;
-  const scale = scaleToOne(images);
-  for (let i = 0; i < images.length; i++) images[i] *= scale;
   const { signal } = options;
   const found = await decompose(images, columns, size, dtype, exact, signal === undefined ? {} : { signal });
-  const values = found.values.map((value) => value / scale);
+  const { values } = found;
   const total = norm * norm;
   const target = tolerance === undefined ? 0 : tolerance * tolerance * total;
   const missed = rest ?? total - values.reduce((sum, value) => sum + value * value, 0);
@@ -331,10 +320,11 @@ async function triplets<D extends RealDType>(
   };
 }
 
-// 1, or a power of two where squares of the values could leave the range of f32.
+// 1, or a power of two for values that are not about 1: fourth powers of them and of what is left of them must stay within
+// the range of f32.
 function scaleIntoRange(data: HostArrays[RealDType]): number {
   const scale = scaleToOne(data);
-  return scale < 2 ** -30 || scale > 2 ** 30 ? scale : 1;
+  return scale < 2 ** -8 || scale > 2 ** 8 ? scale : 1;
 }
 
 // Uniform on 65,536 values between -1 and 1: two a word. Any distribution with light tails serves as Gauss's does.
