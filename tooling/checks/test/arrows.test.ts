@@ -40,7 +40,7 @@ describe.each(folders)('packages/%s', (folder) => {
     const offenders: string[] = [];
     for (const file of sources(folder)) {
       const text = readFileSync(file, 'utf8');
-      const isTest = file.endsWith('.test.ts');
+      const isTest = isForTests(file);
       for (const problem of violations(importSpecifiers(text), { allowed, declared, isTest })) {
         offenders.push(`${relative(root, file)}: ${problem}`);
       }
@@ -51,7 +51,7 @@ describe.each(folders)('packages/%s', (folder) => {
   it('uses node: modules only under src/node (the umbrella is for Node throughout)', () => {
     if (folder === 'pith') return;
     const offenders = sources(folder)
-      .filter((file) => !file.endsWith('.test.ts') && !file.includes(join('src', 'node')))
+      .filter((file) => !isForTests(file) && !file.includes(join('src', 'node')))
       .filter((file) => importSpecifiers(readFileSync(file, 'utf8')).some((name) => name.startsWith('node:')));
     expect(offenders.map((file) => relative(root, file))).toEqual([]);
   });
@@ -80,6 +80,9 @@ describe('the check itself', () => {
     expect(violations(['vitest'], { ...context, isTest: true })).toEqual([]);
   });
 });
+
+/** Tests and what only tests use: neither is published. */
+const isForTests = (file: string): boolean => /\.(test|fixture)\.(ts|js)$/.test(file);
 
 function sources(folder: string): string[] {
   const src = join(root, 'packages', folder, 'src');

@@ -1,5 +1,5 @@
 // What a user gets: the tarballs, installed outside the workspace, imported, type-checked, run.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -54,7 +54,14 @@ function consumer(name: string, folders: readonly string[]): string {
   return dir;
 }
 
-function typeCheck(dir: string, code: string): void {
+/**
+ * Folders of declarations that do not check by themselves: tfjs-core names a type that it does not declare, and the WebGPU
+ * types that it brings clash with those of TypeScript. Users have `skipLibCheck` on for such; ours are checked.
+ */
+const FOREIGN = ['@tensorflow', '@webgpu', 'typescript'];
+
+/** Errors in the consumer and in the declarations of this repository. */
+function typeErrors(dir: string, code: string): string[] {
   writeFileSync(join(dir, 'consumer.ts'), code);
   writeFileSync(
     join(dir, 'tsconfig.json'),
@@ -71,7 +78,10 @@ function typeCheck(dir: string, code: string): void {
       files: ['consumer.ts'],
     }),
   );
-  run(process.execPath, [join(dir, 'node_modules/typescript/bin/tsc'), '-p', dir], dir);
+  const tsc = join(dir, 'node_modules/typescript/bin/tsc');
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', dir, '--pretty', 'false'], { cwd: dir, encoding: 'utf8' });
+  const errors = stdout.split('\n').filter((line) => /: error TS\d+/.test(line));
+  return errors.filter((line) => !FOREIGN.some((folder) => line.startsWith(`node_modules/${folder}/`)));
 }
 
 const fixture = (name: string): string => readFileSync(new URL(`./consumers/${name}`, import.meta.url), 'utf8');
@@ -88,7 +98,7 @@ describe('@pith/quant alone', () => {
   });
 
   it('type-checks a ten-line consumer', () => {
-    expect(() => typeCheck(dir, fixture('quant.ts.txt'))).not.toThrow();
+    expect(typeErrors(dir, fixture('quant.ts.txt'))).toEqual([]);
   });
 });
 
@@ -112,6 +122,6 @@ describe('pith alone', () => {
   });
 
   it('type-checks a ten-line consumer', () => {
-    expect(() => typeCheck(dir, fixture('pith.ts.txt'))).not.toThrow();
+    expect(typeErrors(dir, fixture('pith.ts.txt'))).toEqual([]);
   });
 });
