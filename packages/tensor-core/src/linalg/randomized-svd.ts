@@ -5,18 +5,17 @@
 //
 // Products with A run in its dtype; orthonormal bases and the small decomposition are f64.
 import { z } from 'zod';
-import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import { randomStream } from '../random/random-stream.ts';
-import { newArray } from './blocks.ts';
+import { validate } from '../validation/validate.ts';
 import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
-import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
 import { Products } from './products.ts';
 import type { RealDType } from './products.ts';
+import { fixedRange, growRange, sumOfSquares, toDType } from './random-range.ts';
+import type { Range, RangeContext } from './random-range.ts';
 import { decompose } from './svd.ts';
-import { validate } from '../validation/validate.ts';
 
 /** Options of {@link randomizedSvd}: exactly one of `rank` and `tolerance`. */
 export interface RandomizedSvdOptions extends RunOptions {
@@ -63,9 +62,6 @@ export interface RandomizedSvd<D extends RealDType = RealDType> {
   /** Bases for which Householder's QR took over from Cholesky QR. */
   readonly rescues: number;
 }
-
-/** Below this, A A^T would drown the smallest direction in the rounding of f32; the basis is conditioned after A^T too. */
-const LEAST_KEPT = 2 ** -16;
 
 /** The options that are data, for a matrix with this smaller side. */
 const optionsSchema = (smaller: number) =>
@@ -114,7 +110,7 @@ export async function randomizedSvd<D extends RealDType>(
   const { dtype } = matrix;
   const scale = scaleIntoRange(matrix.data);
   const data = scale === 1 ? matrix.data : scaled(matrix.data, scale);
-  const context: Context<D> = {
+  const context: RangeContext<D> = {
     rows,
     columns,
     products: new Products(device, dtype, options.plainWork),
@@ -138,141 +134,6 @@ export async function randomizedSvd<D extends RealDType>(
   }
 }
 
-interface Context<D extends RealDType> {
-  readonly rows: number;
-  readonly columns: number;
-  readonly products: Products<D>;
-  readonly exact: Products<'f64'>;
-  readonly powerIterations: number;
-  readonly random: ReturnType<typeof randomStream>;
-  readonly options: RandomizedSvdOptions;
-  readonly counts: { shifts: number; rescues: number };
-}
-
-/** An orthonormal basis of the range, and A^T times it. */
-interface Range {
-  readonly size: number;
-  /** rows x size. */
-  readonly basis: Float64Array;
-  /** columns x size. */
-  readonly images: Float64Array;
-  /** Sum of squares of what is left of the matrix, where that was measured. */
-  readonly rest: number | undefined;
-}
-
-async function fixedRange<D extends RealDType>(data: HostArrays[D], size: number, context: Context<D>): Promise<Range> {
-  const { rows, columns, products } = context;
-  const basis = await orthonormal(await rangeOf(data, size, context), size, context);
-  const narrow = { data: toDType(products.dtype, basis), rows, columns: size };
-  const images = await products.multiply({ data, rows, columns, transpose: true }, narrow);
-  return { size, basis, images: toF64(images), rest: undefined };
-}
-
-// Adds blocks until what is left of the matrix is small enough.
-async function growRange<D extends RealDType>(
-  data: HostArrays[D],
-  tolerance: number,
-  maxSize: number,
-  blockSize: number | undefined,
-  context: Context<D>,
-): Promise<Range> {
-  const { rows, columns, products, exact, options } = context;
-  const smaller = Math.min(rows, columns);
-  const block = blockSize ?? Math.min(256, Math.max(16, Math.ceil(smaller / 8)));
-  let left = data.slice() as HostArrays[D];
-  const total = sumOfSquares(data);
-  let rest = total;
-  let range: Range = { size: 0, basis: new Float64Array(0), images: new Float64Array(0), rest };
-  // At least one block, for a matrix of zeros as well.
-  while (range.size === 0 || (rest > tolerance * tolerance * total && range.size < maxSize)) {
-    throwIfStopped(options.signal, 'randomized svd');
-    const size = Math.min(block, smaller - range.size);
-    let found: HostArrays[RealDType] = await rangeOf(left, size, context);
-    if (range.size > 0) found = await withoutRange(found, size, range, rows, exact);
-    const basis = await orthonormal(found, size, context);
-    const narrow = { data: toDType(products.dtype, basis), rows, columns: size };
-    const images = await products.multiply({ data: left, rows, columns, transpose: true }, narrow);
-    const transposed = { data: images, rows: columns, columns: size, transpose: true };
-    left = await products.multiply(narrow, transposed, { scale: -1, add: left });
-    rest = sumOfSquares(left);
-    range = {
-      size: range.size + size,
-      basis: sideBySide(range.basis, range.size, basis, size, rows),
-      images: sideBySide(range.images, range.size, toF64(images), size, columns),
-      rest,
-    };
-    options.progress?.({ phase: 'randomized svd', done: range.size, total: maxSize, unit: 'vector' });
-  }
-  return range;
-}
-
-// A polynomial of A A^T, times A, times random vectors. The polynomial is the q-th power with shifts, which damp what lies
-// below the wanted singular values: each is at most the square of the smallest one that the basis reaches (Feng, Yu & Xie,
-// Fast and accurate randomized SVD with shifted power iteration, 2022; the first shift is taken whole here, not by half).
-async function rangeOf<D extends RealDType>(
-  data: HostArrays[D],
-  size: number,
-  { rows, columns, products, exact, powerIterations, random, options, counts }: Context<D>,
-): Promise<HostArrays[D]> {
-  const matrix = { data, rows, columns };
-  const { dtype } = products;
-  let wide = randomVectors(dtype, columns * size, random);
-  const found = await products.multiply(matrix, { data: wide, rows: columns, columns: size });
-  const tall = newArray(dtype, rows * size);
-  let shift = 0;
-  for (let i = 0; i < powerIterations; i++) {
-    throwIfStopped(options.signal, 'randomized svd');
-    const { smallest, norm, shifts } = await wellConditioned(found, rows, size, products, exact, tall, options.signal);
-    counts.shifts += shifts;
-    if (i === 1) shift = smallest;
-    if (i > 1) shift = Math.max(shift, (shift + smallest) / 2);
-    await products.multiply({ ...matrix, transpose: true }, { data: tall, rows, columns: size }, { into: wide });
-    // What A A^T leaves of the smallest direction; the first time, it is known of A alone.
-    const kept = (smallest / norm) ** (i === 0 ? 2 : 1);
-    if (kept < LEAST_KEPT && shift === 0) {
-      const into = newArray(dtype, columns * size);
-      const turned = await wellConditioned(wide, columns, size, products, exact, into, options.signal);
-      counts.shifts += turned.shifts;
-      wide = into;
-    }
-    if (shift !== 0) for (let k = 0; k < tall.length; k++) tall[k] *= -shift;
-    const add = shift === 0 ? {} : { add: tall };
-    await products.multiply(matrix, { data: wide, rows: columns, columns: size }, { ...add, into: found });
-  }
-  return found;
-}
-
-async function orthonormal<D extends RealDType>(
-  found: HostArrays[RealDType],
-  size: number,
-  { rows, products, exact, options, counts }: Context<D>,
-): Promise<Float64Array> {
-  const { q, rescued } = await orthonormalColumns(found, rows, size, products.dtype, exact, options.signal);
-  if (rescued) counts.rescues++;
-  return q;
-}
-
-// What of `found` is orthogonal to the range; twice, because once leaves the rounding of the first subtraction.
-async function withoutRange(
-  found: HostArrays[RealDType],
-  size: number,
-  { basis, size: known }: Range,
-  rows: number,
-  exact: Products<'f64'>,
-): Promise<Float64Array> {
-  let result = toF64(found);
-  const earlier = { data: basis, rows, columns: known };
-  for (let i = 0; i < 2; i++) {
-    const components = await exact.multiply({ ...earlier, transpose: true }, { data: result, rows, columns: size });
-    result = await exact.multiply(
-      earlier,
-      { data: components, rows: known, columns: size },
-      { scale: -1, add: result },
-    );
-  }
-  return result;
-}
-
 // Decomposes A on the range: images^T = basis^T A.
 async function triplets<D extends RealDType>(
   range: Range,
@@ -282,7 +143,7 @@ async function triplets<D extends RealDType>(
   norm: number,
   unit: number,
   dtype: D,
-  { rows, columns, products, exact, options, counts }: Context<D>,
+  { rows, columns, products, exact, options, counts }: RangeContext<D>,
 ): Promise<RandomizedSvd<D>> {
   const { size, basis, images, rest } = range;
   const { signal } = options;
@@ -327,41 +188,10 @@ function scaleIntoRange(data: HostArrays[RealDType]): number {
   return scale < 2 ** -8 || scale > 2 ** 8 ? scale : 1;
 }
 
-// Uniform on 65,536 values between -1 and 1: two a word. Any distribution with light tails serves as Gauss's does.
-function randomVectors<D extends RealDType>(
-  dtype: D,
-  length: number,
-  random: ReturnType<typeof randomStream>,
-): HostArrays[D] {
-  const values = newArray(dtype, length);
-  for (let i = 0; i < length; i += 2) {
-    const word = random.word();
-    values[i] = ((word >>> 16) - 32767.5) / 32768;
-    if (i + 1 < length) values[i + 1] = ((word & 0xffff) - 32767.5) / 32768;
-  }
-  return values;
-}
-
-function sumOfSquares(data: HostArrays[RealDType]): number {
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i] * data[i];
-  return sum;
-}
-
 function firstColumns(data: Float64Array, rows: number, columns: number, count: number): Float64Array {
   if (count === columns) return data;
   const result = new Float64Array(rows * count);
   for (let i = 0; i < rows; i++) result.set(data.subarray(i * columns, i * columns + count), i * count);
-  return result;
-}
-
-function sideBySide(a: Float64Array, aColumns: number, b: Float64Array, bColumns: number, rows: number): Float64Array {
-  const columns = aColumns + bColumns;
-  const result = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++) {
-    result.set(a.subarray(i * aColumns, (i + 1) * aColumns), i * columns);
-    result.set(b.subarray(i * bColumns, (i + 1) * bColumns), i * columns + aColumns);
-  }
   return result;
 }
 
@@ -370,9 +200,3 @@ function scaled<D extends RealDType>(data: HostArrays[D], factor: number): HostA
   for (let i = 0; i < result.length; i++) result[i] *= factor;
   return result;
 }
-
-const toF64 = (data: HostArrays[RealDType]): Float64Array =>
-  data instanceof Float64Array ? data : new Float64Array(data);
-
-const toDType = <D extends RealDType>(dtype: D, data: Float64Array): HostArrays[D] =>
-  (dtype === 'f32' ? new Float32Array(data) : data) as HostArrays[D];
