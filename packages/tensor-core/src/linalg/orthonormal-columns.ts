@@ -1,7 +1,7 @@
 // Orthonormal bases of the columns of a tall matrix. Cholesky QR (Gram matrix, factor, inverse, product) is all matrix
 // products and several times as fast as Householder's QR, but needs columns that are well independent once each has norm
 // one; where they are not, Householder's takes over, and the result says so.
-import { isPithError } from '../errors/pith-error.ts';
+import { PithError, isPithError } from '../errors/pith-error.ts';
 import type { HostArrays } from '../device/device.ts';
 import { factorInPlace } from './cholesky.ts';
 import type { Products, RealDType } from './products.ts';
@@ -76,6 +76,8 @@ export interface ConditionedColumns<D extends RealDType> {
  * Columns that span what those of `data` span and are far better conditioned, for use between steps of an iteration: one
  * Cholesky QR in the dtype of the matrix, with the Gram matrix moved away from singular by its rounding. They are written
  * to `into`.
+ *
+ * @throws PithError `NOT_CONVERGED` (details: iterations) when the products are not finite; `STOPPED`.
  */
 export async function wellConditioned<D extends RealDType>(
   data: HostArrays[D],
@@ -106,7 +108,11 @@ export async function wellConditioned<D extends RealDType>(
     const shifted = gram.slice();
     for (let i = 0; i < columns; i++) shifted[i * columns + i] += shift;
     const inverse = await inverseFactor(shifted, columns, exact, signal);
-    if (inverse === undefined) continue; // ends: once the shift exceeds the number of columns, the diagonal dominates
+    if (inverse === undefined) {
+      // From there on the diagonal dominates a Gram matrix of columns of norm one.
+      if (shift > columns) throw notConverged(shifts + 1);
+      continue;
+    }
     const { data: right } = inverse;
     for (let i = 0; i < columns; i++) for (let j = 0; j <= i; j++) right[i * columns + j] *= scale[j];
     const factor = (products.dtype === 'f32' ? new Float32Array(right) : right) as HostArrays[D];
@@ -200,4 +206,13 @@ export function scaleColumns(
 /** 1 / x, and 0 for 0. */
 export function inverses(values: Float64Array): Float64Array {
   return values.map((value) => (value === 0 ? 0 : 1 / value));
+}
+
+function notConverged(iterations: number): PithError {
+  return new PithError(
+    'NOT_CONVERGED',
+    `orthonormal columns: the Gram matrix must become positive definite, and did not in ${iterations} shifts; ` +
+      'report this with the matrix',
+    { kind: 'internal', details: { iterations } },
+  );
 }

@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { cpuDevice } from '../node/cpu-device.ts';
 import { EPSILON, build, largestDifference, orthogonalityError, transpose, uniform } from './measure.fixture.ts';
+import { wellConditioned } from './orthonormal-columns.ts';
 import { Products } from './products.ts';
 import { secularRoot } from './secular-equation.ts';
 import { tridiagonalEigen } from './tridiagonal-eigen.ts';
@@ -104,4 +105,9 @@ test.each([3, 10, 33, 70, 130])('divide and conquer agrees with QL, %i columns',
   expect(largestDifference(values, expected)).toBeLessThan(8 * n * EPSILON.f64);
   const rows = { dtype: 'f64' as const, shape: [n, n], data: vectors };
   expect(orthogonalityError(transpose(rows))).toBeLessThan(8 * n * EPSILON.f64);
+});
+
+test('columns that are not finite end in an error, not in a loop', async () => {
+  const broken = wellConditioned(Float64Array.of(1, NaN, 2, 3), 2, 2, products, products, new Float64Array(4));
+  await expect(broken).rejects.toMatchObject({ code: 'NOT_CONVERGED' });
 });
