@@ -128,10 +128,13 @@ function smallestOf(l: Float64Array, norms: Float64Array, shift: number): number
   let x = new Float64Array(n).fill(1 / Math.sqrt(n));
   let square = 0;
   for (let step = 0; step < 8; step++) {
-    const image = new Float64Array(n);
-    for (let i = 0; i < n; i++) for (let j = 0; j <= i; j++) image[i] += l[i * n + j] * x[j];
+    // L^T L x, a row of L at a time.
     const back = new Float64Array(n);
-    for (let i = 0; i < n; i++) for (let j = 0; j <= i; j++) back[j] += l[i * n + j] * image[i];
+    for (let i = 0, at = 0; i < n; i++, at += n) {
+      let image = 0;
+      for (let j = 0; j <= i; j++) image += l[at + j] * x[j];
+      for (let j = 0; j <= i; j++) back[j] += l[at + j] * image;
+    }
     const growth = Math.sqrt(back.reduce((sum, value) => sum + value * value, 0));
     square = 1 / growth;
     x = back.map((value) => value / growth);

@@ -108,8 +108,10 @@ export async function randomizedSvd<D extends RealDType>(
     code: 'RANDOMIZED_SVD_OPTIONS',
   });
   const { dtype } = matrix;
-  const scale = scaleIntoRange(matrix.data);
+  let squares = sumOfSquares(matrix.data);
+  const scale = scaleIntoRange(matrix.data, squares);
   const data = scale === 1 ? matrix.data : scaled(matrix.data, scale);
+  if (scale !== 1) squares = sumOfSquares(data);
   const context: RangeContext<D> = {
     rows,
     columns,
@@ -121,13 +123,12 @@ export async function randomizedSvd<D extends RealDType>(
     counts: { shifts: 0, rescues: 0 },
   };
   try {
-    const norm = Math.sqrt(sumOfSquares(data));
     const { rank, tolerance } = checked;
     const range =
       rank === undefined
         ? await growRange(data, tolerance!, checked.maxRank ?? smaller, checked.blockSize, context)
         : await fixedRange(data, Math.min(smaller, rank + (checked.oversampling ?? 32)), context);
-    return await triplets(range, rank, tolerance, checked.maxRank, norm, scale, dtype, context);
+    return await triplets(range, rank, tolerance, checked.maxRank, Math.sqrt(squares), scale, dtype, context);
   } finally {
     await context.products.dispose();
     await context.exact.dispose();
@@ -181,11 +182,10 @@ async function triplets<D extends RealDType>(
   };
 }
 
-// 1, or a power of two for values that are not about 1: fourth powers of them and of what is left of them must stay within
+// 1, or a power of two where the norm is not about 1: fourth powers of it and of what is left of the matrix must stay within
 // the range of f32.
-function scaleIntoRange(data: HostArrays[RealDType]): number {
-  const scale = scaleToOne(data);
-  return scale < 2 ** -8 || scale > 2 ** 8 ? scale : 1;
+function scaleIntoRange(data: HostArrays[RealDType], squares: number): number {
+  return squares > 2 ** -20 && squares < 2 ** 32 ? 1 : scaleToOne(data);
 }
 
 function firstColumns(data: Float64Array, rows: number, columns: number, count: number): Float64Array {
