@@ -56,8 +56,12 @@ describe('the tokenizer', () => {
   // Tokenizer.from_file('tokenizer.json').encode(text, add_special_tokens=False).ids, tokenizers 0.23.3 (Python).
   it('gives the ids of the reference implementation', () => {
     const tokenizer = model.tokenizer!;
-    expect([...tokenizer.encode('Once there was a girl named Lily.')]).toEqual([1313, 450, 296, 260, 606, 882, 736, 15]);
-    expect([...tokenizer.encode('naïve café – 12 €\n')]).toEqual([79, 66, 129, 109, 313, 314, 71, 129, 104, 222, 160, 224, 243, 222, 18, 19, 222, 160, 226, 107, 200]);
+    expect([...tokenizer.encode('Once there was a girl named Lily.')]).toEqual([
+      1313, 450, 296, 260, 606, 882, 736, 15,
+    ]);
+    expect([...tokenizer.encode('naïve café – 12 €\n')]).toEqual([
+      79, 66, 129, 109, 313, 314, 71, 129, 104, 222, 160, 224, 243, 222, 18, 19, 222, 160, 226, 107, 200,
+    ]);
     const ids = tokenizer.encode(text('eval.txt'));
     expect(ids).toHaveLength(19947);
     // As little-endian int32.

@@ -44,31 +44,28 @@ it(`gives the same bytes after ${KILLS} kills at random moments`, { timeout: 240
   };
   const output = join(root, 'out');
   let killed = 0;
-  let completed = 0;
-  while (killed < KILLS) {
+  let longest = duration;
+  for (let tries = 0; killed < KILLS; tries++) {
+    expect(tries, 'runs that end before they can be killed').toBeLessThan(10 * KILLS);
     const { child, ended } = startPith(['quantize', model, '-o', output, ...FLAGS]);
     // Loading takes the first part of a run, where there is nothing to break.
-    const moment = duration * (0.3 + 0.8 * random());
-    await Promise.race([ended, wait(moment)]);
+    await Promise.race([ended, wait(longest * (0.3 + 0.8 * random()))]);
     child.kill('SIGKILL');
     const { status, signal, stdout, stderr } = await ended;
-    if (signal === 'SIGKILL') {
+    if (signal !== 'SIGKILL') expect(status, stdout + stderr).toBe(0);
+    if (!existsSync(output)) {
       killed++;
-      // The final name is there only with everything in it.
-      if (existsSync(output)) expect(fileHashes(output)).toEqual(expected);
-    } else {
-      expect(status, stdout + stderr).toBe(0);
+      continue;
     }
-    if (!existsSync(output)) continue;
-    completed++;
+    // The final name is there only with everything in it. The machine got faster, or less was left to do: kill sooner.
     expect(fileHashes(output)).toEqual(expected);
     rmSync(output, { recursive: true });
     rmSync(`${output}.pith-partial`, { recursive: true, force: true });
+    longest *= 0.9;
   }
   const last = await pith('quantize', model, '-o', output, ...FLAGS);
   expect(last).toMatchObject({ status: 0 });
   expect(fileHashes(output)).toEqual(expected);
   expect((await pith('verify', output)).status).toBe(0);
   expect(readdirSync(root).sort()).toEqual(['calm', 'model', 'out']);
-  expect(completed).toBeLessThan(KILLS);
 });
