@@ -27,9 +27,12 @@ export function philox4x32(counter: Words4, key: readonly [number, number]): Wor
   return [x0, x1, x2, x3];
 }
 
-/** The upper 32 bits of a 64-bit product, from two products that f64 holds exactly. */
+/** The upper 32 bits of a 64-bit product, from products of halves. */
 function multiplyHigh(a: number, b: number): number {
-  const low = a * (b & 0xffff);
-  const high = a * (b >>> 16);
-  return Math.floor((high + Math.floor(low / 65536)) / 65536);
+  const [aLow, aHigh] = [a & 0xffff, a >>> 16];
+  const [bLow, bHigh] = [b & 0xffff, b >>> 16];
+  const cross = Math.imul(aHigh, bLow) >>> 0;
+  const other = Math.imul(aLow, bHigh) >>> 0;
+  const middle = (Math.imul(aLow, bLow) >>> 16) + (cross & 0xffff) + (other & 0xffff);
+  return (Math.imul(aHigh, bHigh) + (cross >>> 16) + (other >>> 16) + (middle >>> 16)) >>> 0;
 }
