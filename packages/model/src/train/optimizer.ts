@@ -29,6 +29,6 @@ export interface Optimizer {
   readonly slots: readonly string[];
   /** Numbers of step `step` (counted from 0), computed on the host in f64 and passed to the program as f32. */
   scalars(step: number, learningRate: number): Readonly<Record<string, number>>;
-  /** The step of one parameter. `scalars` has the names that {@link scalars} returns. */
+  /** The step of one parameter. `scalars` has the names that `scalars` returns. */
   update(parameter: OptimizedParameter, scalars: Readonly<Record<string, Scalar>>): OptimizedResult;
 }
