@@ -10,6 +10,8 @@ export type RealMatrix<D extends RealDType = RealDType> = HostTensor<D>;
 export interface Dimensions {
   readonly rows: number;
   readonly columns: number;
+  /** The sum of the squares of the values, in f64; infinite where f64 cannot hold it. */
+  readonly squares: number;
 }
 
 /**
@@ -30,8 +32,7 @@ export function checkMatrix(operation: string, matrix: RealMatrix): Dimensions {
     const text = `${operation}: the matrix must have two axes of at least 1 and one value for each element, got [${shape.join(', ')}] and ${data.length} values`;
     throw new PithError('LINALG_SHAPE', text, { details: { shape, length: data.length } });
   }
-  checkFinite(operation, data, columns);
-  return { rows, columns };
+  return { rows, columns, squares: checkFinite(operation, data, columns) };
 }
 
 /** As {@link checkMatrix}, and `LINALG_SHAPE` unless it is square. */
@@ -42,15 +43,22 @@ export function checkSquare(operation: string, matrix: RealMatrix): number {
   throw new PithError('LINALG_SHAPE', text, { details: { shape: matrix.shape } });
 }
 
-function checkFinite(operation: string, data: HostArrays[RealDType], columns: number): void {
-  // x * 0 is 0 for finite x and NaN otherwise: one branch for all.
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i] * 0;
-  if (sum === 0) return;
+// The sum of the squares is finite only where all values are, and tells more than a flag would.
+function checkFinite(operation: string, data: HostArrays[RealDType], columns: number): number {
+  const squares = sumOfSquares(data);
+  if (Number.isFinite(squares)) return squares;
   const at = (data as Float64Array).findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return squares; // finite values of f64 whose squares are not
   const [row, column] = [Math.floor(at / columns), at % columns];
   const text = `${operation}: every value must be finite, got ${data[at]} at row ${row}, column ${column}; look for the layer that made it`;
   throw new PithError('LINALG_NOT_FINITE', text, { details: { row, column, value: String(data[at]) } });
+}
+
+/** The sum of the squares, in f64. */
+export function sumOfSquares(data: HostArrays[RealDType]): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] * data[i];
+  return sum;
 }
 
 /** The power of two that brings the largest magnitude into [1, 2); 1 for a zero matrix. Scaling by it is exact. */

@@ -38,26 +38,18 @@ export async function orthonormalColumns(
   products: Products<'f64'>,
   signal?: AbortSignal,
 ): Promise<OrthonormalColumns> {
+  const exact = data instanceof Float64Array ? data : new Float64Array(data);
   const rescue = async (): Promise<OrthonormalColumns> => {
-    const exact = data instanceof Float64Array ? data : new Float64Array(data);
     return { ...(await qrF64(exact, rows, columns, products, { ...(signal && { signal }) })), rescued: true };
   };
-  const norms = columnNorms(data, columns);
-  const scaled = scaleColumns(data, columns, inverses(norms), new Float64Array(data.length));
-  const first = norms.includes(0) ? undefined : await choleskyQr(scaled, rows, columns, products, signal);
-  if (first === undefined || first.pivot < RESCUE_PIVOT) {
-    return rescue();
-  }
-  if (first.pivot >= REPEAT_PIVOT[dtype]) {
-    return { q: first.q, r: scaleColumns(first.r, columns, norms, first.r), rescued: false };
-  }
+  const first = await choleskyQr(exact, rows, columns, products, signal);
+  if (first === undefined || first.pivot < RESCUE_PIVOT) return rescue();
+  if (first.pivot >= REPEAT_PIVOT[dtype]) return { q: first.q, r: first.r, rescued: false };
   const second = await choleskyQr(first.q, rows, columns, products, signal);
-  if (second === undefined) {
-    return rescue();
-  }
+  if (second === undefined) return rescue();
   const square = { rows: columns, columns };
   const r = await products.multiply({ data: second.r, ...square }, { data: first.r, ...square });
-  return { q: second.q, r: scaleColumns(r, columns, norms, r), rescued: false };
+  return { q: second.q, r, rescued: false };
 }
 
 /** A basis of nearly what the columns of a matrix span, and how these were conditioned. */
@@ -99,7 +91,7 @@ export async function wellConditioned<D extends RealDType>(
   }
   const scale = inverses(norms);
   for (let i = 0; i < columns; i++) {
-    for (let j = 0; j < columns; j++) gram[i * columns + j] *= scale[i] * scale[j];
+    for (let j = 0; j < i; j++) gram[i * columns + j] *= scale[i] * scale[j];
     // A column of zeros stays one.
     gram[i * columns + i] = 1;
   }
@@ -144,6 +136,8 @@ function smallestOf(l: Float64Array, norms: Float64Array, shift: number): number
   return square > 1.25 * moved ? Math.sqrt(square - moved) : 0;
 }
 
+// Cholesky QR of the columns scaled to norm one: the scales go into the small matrices. `pivot` is the smallest of the scaled
+// Gram matrix. Undefined where that is not positive definite, or a column is zero.
 async function choleskyQr(
   data: Float64Array,
   rows: number,
@@ -153,13 +147,19 @@ async function choleskyQr(
 ): Promise<{ q: Float64Array; r: Float64Array; pivot: number } | undefined> {
   const operand = { data, rows, columns };
   const gram = await products.multiply({ ...operand, transpose: true }, operand);
+  const norms = Float64Array.from({ length: columns }, (_, i) => Math.sqrt(gram[i * columns + i]));
+  if (norms.includes(0)) return undefined;
+  const scale = inverses(norms);
+  for (let i = 0; i < columns; i++) for (let j = 0; j <= i; j++) gram[i * columns + j] *= scale[i] * scale[j];
   const inverse = await inverseFactor(gram, columns, products, signal);
   if (inverse === undefined) return undefined;
-  const q = await products.multiply(operand, { data: inverse.data, rows: columns, columns, transpose: true });
+  const { data: right, factor, pivot } = inverse;
+  for (let i = 0; i < columns; i++) for (let j = 0; j <= i; j++) right[i * columns + j] *= scale[j];
+  const q = await products.multiply(operand, { data: right, rows: columns, columns, transpose: true });
   const r = new Float64Array(columns * columns);
-  for (let i = 0; i < columns; i++)
-    for (let j = i; j < columns; j++) r[i * columns + j] = inverse.factor[j * columns + i];
-  return { q, r, pivot: inverse.pivot };
+  for (let j = 0; j < columns; j++)
+    for (let i = 0; i <= j; i++) r[i * columns + j] = factor[j * columns + i] * norms[j];
+  return { q, r, pivot };
 }
 
 // The Cholesky factor of a Gram matrix and its inverse; undefined where the matrix is not positive definite. `gram` is
@@ -185,7 +185,7 @@ async function inverseFactor(
 }
 
 /** The Euclidean norm of each column, without overflow for values within the range of f32. */
-export function columnNorms(data: HostArrays[RealDType], columns: number): Float64Array {
+export function columnNorms(data: Float64Array, columns: number): Float64Array {
   const norms = new Float64Array(columns);
   for (let at = 0; at < data.length; at += columns) {
     for (let j = 0; j < columns; j++) norms[j] += data[at + j] * data[at + j];
@@ -195,7 +195,7 @@ export function columnNorms(data: HostArrays[RealDType], columns: number): Float
 
 /** Column j of the result is column j of `data` times `factors[j]`. `into` may be `data`. */
 export function scaleColumns(
-  data: HostArrays[RealDType],
+  data: Float64Array,
   columns: number,
   factors: Float64Array,
   into: Float64Array,

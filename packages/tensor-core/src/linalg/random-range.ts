@@ -5,6 +5,7 @@ import type { HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import type { RandomStream } from '../random/random-stream.ts';
 import { newArray } from './blocks.ts';
+import { sumOfSquares } from './matrix.ts';
 import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
 import type { Products, RealDType } from './products.ts';
 
@@ -165,13 +166,6 @@ function randomVectors<D extends RealDType>(dtype: D, length: number, random: Ra
     if (i + 1 < length) values[i + 1] = ((word & 0xffff) - 32767.5) / 32768;
   }
   return values;
-}
-
-/** The sum of the squares, in f64. */
-export function sumOfSquares(data: HostArrays[RealDType]): number {
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i] * data[i];
-  return sum;
 }
 
 function sideBySide(a: Float64Array, aColumns: number, b: Float64Array, bColumns: number, rows: number): Float64Array {

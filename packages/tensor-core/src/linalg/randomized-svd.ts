@@ -9,11 +9,11 @@ import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
 import { randomStream } from '../random/random-stream.ts';
 import { validate } from '../validation/validate.ts';
-import { checkMatrix, matrixOf, scaleToOne } from './matrix.ts';
+import { checkMatrix, matrixOf, scaleToOne, sumOfSquares } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { Products } from './products.ts';
 import type { RealDType } from './products.ts';
-import { fixedRange, growRange, sumOfSquares, toDType } from './random-range.ts';
+import { fixedRange, growRange, toDType } from './random-range.ts';
 import type { Range, RangeContext } from './random-range.ts';
 import { decompose } from './svd.ts';
 
@@ -100,7 +100,7 @@ export async function randomizedSvd<D extends RealDType>(
   device: Device,
   options: RandomizedSvdOptions,
 ): Promise<RandomizedSvd<D>> {
-  const { rows, columns } = checkMatrix('randomized svd', matrix);
+  const { rows, columns, squares: given } = checkMatrix('randomized svd', matrix);
   const smaller = Math.min(rows, columns);
   const { signal: _signal, progress: _progress, ...plain } = options;
   const checked = validate(optionsSchema(smaller), plain, {
@@ -108,10 +108,9 @@ export async function randomizedSvd<D extends RealDType>(
     code: 'RANDOMIZED_SVD_OPTIONS',
   });
   const { dtype } = matrix;
-  let squares = sumOfSquares(matrix.data);
-  const scale = scaleIntoRange(matrix.data, squares);
+  const scale = scaleIntoRange(matrix.data, given);
   const data = scale === 1 ? matrix.data : scaled(matrix.data, scale);
-  if (scale !== 1) squares = sumOfSquares(data);
+  const squares = scale === 1 ? given : sumOfSquares(data);
   const context: RangeContext<D> = {
     rows,
     columns,
