@@ -33,6 +33,7 @@ function pith(args) {
   return JSON.parse(stdout);
 }
 
+const whole = pith(['inspect', model]);
 const small = pith(['quantize', model, '-o', output, '--method', 'rtn', '--scheme', 'w4g128', '--range', 'mse']);
 const quality = pith(['eval', output, '--data', text, '--context', '256', '--reference', model]);
 const say = (which) => pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']).text;
@@ -43,12 +44,12 @@ const kB = (bytes) => `${(bytes / 1000).toLocaleString('en', { maximumFractionDi
 const rows = [
   ['', 'before', 'after'],
   ['size', kB(small.bytesBefore), kB(small.bytesAfter)],
-  ['bits per weight', '16.00', small.bitsPerWeight.toFixed(2)],
+  ['bits per weight', ((8 * whole.bytes) / whole.parameters).toFixed(2), small.bitsPerWeight.toFixed(2)],
   ['perplexity', quality.referencePerplexity.toFixed(3), quality.perplexity.toFixed(3)],
 ];
 console.log();
 for (const [label, a, b] of rows) console.log(`${label.padEnd(18)}${a.padStart(12)}${b.padStart(12)}`);
-console.log(`\nbefore  ${before.text.trim()}\nafter   ${after.text.trim()}`);
+console.log(`\nbefore  ${prompt}${before.text}\nafter   ${prompt}${after.text}`);
 console.log(
   `\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`,
 );
