@@ -68,3 +68,18 @@ export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';
 export { generate } from './generate/generate.ts';
 export type { GeneratedToken, GenerateOptions, GenerateResult } from './generate/generate.ts';
+export { CALIBRATION_BATCH_TOKENS, runBlocks } from './calibrate/block-runner.ts';
+export type { BlockOutcome, BlockRunOptions } from './calibrate/block-runner.ts';
+export { memoryActivations } from './calibrate/activations.ts';
+export type { ActivationStore } from './calibrate/activations.ts';
+export type { BlockPass, Intervention, PassContext, Stage, StageResult } from './calibrate/pass.ts';
+export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
+export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
+export { afterPlan, plannedWeight } from './technique/planned-model.ts';
+export type {
+  PlannedModel,
+  PlannedWeight,
+  TechniquePlan,
+  TechniqueProblem,
+  WeightChange,
+} from './technique/planned-model.ts';

@@ -43,12 +43,15 @@ export type {
   ChannelGranularity,
   CodeBlock,
   DenseWeight,
+  FactoredWeight,
   FloatScheme,
   Granularity,
   GroupGranularity,
   IntegerScheme,
   QuantizationScheme,
   QuantizedWeight,
+  SparseBlock,
+  SparseWeight,
   ScaleDType,
   TensorGranularity,
   WeightBase,
@@ -93,3 +96,6 @@ export { randomizedSvd } from './linalg/randomized-svd.ts';
 export type { RandomizedSvd, RandomizedSvdOptions } from './linalg/randomized-svd.ts';
 export type { RealMatrix } from './linalg/matrix.ts';
 export type { RealDType } from './linalg/products.ts';
+export { blockColumnsFor, OBS_BLOCK_COLUMNS, solveColumns } from './obs/solve.ts';
+export type { ColumnRule, ColumnSpan, Solution, SolveOptions } from './obs/solve.ts';
+export type { PoolBlock, SweepRule } from './obs/sweep.ts';

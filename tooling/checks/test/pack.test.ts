@@ -11,7 +11,7 @@ const work = mkdtempSync(join(tmpdir(), 'pith-pack-'));
 const tarballs: Record<string, string> = {};
 
 /** Dependencies inside the repository, in the order of the arrows. */
-const CLOSURE = ['tensor-core', 'checkpoint', 'model', 'quant', 'pith'] as const;
+const CLOSURE = ['tensor-core', 'checkpoint', 'model', 'quant', 'prune', 'lowrank', 'distill', 'pith'] as const;
 
 const run = (command: string, args: string[], cwd: string): string =>
   execFileSync(command, args, {

@@ -1,6 +1,6 @@
 // Writes a whole checkpoint from weights: the simple way, one weight after the other, for models that a program has in
 // hand (a trained one, a small one). A run that must resume uses `openOutput` itself.
-import { throwIfStopped, type RunOptions, type WeightTensor } from '@pith/tensor-core';
+import { PithError, throwIfStopped, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import { encodeWeight } from '../compressed-tensors/encode-block.ts';
 import { compressedFormat, storedPieces } from '../compressed-tensors/stored-pieces.ts';
 import { quantizationConfig, type ConfigGroup } from '../compressed-tensors/write-config.ts';
@@ -77,7 +77,12 @@ function storedTensors(weight: WeightTensor, activations: boolean): OutputTensor
   if (weight.kind === 'dense') {
     return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
   }
-  return [...storedPieces(weight, compressedFormat(weight.scheme, activations))];
+  if (weight.kind === 'quantized') return [...storedPieces(weight, compressedFormat(weight.scheme, activations))];
+  throw new PithError(
+    'REPRESENTATION_UNSUPPORTED',
+    `save checkpoint: ${weight.name} is ${weight.kind}, which is not written yet; restore it to dense first`,
+    { details: { tensor: weight.name, representation: weight.kind } },
+  );
 }
 
 async function writeWeight(output: CheckpointOutput, weight: WeightTensor, activations: boolean): Promise<void> {
@@ -87,6 +92,7 @@ async function writeWeight(output: CheckpointOutput, weight: WeightTensor, activ
     }
     return;
   }
+  if (weight.kind !== 'dense') return;
   const rows = weight.shape[0] ?? 1;
   const rowBytes = rows === 0 ? 0 : weight.byteLength / rows;
   const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes)));

@@ -1,6 +1,6 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import { cpuDevice } from '@pith/tensor-core/node';
+import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import type { Device, WeightTensor } from '@pith/tensor-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BlockSpec } from '../architecture/architecture.ts';
@@ -14,12 +14,14 @@ import type { BlockPass, Stage } from './pass.ts';
 import type { InputStatistics } from './statistic.ts';
 
 let device: Device;
+let pool: KernelPool;
 beforeAll(async () => {
   tf.enableProdMode(); // keeps the backend from advertising others
   await tf.setBackend('cpu');
   device = cpuDevice({ threads: 1 });
+  pool = createKernelPool({ threads: 1 });
 });
-afterAll(() => device.dispose());
+afterAll(() => Promise.all([device.dispose(), pool.dispose()]));
 
 const config = {
   model_type: 'llama',
@@ -82,6 +84,8 @@ function watcher(rewrite: (stage: Stage) => Record<string, WeightTensor> = () =>
   const seen = new Map<string, InputStatistics>();
   const pass: BlockPass = {
     name: 'watcher',
+    config: {},
+    plan: () => ({ changes: [], problems: [], notices: [] }),
     needs: () => EVERYTHING,
     apply: (stage) => {
       for (const linear of stage.linears) seen.set(linear.path, stage.statistics.get(linear.inputGroup)!);
@@ -102,7 +106,7 @@ const zero = (index: number, path: string) => (stage: Stage) => {
 async function run(options: Partial<BlockRunOptions> & Pick<BlockRunOptions, 'passes'>): Promise<BlockOutcome[]> {
   const outcomes: BlockOutcome[] = [];
   const onBlock = (outcome: BlockOutcome) => Promise.resolve(void outcomes.push(outcome));
-  await runBlocks(madeUpModel(config), { device, windows, batchTokens: BATCH, onBlock, ...options });
+  await runBlocks(madeUpModel(config), { device, pool, windows, batchTokens: BATCH, onBlock, ...options });
   return outcomes;
 }
 
@@ -212,7 +216,9 @@ describe('runBlocks', () => {
     const weights = new Map(model.weights).set(name, memoryWeight(name, [16], new Float32Array(16).fill(Infinity)));
     const { pass } = watcher();
     const onBlock = () => Promise.resolve();
-    await expect(runBlocks({ ...model, weights }, { device, windows, passes: [pass], onBlock })).rejects.toMatchObject({
+    await expect(
+      runBlocks({ ...model, weights }, { device, pool, windows, passes: [pass], onBlock }),
+    ).rejects.toMatchObject({
       code: 'ACTIVATIONS_NOT_FINITE',
       details: { input: 'model.layers.1.attention' },
     });

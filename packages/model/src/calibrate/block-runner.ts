@@ -2,6 +2,7 @@
 // linear's input, lets them rewrite the block, runs the rewritten block to get the next one's inputs, and forgets it.
 import { PithError, throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, RunOptions, WeightTensor } from '@pith/tensor-core';
+import type { KernelPool } from '@pith/tensor-core/node';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
@@ -18,6 +19,7 @@ export const CALIBRATION_BATCH_TOKENS = 2048;
 
 /** What a block became. */
 export interface BlockOutcome {
+  /** The block. */
   readonly block: BlockSpec;
   /** Every stored tensor of the block by checkpoint name. */
   readonly weights: ReadonlyMap<string, WeightTensor>;
@@ -25,12 +27,16 @@ export interface BlockOutcome {
   readonly rewritten: ReadonlySet<string>;
   /** Per pass, in order: facts per tensor. */
   readonly records: readonly { readonly pass: string; readonly records: StageResult['records'] }[];
+  /** Rescues and exceptions. */
   readonly interventions: readonly Intervention[];
 }
 
 /** How the block runner works. */
 export interface BlockRunOptions extends RunOptions {
+  /** Where the blocks run. */
   readonly device: Device;
+  /** Threads for the kernels of the passes. */
+  readonly pool: KernelPool;
   /** Calibration windows, int32 [context] each, all of one length. */
   readonly windows: readonly Int32Array[];
   /** Techniques in the order in which they rewrite a block. */
@@ -153,7 +159,7 @@ class BlockRun {
 
   /** Lets every pass rewrite its linears. */
   async rewrite(): Promise<BlockOutcome> {
-    const { passes, order = 'block', device, seed = 0, signal, progress } = this.#options;
+    const { passes, order = 'block', device, pool, seed = 0, signal, progress } = this.#options;
     const rewritten = new Set<string>();
     const records: { pass: string; records: StageResult['records'] }[] = [];
     const interventions: Intervention[] = [];
@@ -165,7 +171,7 @@ class BlockRun {
         const changing = passes.findIndex(({ changesInputs }, i) => i >= index && changesInputs === true);
         statistics ??= await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
         const stage = { block: this.#block, linears, weights: this.#weights, statistics };
-        const context = { device, seed, ...(signal && { signal }), ...(progress && { progress }) };
+        const context = { device, pool, seed, ...(signal && { signal }), ...(progress && { progress }) };
         const result = await pass.apply(stage, context);
         for (const [name, weight] of result.weights) {
           this.#weights.set(name, weight);

@@ -1,15 +1,22 @@
 // The contract between techniques and the block runner (design 3): a pass says what it needs to know, gets one stage of
 // one block at a time, and gives back new representations of its weights.
 import type { Device, ProgressListener, WeightTensor } from '@pith/tensor-core';
+import type { KernelPool } from '@pith/tensor-core/node';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import type { PlannedModel, TechniquePlan } from '../technique/planned-model.ts';
 import type { InputStatistic, InputStatistics } from './statistic.ts';
 
 /** What a pass may use while it works. */
 export interface PassContext {
+  /** Where compiled programs run. */
   readonly device: Device;
+  /** Threads for kernels. */
+  readonly pool: KernelPool;
   /** Seed of everything random; derive streams by name, so that results do not depend on order. */
   readonly seed: number;
+  /** Stops the work between two steps. */
   readonly signal?: AbortSignal;
+  /** Told of steps done. */
   readonly progress?: ProgressListener;
 }
 
@@ -27,6 +34,7 @@ export interface Intervention {
 
 /** The linears of a block that are rewritten together, and what is known of their inputs. */
 export interface Stage {
+  /** The block. */
   readonly block: BlockSpec;
   /** The linears of the stage, in the order of the table. */
   readonly linears: readonly LinearSpec[];
@@ -42,6 +50,7 @@ export interface StageResult {
   readonly weights: ReadonlyMap<string, WeightTensor>;
   /** Facts per tensor for the receipt, by checkpoint name: errors, damping, ratios. JSON only. */
   readonly records: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Rescues and exceptions. */
   readonly interventions: readonly Intervention[];
 }
 
@@ -49,6 +58,10 @@ export interface StageResult {
 export interface BlockPass {
   /** `gptq`, `wanda`. */
   readonly name: string;
+  /** Validated, frozen, JSON only: what the receipt records. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** What it will do to which tensors of the blocks, from headers alone. */
+  plan(model: PlannedModel): TechniquePlan;
   /** Statistics that it wants of a linear's input; empty for a linear that it leaves alone. */
   needs(linear: LinearSpec): readonly InputStatistic[];
   /** True where it changes what a linear of the same stage gets as input (scales folded into the norm before). */

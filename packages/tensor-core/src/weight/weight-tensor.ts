@@ -106,5 +106,37 @@ export interface QuantizedWeight extends WeightBase {
   block(start?: number, end?: number): Promise<CodeBlock>;
 }
 
+/** Values where a mask keeps them, zero elsewhere. */
+export interface SparseWeight extends WeightBase {
+  /** Tells the union apart. */
+  readonly kind: 'sparse';
+  /** `bitmask`: one bit for each weight and the kept values; `2:4`: two of each four columns kept, with two bits for each kept one. */
+  readonly layout: 'bitmask' | '2:4';
+  /** Format of the kept values. */
+  readonly dtype: DType;
+  /** Kept values and mask of rows `start` to `end` (exclusive). */
+  block(start?: number, end?: number): Promise<SparseBlock>;
+}
+
+/** Rows of a sparse weight. */
+export interface SparseBlock {
+  /** Little-endian bytes of the kept values, row after row, in the order of the columns. */
+  readonly values: Uint8Array;
+  /** 1 where a value is kept, [rows, columns] row-major. */
+  readonly mask: Uint8Array;
+}
+
+/** A matrix as a product: `value = left right`, run as two linears. */
+export interface FactoredWeight extends WeightBase {
+  /** Tells the union apart. */
+  readonly kind: 'factored';
+  /** Columns of `left`, rows of `right`. */
+  readonly rank: number;
+  /** [rows, rank]; applied last. */
+  readonly left: DenseWeight | QuantizedWeight;
+  /** [rank, columns]; applied first. */
+  readonly right: DenseWeight | QuantizedWeight;
+}
+
 /** A weight in any of its representations. */
-export type WeightTensor = DenseWeight | QuantizedWeight;
+export type WeightTensor = DenseWeight | QuantizedWeight | SparseWeight | FactoredWeight;

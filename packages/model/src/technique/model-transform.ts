@@ -1,0 +1,38 @@
+// The contract for techniques that need the whole model at once (removing layers, training, decomposing across layers);
+// those that work block by block are a `BlockPass`.
+import type { WeightTensor } from '@pith/tensor-core';
+import type { LanguageModel } from '../language-model.ts';
+import type { Intervention, PassContext } from '../calibrate/pass.ts';
+import type { PlannedModel, TechniquePlan } from './planned-model.ts';
+
+/** What a transform may use. */
+export interface TransformContext extends PassContext {
+  /** Calibration windows, int32 [context] each; empty where none were given. */
+  readonly windows: readonly Int32Array[];
+}
+
+/** What a transform made. */
+export interface TransformResult {
+  /** All weights of the new model by checkpoint name; untouched ones are those of the source, still lazy. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Members of config.json that change; undefined removes one. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Facts per tensor or layer for the receipt. JSON only. */
+  readonly records: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Numerical rescues and exceptions from the plan. */
+  readonly interventions: readonly Intervention[];
+}
+
+/** A technique that turns a model into another in one go. */
+export interface ModelTransform {
+  /** `structure`, `tucker`. */
+  readonly name: string;
+  /** Validated, frozen, JSON only: what the receipt records. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** True where it needs calibration windows. */
+  readonly calibrated: boolean;
+  /** What it will do, from headers alone; a choice that needs data (which layers) is said as a count and in words. */
+  plan(model: PlannedModel): TechniquePlan;
+  /** Does it. The source is not mutated. */
+  apply(model: LanguageModel, context: TransformContext): Promise<TransformResult>;
+}

@@ -1,0 +1,104 @@
+// What is known of a model before anything is computed: each technique says from this alone what it will do to which
+// tensor, so that several in a row can be planned from headers.
+import type { DType, QuantizationScheme, WeightTensor } from '@pith/tensor-core';
+import type { Architecture } from '../architecture/architecture.ts';
+import { describeArchitecture } from '../architecture/registry.ts';
+import { readModelConfig } from '../config/read-config.ts';
+
+/** A stored weight as far as headers tell. */
+export interface PlannedWeight {
+  /** Checkpoint name of the dense form. */
+  readonly name: string;
+  /** Shape of the dense value, outermost axis first. */
+  readonly shape: readonly number[];
+  /** Representation, see `WeightTensor`. */
+  readonly kind: WeightTensor['kind'];
+  /** Bytes in storage, metadata tensors included. */
+  readonly byteLength: number;
+  /** Dtype of the values; of the scales for a quantized weight, of the left factor for a factored one. */
+  readonly dtype: DType;
+  /** Of a quantized weight, or of the factors of a factored one where they are quantized. */
+  readonly scheme?: QuantizationScheme;
+  /** Of a factored weight. */
+  readonly rank?: number;
+  /** Share of weights that are zero, 0 to 1, where a technique made them so. */
+  readonly sparsity?: number;
+}
+
+/** A model before anything is computed. */
+export interface PlannedModel {
+  /** The parsed config.json, as the stages before this one leave it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Table of the architecture that belongs to `config`. */
+  readonly architecture: Architecture;
+  /** Weights by checkpoint name. */
+  readonly weights: ReadonlyMap<string, PlannedWeight>;
+}
+
+/** What a technique will do to one tensor. */
+export interface WeightChange {
+  /** Checkpoint name. */
+  readonly name: string;
+  /** A verb: `quantize`, `prune`, `factorize`, `scale`, `remove`, `slice`, `train`. */
+  readonly action: string;
+  /** Why, or with what, in words. */
+  readonly reason: string;
+  /** What it becomes; null where it goes. Its name differs from `name` where it is renamed (layers that move up). */
+  readonly after: PlannedWeight | null;
+}
+
+/** Something that does not fit; a plan with problems is not carried out. */
+export interface TechniqueProblem {
+  /** Stable, in capitals: `GROUP_DOES_NOT_DIVIDE`. */
+  readonly code: string;
+  /** Tensor, module or option. */
+  readonly name: string;
+  /** Constraint, value, remedy. */
+  readonly message: string;
+}
+
+/** What a technique will do. */
+export interface TechniquePlan {
+  /** Tensors that change, in the order of the table; all others are kept. */
+  readonly changes: readonly WeightChange[];
+  /** Everything that does not fit, at once. */
+  readonly problems: readonly TechniqueProblem[];
+  /** What people should know: linears that cannot be folded, layers left alone, and why. */
+  readonly notices: readonly string[];
+  /** Members of config.json that change; undefined removes one. */
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/** The facts of a stored weight that headers tell. */
+export function plannedWeight(weight: WeightTensor): PlannedWeight {
+  const { name, shape, kind, byteLength } = weight;
+  const common = { name, shape, kind, byteLength };
+  switch (weight.kind) {
+    case 'quantized':
+      return { ...common, dtype: weight.scheme.scaleDType, scheme: weight.scheme };
+    case 'factored': {
+      const left = plannedWeight(weight.left);
+      return { ...common, dtype: left.dtype, rank: weight.rank, ...(left.scheme && { scheme: left.scheme }) };
+    }
+    default:
+      return { ...common, dtype: weight.dtype };
+  }
+}
+
+/**
+ * The model that a plan leaves.
+ *
+ * @throws PithError `CONFIG_INVALID`, `ARCHITECTURE_UNSUPPORTED` when the changed config is no longer one.
+ */
+export function afterPlan(model: PlannedModel, plan: TechniquePlan): PlannedModel {
+  const weights = new Map<string, PlannedWeight>(model.weights);
+  for (const { name } of plan.changes) weights.delete(name);
+  for (const { after } of plan.changes) if (after) weights.set(after.name, after);
+  if (plan.config === undefined) return { ...model, weights };
+  const config: Record<string, unknown> = { ...model.config };
+  for (const [key, value] of Object.entries(plan.config)) {
+    if (value === undefined) delete config[key];
+    else config[key] = value;
+  }
+  return { config, architecture: describeArchitecture(readModelConfig(config)), weights };
+}

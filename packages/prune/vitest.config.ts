@@ -1,0 +1,3 @@
+import { packageTests } from '@pith-tooling/vitest';
+
+export default packageTests();
