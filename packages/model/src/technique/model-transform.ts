@@ -7,8 +7,16 @@ import type { PlannedModel, TechniquePlan } from './planned-model.ts';
 
 /** What a transform may use. */
 export interface TransformContext extends PassContext {
-  /** Calibration windows, int32 [context] each; empty where none were given. */
+  /** Windows to calibrate or train on, int32 [context] each; empty where none were given. */
   readonly windows: readonly Int32Array[];
+  /** Windows to judge by, int32 [context] each, for techniques that go on until quality falls. */
+  readonly evaluationWindows?: readonly Int32Array[];
+  /** Models that teach, opened by the caller; the first is the main one. */
+  readonly teachers?: readonly LanguageModel[];
+  /** A directory of its own that outlives a killed run, where it may keep state to resume from. */
+  readonly directory?: string;
+  /** Bytes of memory that it may use. */
+  readonly memoryBytes?: number;
 }
 
 /** What a transform made. */
