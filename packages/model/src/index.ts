@@ -83,3 +83,5 @@ export type {
   TechniqueProblem,
   WeightChange,
 } from './technique/planned-model.ts';
+export { moduleMatcher } from './selection/match-module.ts';
+export type { ModuleMatcher } from './selection/match-module.ts';

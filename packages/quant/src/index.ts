@@ -23,8 +23,8 @@ export type {
   RangeRule,
   RmsRange,
 } from './range/range.ts';
-export { moduleMatcher } from './selection/match-module.ts';
-export type { ModuleMatcher } from './selection/match-module.ts';
+export { moduleMatcher } from '@pith/model';
+export type { ModuleMatcher } from '@pith/model';
 export { dequantize, quantize } from './rtn/quantize.ts';
 export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rtn/quantize.ts';
 export { localHost } from './rtn/kernel-host.ts';

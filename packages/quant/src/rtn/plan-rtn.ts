@@ -1,9 +1,9 @@
 // The plan of rounding to nearest: what happens to each tensor, what it will weigh, and everything that does not fit,
 // from the architecture's table and the checkpoint's headers alone.
+import { moduleMatcher } from '@pith/model';
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
 import { formatScheme } from '../scheme/format-scheme.ts';
 import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
-import { moduleMatcher } from '../selection/match-module.ts';
 import { quantizedPieces } from './pieces.ts';
 import type { PlannedTensor, PlanProblem, RtnConfig, RtnPlan, TensorPlan, WeightPlan } from './rtn-types.ts';
 

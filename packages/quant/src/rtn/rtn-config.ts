@@ -1,12 +1,12 @@
 // The configuration of rounding to nearest: validated once, defaults in one place.
 import { z } from 'zod';
+import { moduleMatcher } from '@pith/model';
 import { PithError } from '@pith/tensor-core';
 import { defineRange, parseRange } from '../range/parse-range.ts';
 import type { RangeRule } from '../range/range.ts';
 import { defineScheme, type SchemeDefinition } from '../scheme/define-scheme.ts';
 import { parseScheme } from '../scheme/parse-scheme.ts';
 import type { Scheme } from '../scheme/scheme.ts';
-import { moduleMatcher } from '../selection/match-module.ts';
 import type { RtnConfig, RtnOptions } from './rtn-types.ts';
 
 const options = z.strictObject({
