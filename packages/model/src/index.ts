@@ -68,6 +68,8 @@ export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';
 export { generate } from './generate/generate.ts';
 export type { GeneratedToken, GenerateOptions, GenerateResult } from './generate/generate.ts';
+export { calibrationWindows, DEFAULT_CALIBRATION_SAMPLES } from './calibrate/calibration-windows.ts';
+export type { CalibrationChoice, CalibrationOptions, CalibrationWindows } from './calibrate/calibration-windows.ts';
 export { CALIBRATION_BATCH_TOKENS, runBlocks } from './calibrate/block-runner.ts';
 export type { BlockOutcome, BlockRunOptions } from './calibrate/block-runner.ts';
 export { memoryActivations } from './calibrate/activations.ts';

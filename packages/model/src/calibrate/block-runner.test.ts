@@ -210,6 +210,23 @@ describe('runBlocks', () => {
     for (const [path, statistics] of resumed.seen) expect(statistics).toEqual(undisturbed.seen.get(path));
   });
 
+  it('says where fewer tokens than columns went into a Gram matrix', async () => {
+    const first = watcher();
+    const [enough, few] = [
+      await run({ passes: [first.pass] }),
+      await run({ passes: [first.pass], windows: [windows[0]] }),
+    ];
+    expect(enough.flatMap(({ interventions }) => interventions)).toEqual([]);
+    // 21 tokens, 16 columns everywhere but before down_proj, which has 24.
+    for (const { block, interventions } of few) {
+      const where = `${block.path}.mlp.down_proj`;
+      const group = block.linears.find(({ path }) => path === where)!.inputGroup;
+      expect(interventions).toMatchObject([
+        { code: 'FEW_CALIBRATION_TOKENS', where: group, details: { tokens: 21, inFeatures: 24 } },
+      ]);
+    }
+  });
+
   it('names the input that is not finite', async () => {
     const model = madeUpModel(config);
     const name = 'model.layers.1.input_layernorm.weight';

@@ -169,7 +169,10 @@ class BlockRun {
         throwIfStopped(signal, 'calibration');
         // What this pass and those after it need, up to one that changes the inputs.
         const changing = passes.findIndex(({ changesInputs }, i) => i >= index && changesInputs === true);
-        statistics ??= await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
+        if (statistics === undefined) {
+          statistics = await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
+          interventions.push(...fewTokens(statistics, interventions));
+        }
         const stage = { block: this.#block, linears, weights: this.#weights, statistics };
         const context = { device, pool, seed, ...(signal && { signal }), ...(progress && { progress }) };
         const result = await pass.apply(stage, context);
@@ -237,6 +240,24 @@ class BlockRun {
     const hidden = await this.#store.read(batch.slot);
     return this.#programs.run(this.#block, batch.count, hidden, this.#dense, wanted);
   }
+}
+
+/** Notices for Gram matrices that are singular because fewer tokens than columns went into them, each input once. */
+function fewTokens(statistics: ReadonlyMap<string, InputStatistics>, known: readonly Intervention[]): Intervention[] {
+  const short = [...statistics].filter(
+    ([group, { tokens, inFeatures, gram }]) =>
+      gram !== undefined &&
+      tokens < inFeatures &&
+      !known.some(({ code, where }) => code === 'FEW_CALIBRATION_TOKENS' && where === group),
+  );
+  return short.map(([where, { tokens, inFeatures }]) => ({
+    code: 'FEW_CALIBRATION_TOKENS',
+    where,
+    message:
+      `${tokens} tokens went into a Gram matrix of ${inFeatures} columns: it is singular, and what is made from it ` +
+      `follows these few tokens. Give at least ${inFeatures} tokens, better several times as many.`,
+    details: { tokens, inFeatures },
+  }));
 }
 
 /** The linears of a block that are rewritten together, in order. */

@@ -44,8 +44,8 @@ export interface PerplexityResult extends EvaluationCost {
 }
 
 /** The tokens of an evaluation text. */
-export function idsOf(model: LanguageModel, source: EvaluationText): Int32Array {
-  return 'ids' in source ? source.ids : tokensOf(model, source.text);
+export function idsOf(model: LanguageModel, source: EvaluationText, operation = 'evaluate'): Int32Array {
+  return 'ids' in source ? source.ids : tokensOf(model, source.text, operation);
 }
 
 /**

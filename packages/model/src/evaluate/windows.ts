@@ -38,6 +38,8 @@ export interface WindowOptions {
   readonly context?: number;
   /** Uses only the first windows of the text. */
   readonly maxWindows?: number;
+  /** Opens the messages of errors; `evaluate` when left out. */
+  readonly operation?: string;
 }
 
 /** Positions of a window where none are given. */
@@ -48,11 +50,11 @@ export const DEFAULT_CONTEXT = 512;
  *
  * @throws PithError `TOKENIZER_MISSING`.
  */
-export function tokensOf(model: LanguageModel, text: string): Int32Array {
+export function tokensOf(model: LanguageModel, text: string, operation = 'evaluate'): Int32Array {
   if (model.tokenizer) return model.tokenizer.encode(text);
   throw new PithError(
     'TOKENIZER_MISSING',
-    'evaluate: needs a tokenizer, the checkpoint has no tokenizer.json; give token ids',
+    `${operation}: needs a tokenizer, the checkpoint has no tokenizer.json; give token ids`,
   );
 }
 
@@ -61,12 +63,12 @@ export function tokensOf(model: LanguageModel, text: string): Int32Array {
  *
  * @throws PithError `TOKEN_OUT_OF_RANGE`.
  */
-export function checkIds(ids: Int32Array, vocabularySize: number): void {
+export function checkIds(ids: Int32Array, vocabularySize: number, operation = 'evaluate'): void {
   const index = ids.findIndex((id) => id < 0 || id >= vocabularySize);
   if (index < 0) return;
   throw new PithError(
     'TOKEN_OUT_OF_RANGE',
-    `evaluate: token ids must be below the vocabulary size ${vocabularySize}, got ${ids[index]} at token ${index}; ` +
+    `${operation}: token ids must be below the vocabulary size ${vocabularySize}, got ${ids[index]} at token ${index}; ` +
       'does the tokenizer belong to this model?',
     { details: { index, id: ids[index], vocabularySize } },
   );
@@ -82,11 +84,11 @@ export function checkIds(ids: Int32Array, vocabularySize: number): void {
 export function cutWindows(
   model: LanguageModel,
   ids: Int32Array,
-  { context = DEFAULT_CONTEXT, maxWindows = Infinity }: WindowOptions,
+  { context = DEFAULT_CONTEXT, maxWindows = Infinity, operation = 'evaluate' }: WindowOptions,
 ): EvaluationWindows {
   const { bosTokenId, maxPositions, vocabularySize } = model.config;
   const refuse = (code: string, message: string, details: Record<string, unknown>): never => {
-    throw new PithError(code, `evaluate: ${message}`, { details });
+    throw new PithError(code, `${operation}: ${message}`, { details });
   };
   if (!Number.isInteger(context) || context < 2 || context > maxPositions) {
     refuse('EVALUATION_OPTIONS', `context must be 2 to ${maxPositions} (positions of the model), got ${context}`, {
@@ -99,11 +101,11 @@ export function cutWindows(
   if (bosTokenId === null) {
     throw new PithError(
       'BOS_MISSING',
-      'evaluate: every window opens with BOS, config.json has no bos_token_id; add one',
+      `${operation}: every window opens with BOS, config.json has no bos_token_id; add one`,
     );
   }
-  checkIds(Int32Array.of(bosTokenId), vocabularySize);
-  checkIds(ids, vocabularySize);
+  checkIds(Int32Array.of(bosTokenId), vocabularySize, operation);
+  checkIds(ids, vocabularySize, operation);
   const stride = context - 1;
   const count = Math.min(Math.floor(ids.length / stride), Math.floor(maxWindows));
   if (count === 0) {
