@@ -33,6 +33,8 @@ export { elementCount } from './tensor/shape.ts';
 export { byteRange, memoryBytes } from './weight/byte-range.ts';
 export { denseWeight } from './weight/dense-weight.ts';
 export type { DenseWeightParts } from './weight/dense-weight.ts';
+export { factoredWeight, factorNames } from './weight/factored-weight.ts';
+export type { FactoredWeightParts, FactorNames } from './weight/factored-weight.ts';
 export { memoryBlock, quantizedWeight } from './weight/quantized-weight.ts';
 export type { QuantizedWeightParts } from './weight/quantized-weight.ts';
 export { groupsPerRow, quantizedByteLength, scaleCount } from './weight/quantized-layout.ts';
