@@ -50,6 +50,7 @@ describe('@pith/checkpoint', () => {
         "StoredFile",
         "StoredPiece",
         "StoredTensor",
+        "StoredWeightsOptions",
         "TiedEmbeddings",
         "asConvertible",
         "compressedFormat",
@@ -68,8 +69,11 @@ describe('@pith/checkpoint', () => {
         "rowAlignment",
         "setMembers",
         "storedBits",
+        "storedChunks",
+        "storedConfig",
         "storedDenseWeight",
         "storedPieces",
+        "storedTensors",
         "tiedEmbeddings",
       ]
     `);

@@ -13,6 +13,8 @@ export type { SafetensorsFile, StoredTensor } from './safetensors/safetensors-fi
 export { asConvertible, formatName, isConvertible, STORED_DTYPES, storedBits } from './safetensors/stored-dtype.ts';
 export type { ConvertibleDType, ExoticDType, StoredDType } from './safetensors/stored-dtype.ts';
 export { storedDenseWeight } from './weights/stored-dense-weight.ts';
+export { storedChunks, storedConfig, storedTensors } from './weights/stored-weights.ts';
+export type { StoredWeightsOptions } from './weights/stored-weights.ts';
 
 export { openCheckpointFrom } from './huggingface/checkpoint.ts';
 export type { Checkpoint, CheckpointQuantization } from './huggingface/checkpoint.ts';

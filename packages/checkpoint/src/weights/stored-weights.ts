@@ -1,0 +1,98 @@
+// How weights of every representation lie in a checkpoint: the tensors that each becomes, their bytes by chunks, and what
+// config.json says of them. What a representation needs to be written is added here, once, for all writers.
+import { PithError, type DenseWeight, type WeightTensor } from '@pith/tensor-core';
+import { encodeWeight, type StoredChunk } from '../compressed-tensors/encode-block.ts';
+import { compressedFormat, storedPieces } from '../compressed-tensors/stored-pieces.ts';
+import { quantizationConfig, type ConfigGroup } from '../compressed-tensors/write-config.ts';
+import { setMembers } from '../json/set-members.ts';
+import type { OutputTensor } from '../safetensors/plan-output.ts';
+import type { StoredDType } from '../safetensors/stored-dtype.ts';
+
+/** Bytes of a dense weight that are copied at a time. */
+const CHUNK_BYTES = 8 * 1024 * 1024;
+
+/** What is said of the weights of a checkpoint as a whole. */
+export interface StoredWeightsOptions {
+  /** True when runtimes are to quantize activations as well (W8A8, FP8). */
+  readonly activations?: boolean;
+  /** Paths of linear modules that stay dense, `lm_head` first of all; needed with quantized weights. */
+  readonly ignore?: readonly string[];
+}
+
+/**
+ * The tensors that a weight is stored as: a dense one as itself, a quantized one as compressed-tensors.
+ *
+ * @throws PithError `REPRESENTATION_UNSUPPORTED`, and those of `storedPieces`.
+ */
+export function storedTensors(weight: WeightTensor, options: StoredWeightsOptions = {}): readonly OutputTensor[] {
+  if (weight.kind === 'dense') {
+    return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
+  }
+  if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(options)));
+  throw unsupported(weight);
+}
+
+/**
+ * The bytes of those tensors, chunk by chunk.
+ *
+ * @throws PithError `REPRESENTATION_UNSUPPORTED`, and those of `encodeWeight`.
+ */
+export async function* storedChunks(
+  weight: WeightTensor,
+  options: StoredWeightsOptions = {},
+): AsyncGenerator<StoredChunk> {
+  if (weight.kind === 'dense') yield* denseChunks(weight);
+  else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(options)));
+  else throw unsupported(weight);
+}
+
+/**
+ * The text of a config.json with what readers must know of the weights. Quantized weights that are coded alike form one
+ * config group; where there are several groups, each names its modules.
+ *
+ * @throws PithError as `quantizationConfig` and `setMembers` do.
+ */
+export function storedConfig(
+  configText: string,
+  weights: Iterable<WeightTensor>,
+  options: StoredWeightsOptions = {},
+): string {
+  const byScheme = new Map<string, { group: ConfigGroup; modules: string[] }>();
+  for (const weight of weights) {
+    if (weight.kind !== 'quantized') continue;
+    const { scheme } = weight;
+    // The scale dtype is no part of a group.
+    const key = JSON.stringify({ ...scheme, scaleDType: '' });
+    const entry = byScheme.get(key) ?? { group: { scheme, activations: isActive(options) }, modules: [] };
+    entry.modules.push(weight.name.slice(0, -'.weight'.length));
+    byScheme.set(key, entry);
+  }
+  const entries = [...byScheme.values()];
+  if (entries.length === 0) return setMembers(configText, { quantization_config: undefined });
+  const groups =
+    entries.length === 1 ? [entries[0]!.group] : entries.map(({ group, modules }) => ({ ...group, targets: modules }));
+  const config = quantizationConfig({ groups, ignore: options.ignore ?? [] });
+  return setMembers(configText, { quantization_config: config });
+}
+
+async function* denseChunks(weight: DenseWeight): AsyncGenerator<StoredChunk> {
+  const rows = weight.shape[0] ?? 1;
+  const rowBytes = rows === 0 ? 0 : weight.byteLength / rows;
+  const step = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(1, rowBytes)));
+  for (let start = 0; start < rows; start += step) {
+    const bytes = await weight.bytes(start, Math.min(rows, start + step));
+    yield { name: weight.name, offset: start * rowBytes, bytes };
+  }
+}
+
+function isActive({ activations }: StoredWeightsOptions): boolean {
+  return activations ?? false;
+}
+
+function unsupported(weight: WeightTensor): PithError {
+  return new PithError(
+    'REPRESENTATION_UNSUPPORTED',
+    `store ${weight.name}: it is ${weight.kind}, which is not written yet; restore it to dense first`,
+    { details: { tensor: weight.name, representation: weight.kind } },
+  );
+}
