@@ -18,6 +18,7 @@ describe('@pith/tensor-core', () => {
   it('exports these names', () => {
     expect(exportedNames('index.ts')).toMatchInlineSnapshot(`
       [
+        "ActivationQuantization",
         "Attribute",
         "Attributes",
         "ByteDType",
@@ -95,9 +96,11 @@ describe('@pith/tensor-core', () => {
         "SymmetricEigen",
         "SymmetricEigenOptions",
         "TO_F32_KERNELS",
+        "TensorActivations",
         "TensorDType",
         "TensorGranularity",
         "TensorSpec",
+        "TokenActivations",
         "TracedFunction",
         "TracedInputs",
         "TracedResult",

@@ -42,6 +42,7 @@ export { restore } from './weight/restore.ts';
 export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
+  ActivationQuantization,
   ChannelGranularity,
   CodeBlock,
   DenseWeight,
@@ -55,7 +56,9 @@ export type {
   SparseBlock,
   SparseWeight,
   ScaleDType,
+  TensorActivations,
   TensorGranularity,
+  TokenActivations,
   WeightBase,
   WeightTensor,
 } from './weight/weight-tensor.ts';

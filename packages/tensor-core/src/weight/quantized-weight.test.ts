@@ -118,6 +118,35 @@ describe('quantizedByteLength', () => {
   });
 });
 
+describe('quantized activations', () => {
+  const scheme: IntegerScheme = {
+    kind: 'int',
+    bits: 8,
+    symmetric: false,
+    granularity: { kind: 'channel' },
+    scaleDType: 'bf16',
+  };
+  const fixed = { kind: 'tensor-static', dtype: 'i8', symmetric: false, scale: 0.5, zeroPoint: -3 } as const;
+
+  it('stay with the weight and its rows', () => {
+    const read = weight().block;
+    const quantized = quantizedWeight({ name: 'w', shape: [3, 4], scheme, activations: fixed, read });
+    expect(quantized.activations).toEqual(fixed);
+    expect(Object.isFrozen(quantized.activations)).toBe(true);
+    expect(quantized.slice(1, 3)).toMatchObject({ activations: fixed });
+    expect(weight().activations).toBeUndefined();
+  });
+
+  it('are counted: plain bytes for codes and zero points, then a static scale and its zero point', () => {
+    const token = { kind: 'token-dynamic', dtype: 'i8', symmetric: true } as const;
+    expect(quantizedByteLength(scheme, 3, 5, false, token)).toBe(3 * 5 + 3 * 2 + 3);
+    expect(quantizedByteLength(scheme, 3, 5, false, fixed)).toBe(3 * 5 + 3 * 2 + 3 + 2 + 1);
+    expect(quantizedByteLength({ ...scheme, symmetric: true }, 3, 5, false, { ...fixed, symmetric: true })).toBe(
+      3 * 5 + 3 * 2 + 2,
+    );
+  });
+});
+
 // golden/compressed-tensors: SHA-256 of what `decompress_module` of compressed-tensors 0.19 gives, as f32.
 describe.skipIf(!hasShared)('weights written by compressed-tensors', () => {
   const folder = 'golden/compressed-tensors';

@@ -4,7 +4,7 @@ import { groupsPerRow, quantizedByteLength } from './quantized-layout.ts';
 import { requireBlock } from './require-block.ts';
 import { restore } from './restore.ts';
 import { matrixShape, requireRows } from './rows.ts';
-import type { CodeBlock, QuantizationScheme, QuantizedWeight } from './weight-tensor.ts';
+import type { ActivationQuantization, CodeBlock, QuantizationScheme, QuantizedWeight } from './weight-tensor.ts';
 
 /** What a quantized weight is made of. */
 export interface QuantizedWeightParts {
@@ -16,6 +16,8 @@ export interface QuantizedWeightParts {
   readonly scheme: QuantizationScheme;
   /** Group of each column; columns in order when left out. */
   readonly groupIndex?: Int32Array;
+  /** How the runtime quantizes the inputs; not at all when left out. */
+  readonly activations?: ActivationQuantization;
   /** Reads the codes, scales and zero points of rows `start` to `end`. */
   readonly read: (start: number, end: number) => Promise<CodeBlock>;
   /**
@@ -32,13 +34,14 @@ export interface QuantizedWeightParts {
  * `BITS_UNSUPPORTED`; its methods throw `ROWS_OUT_OF_RANGE`, `QUANTIZED_BLOCK_MALFORMED` and what `read` throws
  */
 export function quantizedWeight(parts: QuantizedWeightParts): QuantizedWeight {
-  const { name, shape, scheme, groupIndex } = parts;
+  const { name, shape, scheme, groupIndex, activations } = parts;
   const { rows, columns } = matrixShape(shape, name);
   const groups = groupsPerRow(scheme.granularity, columns, name);
   if (groupIndex !== undefined) requireGroupIndex(name, groupIndex, columns, groups);
   const byteLengthOfRows =
     parts.byteLengthOfRows ??
-    ((start: number, end: number) => quantizedByteLength(scheme, end - start, columns, groupIndex !== undefined));
+    ((start: number, end: number) =>
+      quantizedByteLength(scheme, end - start, columns, groupIndex !== undefined, activations));
   const block = async (start = 0, end = rows): Promise<CodeBlock> => {
     requireRows(name, start, end, rows);
     const found = await parts.read(start, end);
@@ -52,6 +55,7 @@ export function quantizedWeight(parts: QuantizedWeightParts): QuantizedWeight {
     scheme,
     byteLength: byteLengthOfRows(0, rows),
     ...(groupIndex && { groupIndex }),
+    ...(activations && { activations: Object.freeze({ ...activations }) }),
     block,
     toF32: async (start = 0, end = rows) => {
       return restore(await block(start, end), scheme, end - start, columns, groupIndex);

@@ -58,6 +58,33 @@ export interface FloatScheme {
 /** How a quantized weight is coded. */
 export type QuantizationScheme = IntegerScheme | FloatScheme;
 
+/** Codes of 8 bits for the inputs of a linear layer, one scale per token, found while the model runs. */
+export interface TokenActivations {
+  /** Tells the union apart. */
+  readonly kind: 'token-dynamic';
+  /** What the inputs are rounded to. */
+  readonly dtype: 'i8' | 'f8_e4m3';
+  /** Without zero points. */
+  readonly symmetric: boolean;
+}
+
+/** Codes of 8 bits for the inputs of a linear layer, one scale for all of them, found in calibration. */
+export interface TensorActivations {
+  /** Tells the union apart. */
+  readonly kind: 'tensor-static';
+  /** What the inputs are rounded to. */
+  readonly dtype: 'i8' | 'f8_e4m3';
+  /** Without a zero point. */
+  readonly symmetric: boolean;
+  /** `value = (code - zeroPoint) * scale`; positive, a value of the weight's scale dtype. */
+  readonly scale: number;
+  /** Code of the value 0, -128 to 127; 0 where symmetric. */
+  readonly zeroPoint: number;
+}
+
+/** How a runtime quantizes the inputs of a linear layer before it multiplies. */
+export type ActivationQuantization = TokenActivations | TensorActivations;
+
 /** What every representation of a weight can do. Rows are axis 0; a weight of rank 1 has rows of one value. */
 export interface WeightBase {
   /** Name in the checkpoint, without the suffixes of a representation: `model.layers.0.mlp.up_proj.weight`. */
@@ -102,6 +129,8 @@ export interface QuantizedWeight extends WeightBase {
   readonly scheme: QuantizationScheme;
   /** Group of each column, where columns were permuted before grouping (act-order); int32 [columns]. */
   readonly groupIndex?: Int32Array;
+  /** How the runtime quantizes what it multiplies this weight with; absent: not at all. */
+  readonly activations?: ActivationQuantization;
   /** Codes, scales and zero points of rows `start` to `end` (exclusive). */
   block(start?: number, end?: number): Promise<CodeBlock>;
 }
