@@ -21,8 +21,9 @@ const definition = z
     activations: z
       .strictObject({
         dtype: z.enum(['i8', 'f8_e4m3']),
-        granularity: z.literal('token'),
-        dynamic: z.literal(true),
+        granularity: z.enum(['token', 'tensor']),
+        dynamic: z.boolean(),
+        symmetric: z.boolean().exactOptional(),
       })
       .exactOptional(),
     scaleDType: z.enum(['f16', 'bf16', 'f32']).exactOptional(),
@@ -33,6 +34,12 @@ const definition = z
       problem(['weights', 'granularity'], 'fp8 weights have one scale per tensor or channel, got groups');
     }
     if (activations === undefined) return;
+    if (activations.dynamic !== (activations.granularity === 'token')) {
+      problem(['activations', 'dynamic'], 'scales per token are dynamic, scales per tensor static');
+    }
+    if (activations.symmetric === false && (activations.dynamic || activations.dtype !== 'i8')) {
+      problem(['activations', 'symmetric'], 'a zero point goes with static integer activations only');
+    }
     const weightDType = coded.kind === 'float' ? coded.dtype : coded.bits === 8 ? 'i8' : undefined;
     if (activations.dtype !== weightDType) {
       problem(['activations'], 'runtimes multiply activations and weights of the same 8-bit dtype only');

@@ -17,5 +17,7 @@ export function formatScheme({ weights, activations }: SchemeDefinition): string
   }
   if (granularity.kind === 'tensor') parts.push('tensor');
   if (weights.kind === 'int' && !weights.symmetric) parts.push('asym');
+  if (activations?.dynamic === false) parts.push('static');
+  if (activations?.symmetric === false) parts.push('aasym');
   return parts.join('-');
 }

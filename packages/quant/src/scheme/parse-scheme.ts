@@ -1,13 +1,14 @@
 // Names of schemes, as they are typed on a command line.
 //
-// Grammar: `w<bits>` [ `a8` | `a16` ] [ `g<size>` ] [ `-channel` | `-tensor` ] [ `-asym` | `-sym` ], and
-// `fp8` [ `-e5m2` | `-e4m3` ] [ `-channel` | `-tensor` ] [ `-a16` ].
+// Grammar: `w<bits>` [ `a8` | `a16` ] [ `g<size>` ] [ `-channel` | `-tensor` ] [ `-asym` | `-sym` ]
+// [ `-static` [ `-aasym` ] | `-dynamic` ], and
+// `fp8` [ `-e5m2` | `-e4m3` ] [ `-channel` | `-tensor` ] [ `-a16` | `-static` | `-dynamic` ].
 import { PithError, type Granularity } from '@pith/tensor-core';
 import { defineScheme } from './define-scheme.ts';
 import type { ActivationScheme, Scheme } from './scheme.ts';
 
-const INTEGER = /^w([2-8])(a8|a16)?(?:-?g(\d{1,7}))?((?:-(?:channel|tensor|asym|sym))*)$/;
-const FLOAT = /^(?:fp8|f8)((?:-(?:e4m3|e5m2|channel|tensor|a16|dynamic))*)$/;
+const INTEGER = /^w([2-8])(a8|a16)?(?:-?g(\d{1,7}))?((?:-(?:channel|tensor|asym|sym|static|dynamic|aasym))*)$/;
+const FLOAT = /^(?:fp8|f8)((?:-(?:e4m3|e5m2|channel|tensor|a16|dynamic|static))*)$/;
 
 /** Names that cover the usual needs, most used first; shown where a name is not understood. */
 export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
@@ -18,16 +19,19 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
   'w3g128',
   'w8',
   'w8a8',
+  'w8a8-static',
   'fp8',
   'w4',
   'w4-asym',
   'w8-asym',
   'w8a8-asym',
+  'w8a8-static-aasym',
   'w2g64',
   'w8g128',
   'w4-tensor',
   'fp8-tensor',
   'fp8-a16',
+  'fp8-static',
   'fp8-e5m2',
 ]);
 
@@ -37,8 +41,10 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
  * - `w4g128`: 4-bit integers, symmetric, one scale per 128 columns; weights only.
  * - `w8`: 8-bit integers, one scale per channel; weights only.
  * - `w8a8`: the same weights; the runtime also quantizes activations to int8, per token, dynamically.
+ * - `w8a8-static`: the same, with one activation scale per layer that calibration finds; `-aasym` adds a zero point.
  * - `fp8`: e4m3 weights, one scale per channel; the runtime quantizes activations to e4m3, per token, dynamically
- *   (what vLLM and llm-compressor call FP8_DYNAMIC). `fp8-a16` leaves activations alone.
+ *   (what vLLM and llm-compressor call FP8_DYNAMIC). `fp8-static` has one activation scale per layer that calibration finds, `fp8-a16` leaves
+ *   activations alone.
  * - `fp8-e5m2`: e5m2 weights, weights only, because no runtime multiplies e5m2 by e5m2.
  *
  * @throws PithError `SCHEME_UNKNOWN` with the nearest names.
@@ -49,6 +55,10 @@ export function parseScheme(name: string): Scheme {
   if (integer) {
     const [, bits = '', activations, group, tail = ''] = integer;
     const words = split(tail, name);
+    const quantized = activations === 'a8';
+    if (!quantized && ['static', 'dynamic', 'aasym'].some((word) => words.has(word))) throw unknown(name);
+    const kind = choose(words, 'dynamic', 'static', name);
+    if (kind === 'dynamic' && words.has('aasym')) throw unknown(name);
     return defineScheme({
       weights: {
         kind: 'int',
@@ -56,24 +66,31 @@ export function parseScheme(name: string): Scheme {
         symmetric: choose(words, 'sym', 'asym', name) === 'sym',
         granularity: granularityOf(group, words, name),
       },
-      ...(activations === 'a8' ? { activations: dynamicPerToken('i8') } : {}),
+      ...(quantized ? { activations: activationScheme('i8', kind, words.has('aasym')) } : {}),
     });
   }
   const float = FLOAT.exec(text);
   if (float) {
     const words = split(float[1] ?? '', name);
     const dtype = choose(words, 'e4m3', 'e5m2', name) === 'e5m2' ? 'f8_e5m2' : 'f8_e4m3';
-    const dynamic = dtype === 'f8_e4m3' && choose(words, 'dynamic', 'a16', name) === 'dynamic';
+    const kind = choose(words, 'dynamic', 'static', name);
+    const weightsOnly = words.has('a16');
+    if (weightsOnly && (words.has('dynamic') || words.has('static'))) throw unknown(name);
+    if (dtype === 'f8_e5m2' && words.has('static')) throw unknown(name);
     return defineScheme({
       weights: { kind: 'float', dtype, granularity: granularityOf(undefined, words, name) },
-      ...(dynamic ? { activations: dynamicPerToken('f8_e4m3') } : {}),
+      ...(dtype === 'f8_e4m3' && !weightsOnly ? { activations: activationScheme(dtype, kind, false) } : {}),
     });
   }
   throw unknown(name);
 }
 
-function dynamicPerToken(dtype: ActivationScheme['dtype']): ActivationScheme {
-  return { dtype, granularity: 'token', dynamic: true };
+function activationScheme(dtype: ActivationScheme['dtype'], kind: 'dynamic' | 'static', zeroPoint: boolean) {
+  const scheme: ActivationScheme =
+    kind === 'dynamic'
+      ? { dtype, granularity: 'token', dynamic: true }
+      : { dtype, granularity: 'tensor', dynamic: false };
+  return zeroPoint ? { ...scheme, symmetric: false } : scheme;
 }
 
 function granularityOf(group: string | undefined, words: ReadonlySet<string>, name: string): Granularity {
@@ -103,7 +120,7 @@ function unknown(name: string): PithError {
     .map(({ example }) => example);
   return new PithError(
     'SCHEME_UNKNOWN',
-    `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym] or fp8[-e5m2][-tensor][-a16], got ` +
+    `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym][-static] or fp8[-e5m2][-tensor][-static][-a16], got ` +
       `${JSON.stringify(name.slice(0, 60))}; did you mean ${nearest.join(', ')}?`,
     { details: { value: name.slice(0, 200), suggestions: nearest } },
   );

@@ -32,6 +32,30 @@ describe('parseScheme', () => {
     expect(parseScheme('fp8-e5m2')).toMatchObject({ weights: { dtype: 'f8_e5m2' } });
   });
 
+  it('static activations: one scale per layer, with a zero point where asked for', () => {
+    const tensor = { dtype: 'i8', granularity: 'tensor', dynamic: false };
+    expect(parseScheme('w8a8-static').activations).toEqual(tensor);
+    expect(parseScheme('w8a8-tensor-asym-static-aasym')).toMatchObject({
+      name: 'w8a8-tensor-asym-static-aasym',
+      activations: { ...tensor, symmetric: false },
+    });
+    expect(parseScheme('fp8-static').activations).toEqual({ ...tensor, dtype: 'f8_e4m3' });
+    for (const name of [
+      'w8-static',
+      'w4a16-dynamic',
+      'w8a8-aasym',
+      'w8a8-static-dynamic',
+      'fp8-a16-static',
+      'fp8-e5m2-static',
+    ])
+      expect(() => parseScheme(name), name).toThrow(expect.objectContaining({ code: 'SCHEME_UNKNOWN' }));
+    const { weights } = parseScheme('w8a8');
+    const wrong = { dtype: 'i8', granularity: 'token', dynamic: false, symmetric: false } as const;
+    expect(() => defineScheme({ weights, activations: wrong })).toThrow('scales per token are dynamic');
+    const zeroPoint = { dtype: 'i8', granularity: 'token', dynamic: true, symmetric: false } as const;
+    expect(() => defineScheme({ weights, activations: zeroPoint })).toThrow('activations.symmetric: a zero point');
+  });
+
   it('takes other spellings of the same scheme', () => {
     expect(parseScheme(' W4G128 ')).toEqual(parseScheme('w4g128'));
     expect(parseScheme('w4a16-g128-sym')).toEqual(parseScheme('w4g128'));

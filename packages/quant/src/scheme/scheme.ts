@@ -8,16 +8,18 @@ import type { FloatScheme, IntegerScheme, ScaleDType } from '@pith/tensor-core';
 export type WeightScheme = Omit<IntegerScheme, 'scaleDType'> | Omit<FloatScheme, 'scaleDType'>;
 
 /**
- * How the runtime quantizes the inputs of a linear layer: symmetric, one scale per token, computed while it runs. The
- * weights do not depend on it; it is recorded in the artefact.
+ * How the runtime quantizes the inputs of a linear layer: one scale per token, computed while it runs, or one scale for
+ * all, found in calibration. The weights do not depend on it; it is recorded in the artefact.
  */
 export interface ActivationScheme {
   /** The 8-bit dtype of the weights. */
   readonly dtype: 'i8' | 'f8_e4m3';
-  /** One scale per token. */
-  readonly granularity: 'token';
-  /** Scales are computed while the model runs. */
-  readonly dynamic: true;
+  /** `token`: one scale per token, dynamic; `tensor`: one scale for all inputs of a layer, static. */
+  readonly granularity: 'token' | 'tensor';
+  /** True where scales are computed while the model runs, false where calibration finds them. */
+  readonly dynamic: boolean;
+  /** False: with a zero point, which takes integer codes and a static scale. True when left out. */
+  readonly symmetric?: boolean;
 }
 
 /**
