@@ -5,7 +5,7 @@ import type { LinearHook } from '../architecture/scope.ts';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import type { StatisticPiece } from './statistic.ts';
 
-const REDUCE: Record<StatisticPiece, (x: Tensor) => Tensor> = {
+const REDUCE: Record<Exclude<StatisticPiece, 'cosine'>, (x: Tensor) => Tensor> = {
   absmax: (x) => tf.max(tf.abs(x), 0),
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
@@ -17,6 +17,20 @@ const REDUCE: Record<StatisticPiece, (x: Tensor) => Tensor> = {
 /** Name of an input group relative to its block: the same in all blocks of a variant. */
 export function localGroup(block: BlockSpec, spec: LinearSpec): string {
   return spec.inputGroup.slice(block.path.length + 1);
+}
+
+/** Local group name of the block itself: its only reduction is `cosine`, of its hidden states. */
+export const BLOCK_GROUP = '';
+
+/**
+ * The sum over tokens of the cosine between the hidden states before and after a block: f32 [1]. Two zero vectors have
+ * cosine 0.
+ */
+export function cosineSum(before: Tensor, after: Tensor): Tensor {
+  const dot = (x: Tensor, y: Tensor) => tf.sum(tf.mul(x, y), -1);
+  const lengths = tf.mul(tf.sqrt(dot(before, before)), tf.sqrt(dot(after, after)));
+  // Lengths of some 1e-19 and less have a product below the smallest f32; such a token counts as zero.
+  return tf.reshape(tf.sum(tf.div(dot(before, after), tf.maximum(lengths, tf.scalar(1e-37)))), [1]);
 }
 
 /** Name of the program's output that carries a reduction. */
@@ -40,7 +54,7 @@ export function reducingHook(
     const rows = tf.reshape(x, [-1, spec.inFeatures]);
     for (const piece of wanted.get(group) ?? []) {
       const name = outputName(group, piece);
-      if (!(name in outputs)) outputs[name] = REDUCE[piece](rows);
+      if (!(name in outputs) && piece !== 'cosine') outputs[name] = REDUCE[piece](rows);
     }
     return apply();
   };

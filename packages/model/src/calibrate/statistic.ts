@@ -34,8 +34,8 @@ const PIECES = {
   gram: ['gram'],
 } as const;
 
-/** A reduction that leaves the graph. */
-export type StatisticPiece = (typeof PIECES)[InputStatistic][number];
+/** A reduction that leaves the graph; `cosine` is one of a block, see `BLOCK_GROUP`. */
+export type StatisticPiece = (typeof PIECES)[InputStatistic][number] | 'cosine';
 
 /** The reductions behind some statistics, each once. */
 export function piecesOf(statistics: Iterable<InputStatistic>): StatisticPiece[] {
