@@ -1,13 +1,13 @@
 // Scopes over named tensors: how a program finds its weights (see `Scope`).
-import { PithError } from '@pith/tensor-core';
+import { PithError, factorNames } from '@pith/tensor-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Architecture, BlockSpec, LinearSpec, Scope } from './architecture.ts';
 import { linear } from './ops/linear.ts';
 
-/** Finds a tensor by checkpoint name. */
+/** Finds a tensor by checkpoint name. A linear whose weight it has not may have two factors by `factorNames`. */
 export type TensorLookup = (name: string) => Tensor | undefined;
 
-/** Applies one linear layer; `apply` is the plain product. */
+/** Applies one linear layer; `apply` is the plain product, or the two products of a factored weight. */
 export type LinearHook = (spec: LinearSpec, x: Tensor, apply: () => Tensor) => Tensor;
 
 function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorLookup, hook?: LinearHook): Scope {
@@ -28,7 +28,13 @@ function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorL
           kind: 'internal',
         });
       }
-      const apply = () => linear(x, tensor(spec.name), spec.biasName === null ? undefined : tensor(spec.biasName));
+      const apply = () => {
+        const bias = spec.biasName === null ? undefined : tensor(spec.biasName);
+        const names = factorNames(spec.name);
+        const [left, right] = [find(names.left), find(names.right)];
+        if (left && right && !find(spec.name)) return linear(linear(x, right), left, bias);
+        return linear(x, tensor(spec.name), bias);
+      };
       return hook ? hook(spec, x, apply) : apply();
     },
   };

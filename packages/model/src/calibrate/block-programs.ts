@@ -2,6 +2,8 @@
 import type { Device, HostTensor, Program } from '@pith/tensor-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
 import { attentionFeeds, blockFeeds, compileBlock } from '../run/programs.ts';
+import { blockInputs, programKey, restoredForms } from '../run/linear-form.ts';
+import type { BlockForms } from '../run/linear-form.ts';
 import { localName } from '../run/restore.ts';
 import { outputName } from './reduce-inputs.ts';
 import type { StatisticPiece } from './statistic.ts';
@@ -31,7 +33,7 @@ export class BlockPrograms {
    * Runs a block on one batch.
    *
    * @param hidden f32 [batch, tokens, hidden].
-   * @param weights The block's weights by checkpoint name.
+   * @param weights The block's weights by checkpoint name, of a factored one the two factors (see `storedInputs`).
    * @param wanted Reductions by input group.
    */
   async run(
@@ -42,12 +44,14 @@ export class BlockPrograms {
     wanted: ReadonlyMap<string, readonly StatisticPiece[]>,
   ): Promise<BlockRunResult> {
     const local = new Map([...wanted].map(([group, pieces]) => [group.slice(block.path.length + 1), pieces]));
-    const program = await this.#program(block, batch, local);
+    const forms = restoredForms(block, weights);
+    const program = await this.#program(block, batch, forms, local);
+    const names = blockInputs(block, forms).map(({ name }) => name);
     const { hiddenSize } = this.#architecture.config;
     const shape = { batch, tokens: this.#tokens, past: 0 };
     const outputs = await program.run({
       ...attentionFeeds(this.#architecture, block.window, shape, 0),
-      ...blockFeeds(Object.fromEntries([...weights].map(([name, tensor]) => [localName(block, name), tensor]))),
+      ...blockFeeds(Object.fromEntries(names.map((name) => [localName(block, name), weights.get(name)!]))),
       hidden: { dtype: 'f32', shape: [batch, this.#tokens, hiddenSize], data: hidden },
     });
     const reduced = new Map(
@@ -65,12 +69,17 @@ export class BlockPrograms {
     this.#programs.clear();
   }
 
-  #program(block: BlockSpec, batch: number, wanted: ReadonlyMap<string, readonly StatisticPiece[]>): Promise<Program> {
-    const key = JSON.stringify([block.variant, batch, [...wanted]]);
+  #program(
+    block: BlockSpec,
+    batch: number,
+    forms: BlockForms,
+    wanted: ReadonlyMap<string, readonly StatisticPiece[]>,
+  ): Promise<Program> {
+    const key = JSON.stringify([programKey(block, forms), batch, [...wanted]]);
     let program = this.#programs.get(key);
     if (program === undefined) {
       const shape = { batch, tokens: this.#tokens, past: 0 };
-      program = compileBlock(this.#architecture, block, shape, false, this.#device, wanted);
+      program = compileBlock(this.#architecture, block, { device: this.#device, shape, forms, wanted });
       this.#programs.set(key, program);
     }
     return program;

@@ -1,21 +1,18 @@
 // Walks a model block by block over calibration windows (design 2c): collects what the passes want to know of each
 // linear's input, lets them rewrite the block, runs the rewritten block to get the next one's inputs, and forgets it.
-import { PithError, throwIfStopped } from '@pith/tensor-core';
+import { factorNames, PithError, throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, RunOptions, WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
-import { compileEmbedding } from '../run/programs.ts';
-import { embedTokens } from '../run/embed.ts';
+import { storedInputs } from '../run/linear-form.ts';
 import { storedWeight } from '../run/restore.ts';
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
 import type { BlockPass, Intervention, StageResult } from './pass.ts';
+import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, type WindowBatch } from './window-batches.ts';
 import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
-
-/** Tokens that run together where nothing else is asked for: matrix products are at full speed. */
-export const CALIBRATION_BATCH_TOKENS = 2048;
 
 /** What a block became. */
 export interface BlockOutcome {
@@ -77,7 +74,7 @@ export async function runBlocks(model: LanguageModel, options: BlockRunOptions):
   const store = options.activations ?? memoryActivations();
   const programs = new BlockPrograms(model.architecture, windows[0].length, device);
   try {
-    await embedAll(model, batches, store, device);
+    await embedBatches(model, batches, store, device);
     for (const block of blocks) {
       throwIfStopped(signal, 'calibration');
       const done = await options.finished?.(block);
@@ -93,50 +90,15 @@ export async function runBlocks(model: LanguageModel, options: BlockRunOptions):
   }
 }
 
-/** Windows that run together. */
-interface Batch {
-  readonly slot: number;
-  readonly count: number;
-  /** [count, context] row-major. */
-  readonly ids: Int32Array;
-}
-
-function batchWindows(windows: readonly Int32Array[], tokens: number): Batch[] {
-  const context = windows[0].length;
-  const size = Math.max(1, Math.floor(tokens / context));
-  const batches: Batch[] = [];
-  for (let from = 0; from < windows.length; from += size) {
-    const members = windows.slice(from, from + size);
-    const ids = new Int32Array(members.length * context);
-    members.forEach((window, i) => ids.set(window, i * context));
-    batches.push({ slot: batches.length, count: members.length, ids });
-  }
-  return batches;
-}
-
-async function embedAll(model: LanguageModel, batches: readonly Batch[], store: ActivationStore, device: Device) {
-  let shape = 0;
-  let program;
-  for (const { slot, count, ids } of batches) {
-    if (shape !== count) {
-      await program?.dispose();
-      program = await compileEmbedding(model.architecture, { batch: count, tokens: ids.length / count }, device);
-      shape = count;
-    }
-    await store.write(slot, (await embedTokens(model, program!, ids)).data);
-  }
-  await program?.dispose();
-}
-
 /** One block's turn. */
 class BlockRun {
   readonly #block: BlockSpec;
-  readonly #batches: readonly Batch[];
+  readonly #batches: readonly WindowBatch[];
   readonly #store: ActivationStore;
   readonly #programs: BlockPrograms;
   readonly #options: BlockRunOptions;
   readonly #weights: Map<string, WeightTensor>;
-  /** Weights as f32 by checkpoint name, restored when first used. */
+  /** Inputs of the block's program as f32 (see `storedInputs`), restored when first used. */
   readonly #dense = new Map<string, HostTensor<'f32'>>();
   /** Set where the collection already gave the next block's inputs. */
   #advanced: Float32Array[] | undefined;
@@ -144,7 +106,7 @@ class BlockRun {
   constructor(
     model: LanguageModel,
     block: BlockSpec,
-    batches: readonly Batch[],
+    batches: readonly WindowBatch[],
     store: ActivationStore,
     programs: BlockPrograms,
     options: BlockRunOptions,
@@ -177,8 +139,7 @@ class BlockRun {
         const context = { device, pool, seed, ...(signal && { signal }), ...(progress && { progress }) };
         const result = await pass.apply(stage, context);
         for (const [name, weight] of result.weights) {
-          this.#weights.set(name, weight);
-          this.#dense.delete(name);
+          this.#replace(name, weight);
           rewritten.add(name);
         }
         records.push({ pass: pass.name, records: result.records });
@@ -197,8 +158,7 @@ class BlockRun {
     }
     for (const [name, weight] of weights) {
       if (this.#options.inputs === 'original' || this.#weights.get(name) === weight) continue;
-      this.#weights.set(name, weight);
-      this.#dense.delete(name);
+      this.#replace(name, weight);
     }
     for (const batch of this.#batches) {
       throwIfStopped(this.#options.signal, 'calibration');
@@ -232,13 +192,19 @@ class BlockRun {
     return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result()]));
   }
 
-  async #run(batch: Batch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>) {
-    for (const [name, weight] of this.#weights) {
+  async #run(batch: WindowBatch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>) {
+    for (const [name, weight] of storedInputs(this.#block, this.#weights)) {
       if (!this.#dense.has(name))
         this.#dense.set(name, { dtype: 'f32', shape: weight.shape, data: await weight.toF32() });
     }
     const hidden = await this.#store.read(batch.slot);
     return this.#programs.run(this.#block, batch.count, hidden, this.#dense, wanted);
+  }
+
+  #replace(name: string, weight: WeightTensor): void {
+    this.#weights.set(name, weight);
+    const { left, right } = factorNames(name);
+    for (const input of [name, left, right]) this.#dense.delete(input);
   }
 }
 

@@ -34,7 +34,7 @@ export async function logits(
   const input = Int32Array.from(ids);
   checkIds(input, config.vocabularySize);
   const plan = {
-    ...planMemory({ architectures: [architecture], context: tokens, windows: 1, limitBytes: memoryLimitBytes }),
+    ...planMemory({ models: [model], context: tokens, windows: 1, limitBytes: memoryLimitBytes }),
     ...options.plan,
   };
   const slices = vocabularySlices(config.vocabularySize, plan.vocabularySlice);

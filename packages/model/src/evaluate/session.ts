@@ -46,7 +46,7 @@ export async function runSession(task: SessionTask, options: EvaluationOptions):
   const context = windows[0].length;
   const plan = {
     ...planMemory({
-      architectures: models.map(({ model }) => model.architecture),
+      models: models.map(({ model }) => model),
       context,
       windows: windows.length,
       limitBytes: memoryLimitBytes,

@@ -7,10 +7,11 @@ import type { LanguageModel } from '../language-model.ts';
 import { embedTokens } from '../run/embed.ts';
 import { compileLogits, headFeeds } from '../run/head-programs.ts';
 import type { HeadWeights } from '../run/head-programs.ts';
+import { blockBytes, blockForms, programKey } from '../run/linear-form.ts';
 import type { PhaseClock } from '../run/phase-clock.ts';
 import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from '../run/programs.ts';
 import type { BlockShape } from '../run/programs.ts';
-import { blockBytes, restoreBlock } from '../run/restore.ts';
+import { restoreBlock } from '../run/restore.ts';
 import type { BlockWeights } from '../run/restore.ts';
 import { restoreHead, vocabularySlices } from '../run/vocabulary-slices.ts';
 import type { VocabularySlice } from '../run/vocabulary-slices.ts';
@@ -68,7 +69,8 @@ export class Decoder {
     const fitting = Math.floor(SLICE_BYTES / (4 * config.hiddenSize));
     const rows = Math.min(config.vocabularySize, Math.max(1, fitting));
     this.#slices = vocabularySlices(config.vocabularySize, rows);
-    const buffers = Math.max(...architecture.blocks.map(blockBytes)) + 4 * rows * config.hiddenSize;
+    const bytesOf = (block: BlockSpec) => blockBytes(block, blockForms(block, model.weights));
+    const buffers = Math.max(...architecture.blocks.map(bytesOf)) + 4 * rows * config.hiddenSize;
     const neededBytes = BASE_BYTES + cacheBytes(config, capacity) + buffers;
     if (neededBytes > memoryLimitBytes) {
       throw new PithError(
@@ -86,7 +88,7 @@ export class Decoder {
       load: (slice, buffers) => restoreHead(model, slice, buffers),
     });
     this.#blocks = new ResidentWeights(budget - headBytes, {
-      bytesOf: blockBytes,
+      bytesOf,
       load: (block, buffers) => restoreBlock(model, block, buffers),
     });
     this.#cache = new KeyValueCache(config, capacity);
@@ -136,8 +138,10 @@ export class Decoder {
     const embedding = await this.#keep(compileEmbedding(architecture, shape, device));
     const blocks = new Map<string, Program>();
     for (const block of architecture.blocks) {
-      if (blocks.has(block.variant)) continue;
-      blocks.set(block.variant, await this.#keep(compileBlock(architecture, block, shape, true, device)));
+      const forms = blockForms(block, this.#model.weights);
+      const key = programKey(block, forms);
+      if (blocks.has(key)) continue;
+      blocks.set(key, await this.#keep(compileBlock(architecture, block, { device, shape, forms, keepKeys: true })));
     }
     const made = { shape, embedding, blocks };
     this.#steps.set(tokens, made);
@@ -165,7 +169,8 @@ export class Decoder {
         'past.keys': keys,
         'past.values': values,
       };
-      const result = await clock.time('blocks', blocks.get(block.variant)!.run({ ...feeds, hidden }));
+      const program = blocks.get(programKey(block, blockForms(block, this.#model.weights)))!;
+      const result = await clock.time('blocks', program.run({ ...feeds, hidden }));
       this.#cache.write(block.index, result['keys'], result['values'], ids.length);
       hidden = result['output'];
     }

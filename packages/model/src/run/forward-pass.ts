@@ -5,6 +5,7 @@ import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core'
 import type { BlockSpec } from '../architecture/architecture.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { embedTokens } from './embed.ts';
+import { blockForms, programKey } from './linear-form.ts';
 import type { PhaseClock } from './phase-clock.ts';
 import { alternate, prefetch } from './prefetch.ts';
 import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from './programs.ts';
@@ -70,10 +71,13 @@ export class ForwardPass {
       const blocks = new Map<string, Program>();
       const attention = new Map<string, Record<string, HostTensor>>();
       for (const block of architecture.blocks) {
-        if (blocks.has(block.variant)) continue;
-        const compiling = compileBlock(architecture, block, shape, false, device);
-        blocks.set(block.variant, keep(await clock.time('compile', compiling)));
-        attention.set(block.variant, attentionFeeds(architecture, block.window, shape, 0));
+        const forms = blockForms(block, model.weights);
+        const key = programKey(block, forms);
+        if (blocks.has(key)) continue;
+        blocks.set(key, keep(await clock.time('compile', compileBlock(architecture, block, { device, shape, forms }))));
+        if (!attention.has(block.variant)) {
+          attention.set(block.variant, attentionFeeds(architecture, block.window, shape, 0));
+        }
       }
       return new ForwardPass(model, options, embedding, blocks, attention);
     } catch (error) {
@@ -101,7 +105,7 @@ export class ForwardPass {
       const next = await clock.time('restore', layers.next());
       if (next.done) break;
       const [block, weights] = next.value;
-      const program = this.#blocks.get(block.variant)!;
+      const program = this.#blocks.get(programKey(block, blockForms(block, this.model.weights)))!;
       const feeds = { ...this.#attention.get(block.variant), ...blockFeeds(weights) };
       try {
         for (let i = 0; i < batches.length; i++) {

@@ -3,7 +3,7 @@ import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { planMemory } from './memory-plan.ts';
 
-const tinyLlama = describeArchitecture(
+const architecture = describeArchitecture(
   readModelConfig({
     model_type: 'llama',
     hidden_size: 2048,
@@ -13,8 +13,9 @@ const tinyLlama = describeArchitecture(
     num_key_value_heads: 4,
   }),
 );
+const tinyLlama = { architecture, weights: new Map() };
 const plan = (limitBytes: number, windows = 1000, context = 512) =>
-  planMemory({ architectures: [tinyLlama], context, windows, limitBytes });
+  planMemory({ models: [tinyLlama], context, windows, limitBytes });
 
 describe('planMemory', () => {
   it('stays within the limit and uses what it has', () => {
@@ -32,11 +33,10 @@ describe('planMemory', () => {
   });
 
   it('is the same for any number of layers', () => {
-    const deep = { ...tinyLlama, blocks: [...tinyLlama.blocks, ...tinyLlama.blocks] };
+    const blocks = [...architecture.blocks, ...architecture.blocks];
+    const deep = { ...tinyLlama, architecture: { ...architecture, blocks } };
     const request = { context: 512, windows: 64, limitBytes: 2e9 };
-    expect(planMemory({ ...request, architectures: [deep] })).toEqual(
-      planMemory({ ...request, architectures: [tinyLlama] }),
-    );
+    expect(planMemory({ ...request, models: [deep] })).toEqual(planMemory({ ...request, models: [tinyLlama] }));
   });
 
   it('makes even batches and groups for few windows', () => {

@@ -3,7 +3,8 @@
 import { PithError } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { MOST_SCORES } from '../architecture/ops/attention.ts';
-import { blockBytes } from './restore.ts';
+import type { LanguageModel } from '../language-model.ts';
+import { blockBytes, blockForms } from './linear-form.ts';
 
 /** Memory limit where none is given. */
 export const DEFAULT_MEMORY_BYTES = 3 * 2 ** 30;
@@ -36,7 +37,7 @@ export interface MemoryPlan {
 /** What {@link planMemory} needs to know. */
 export interface MemoryRequest {
   /** The models that run on the same windows, one after the other. */
-  readonly architectures: readonly Architecture[];
+  readonly models: readonly Pick<LanguageModel, 'architecture' | 'weights'>[];
   /** Tokens of a window. */
   readonly context: number;
   readonly windows: number;
@@ -55,13 +56,18 @@ function scratchBytes({ config }: Architecture, context: number): number {
  *
  * @throws PithError `MEMORY_LIMIT` when even the smallest piece does not fit, with the bytes that would.
  */
-export function planMemory({ architectures, context, windows, limitBytes }: MemoryRequest): MemoryPlan {
+export function planMemory({ models: given, context, windows, limitBytes }: MemoryRequest): MemoryPlan {
+  const architectures = given.map(({ architecture }) => architecture);
   const most = (values: number[]) => Math.max(...values);
   const hidden = most(architectures.map(({ config }) => config.hiddenSize));
   const vocabulary = most(architectures.map(({ config }) => config.vocabularySize));
   // Buffers and the memory of programs are kept from layer to layer, for each model its own.
   const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
-  const weights = sum(architectures.map(({ blocks }) => most(blocks.map(blockBytes))));
+  const weights = sum(
+    given.map(({ architecture: { blocks }, weights: stored }) =>
+      most(blocks.map((block) => blockBytes(block, blockForms(block, stored)))),
+    ),
+  );
   const scratch = sum(architectures.map((architecture) => scratchBytes(architecture, context)));
   const models = architectures.length;
   const window = 4 * context * hidden * models;

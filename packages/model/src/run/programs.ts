@@ -4,12 +4,13 @@ import { compile } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, Signature } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
-import { blockTensors } from '../architecture/expected-tensors.ts';
 import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { causalMask } from '../architecture/ops/masks.ts';
-import { reducingHook } from '../calibrate/reduce-inputs.ts';
+import { BLOCK_GROUP, cosineSum, outputName, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
+import { blockInputs, DENSE_FORMS } from './linear-form.ts';
+import type { BlockForms } from './linear-form.ts';
 import { localName } from './restore.ts';
 
 /** Static lengths of a block program. */
@@ -46,20 +47,30 @@ export function attentionFeeds(
   };
 }
 
+/** What the program of a block is made for. */
+export interface BlockProgramOptions {
+  readonly device: Device;
+  readonly shape: BlockShape;
+  /** How the linears run; all dense when left out. */
+  readonly forms?: BlockForms;
+  /** Gives keys and values of the tokens as well. */
+  readonly keepKeys?: boolean;
+  /** Reductions of the linears' inputs by local input group. */
+  readonly wanted?: ReadonlyMap<string, readonly StatisticPiece[]>;
+}
+
 /**
  * Compiles the program of one block.
  *
  * Inputs: `hidden` f32 [batch, tokens, hidden], `cos`, `sin`, `mask` (see `AttentionInputs`), with a past also
- * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of the
- * block. Reductions of the linears' inputs are outputs too, as `wanted` by local input group. Outputs: `output` f32 [batch, tokens, hidden], and with `keepKeys` also `keys` and `values` f32 [batch, keyValueHeads, tokens, headDim].
+ * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of
+ * `blockInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys` and `values`
+ * f32 [batch, keyValueHeads, tokens, headDim], and the reductions that are wanted.
  */
 export function compileBlock(
   architecture: Architecture,
   block: BlockSpec,
-  shape: BlockShape,
-  keepKeys: boolean,
-  device: Device,
-  wanted: ReadonlyMap<string, readonly StatisticPiece[]> = new Map(),
+  { device, shape, forms = DENSE_FORMS, keepKeys = false, wanted = new Map() }: BlockProgramOptions,
 ): Promise<Program> {
   const { hiddenSize, keyValueHeads, headDim } = architecture.config;
   const { batch, tokens, past } = shape;
@@ -71,7 +82,7 @@ export function compileBlock(
     mask: { shape: [tokens, past + tokens] },
     ...(past > 0 && { 'past.keys': pastShape, 'past.values': pastShape }),
     ...Object.fromEntries(
-      blockTensors(block).map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
+      blockInputs(block, forms).map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
     ),
   };
   return compile(
@@ -82,6 +93,7 @@ export function compileBlock(
       const { hidden, cos, sin, mask } = inputs;
       const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
       const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
+      if (wanted.has(BLOCK_GROUP)) reduced[outputName(BLOCK_GROUP, 'cosine')] = cosineSum(hidden, output.hidden);
       const next = { output: output.hidden, ...reduced };
       return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
     },

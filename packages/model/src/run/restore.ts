@@ -2,8 +2,8 @@
 import { toF32 } from '@pith/tensor-core';
 import type { HostTensor, WeightTensor } from '@pith/tensor-core';
 import type { BlockSpec } from '../architecture/architecture.ts';
-import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
+import { storedInputs } from './linear-form.ts';
 
 /** Weights of one block by checkpoint-independent name: `self_attn.q_proj.weight`. */
 export type BlockWeights = Readonly<Record<string, HostTensor<'f32'>>>;
@@ -11,12 +11,6 @@ export type BlockWeights = Readonly<Record<string, HostTensor<'f32'>>>;
 /** The name of a block's tensor relative to the block. */
 export function localName(block: BlockSpec, name: string): string {
   return name.slice(block.path.length + 1);
-}
-
-/** Bytes that a block takes as f32. */
-export function blockBytes(block: BlockSpec): number {
-  const values = blockTensors(block).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
-  return 4 * values.reduce((a, b) => a + b, 0);
 }
 
 /** The stored weight of this name; the model was checked to have it. */
@@ -64,7 +58,7 @@ export async function restoreRows(
 }
 
 /**
- * Restores all weights of one block.
+ * Restores all weights of one block; of a factored one the two factors.
  *
  * @param buffers Where given, the weights are written there and overwritten by the next call with it.
  */
@@ -73,12 +67,11 @@ export async function restoreBlock(
   block: BlockSpec,
   buffers?: RestoreBuffers,
 ): Promise<BlockWeights> {
-  const names = blockTensors(block).map(({ name }) => name);
-  const restored = names.map((name) =>
-    restoreRows(storedWeight(model, name), undefined, buffers, localName(block, name)),
-  );
-  const tensors = await Promise.all(restored);
-  return Object.fromEntries(names.map((name, i) => [localName(block, name), tensors[i]]));
+  const restored = storedInputs(block, model.weights).map(async ([name, weight]) => {
+    const local = localName(block, name);
+    return [local, await restoreRows(weight, undefined, buffers, local)] as const;
+  });
+  return Object.fromEntries(await Promise.all(restored));
 }
 
 /** Restoring rows that nobody asked for is cheaper than another read up to so many bytes. */

@@ -1,0 +1,96 @@
+// How the linears of a block run: what stands in for the plain product. A block program is made for the forms of its
+// linears; blocks of one variant whose forms agree share a program.
+import { factorNames } from '@pith/tensor-core';
+import type { WeightTensor } from '@pith/tensor-core';
+import type { BlockSpec } from '../architecture/architecture.ts';
+import { blockTensors } from '../architecture/expected-tensors.ts';
+import type { ExpectedTensor, Shaped } from '../architecture/expected-tensors.ts';
+
+/** One product with the restored weight. */
+export interface DenseForm {
+  /** Tells the union apart. */
+  readonly kind: 'dense';
+}
+
+/** Two products: first with the right factor [rank, in], then with the left one [out, rank]. */
+export interface FactoredForm {
+  /** Tells the union apart. */
+  readonly kind: 'factored';
+  /** Features between the two. */
+  readonly rank: number;
+}
+
+/** How one linear runs. */
+export type LinearForm = DenseForm | FactoredForm;
+
+/** The forms of a block's linears by path relative to the block, in the order of the table. Linears that are left out are dense. */
+export type BlockForms = ReadonlyMap<string, LinearForm>;
+
+/** Forms of a block whose linears are all dense. */
+export const DENSE_FORMS: BlockForms = new Map();
+
+/** The forms that the stored weights of a block ask for. */
+export function blockForms(block: BlockSpec, weights: ReadonlyMap<string, WeightTensor>): BlockForms {
+  const forms = new Map<string, LinearForm>();
+  for (const { path, name } of block.linears) {
+    const weight = weights.get(name);
+    if (weight?.kind === 'factored') {
+      forms.set(path.slice(block.path.length + 1), { kind: 'factored', rank: weight.rank });
+    }
+  }
+  return forms;
+}
+
+/** The forms of restored weights: a linear of which there are two factors and no whole weight runs as two products. */
+export function restoredForms(block: BlockSpec, tensors: ReadonlyMap<string, Shaped>): BlockForms {
+  const forms = new Map<string, LinearForm>();
+  for (const { path, name } of block.linears) {
+    const right = tensors.get(factorNames(name).right);
+    if (right && !tensors.has(name)) {
+      forms.set(path.slice(block.path.length + 1), { kind: 'factored', rank: right.shape[0] });
+    }
+  }
+  return forms;
+}
+
+/** The same for blocks that run the same program. */
+export function programKey(block: BlockSpec, forms: BlockForms): string {
+  return JSON.stringify([block.variant, ...forms]);
+}
+
+/** The tensors that a block's program takes, by checkpoint name: two in the place of a factored weight. */
+export function blockInputs(block: BlockSpec, forms: BlockForms): ExpectedTensor[] {
+  const factored = new Map(
+    block.linears.flatMap((linear) => {
+      const form = forms.get(linear.path.slice(block.path.length + 1));
+      return form?.kind === 'factored' ? [[linear.name, { ...linear, rank: form.rank }]] : [];
+    }),
+  );
+  return blockTensors(block).flatMap((tensor) => {
+    const linear = factored.get(tensor.name);
+    if (linear === undefined) return [tensor];
+    const { left, right } = factorNames(tensor.name);
+    return [
+      { name: right, shape: [linear.rank, linear.inFeatures] },
+      { name: left, shape: [linear.outFeatures, linear.rank] },
+    ];
+  });
+}
+
+/** The stored tensors of a block that are restored for its program, by the names of {@link blockInputs}. */
+export function storedInputs(block: BlockSpec, weights: ReadonlyMap<string, WeightTensor>): [string, WeightTensor][] {
+  return blockTensors(block).flatMap(({ name }): [string, WeightTensor][] => {
+    const weight = weights.get(name)!;
+    if (weight.kind !== 'factored') return [[name, weight]];
+    const { left, right } = factorNames(name);
+    return [
+      [right, weight.right],
+      [left, weight.left],
+    ];
+  });
+}
+
+/** Bytes that the weights of a block take as f32. */
+export function blockBytes(block: BlockSpec, forms: BlockForms = DENSE_FORMS): number {
+  return 4 * blockInputs(block, forms).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+}
