@@ -104,3 +104,6 @@ export type { RealDType } from './linalg/products.ts';
 export { blockColumnsFor, OBS_BLOCK_COLUMNS, solveColumns } from './obs/solve.ts';
 export type { ColumnRule, ColumnSpan, Solution, SolveOptions } from './obs/solve.ts';
 export type { PoolBlock, SweepRule } from './obs/sweep.ts';
+export { DEFAULT_DAMPING, inverseFactor } from './obs/inverse-factor.ts';
+export type { FactorFailure, InverseFactor, InverseFactorOptions } from './obs/inverse-factor.ts';
+export type { ColumnRounding, RoundingRun, RoundingTarget } from './obs/column-rounding.ts';

@@ -1,0 +1,196 @@
+// The factor that Optimal Brain Surgeon sweeps with: U, upper triangular, H⁻¹ = UᵀU, H the Gram matrix of a layer's inputs
+// plus damping (GPTQ, section 3.3, "Cholesky reformulation").
+//
+// H is turned around along both axes and factored, JHJ = LLᵀ; then U = J L⁻¹ J. Against inverting H and factoring the
+// inverse, this is one factorization less, and the inverse is never formed.
+import type { Device, HostArrays } from '../device/device.ts';
+import { isPithError, PithError } from '../errors/pith-error.ts';
+import { newArray } from '../linalg/blocks.ts';
+import { factorInPlace, type TriangularOptions } from '../linalg/cholesky.ts';
+import { Products } from '../linalg/products.ts';
+import { invertInPlace } from '../linalg/triangular-inverse.ts';
+
+/** Damping of {@link inverseFactor} where none is asked for, as GPTQ's: a share of the mean of the diagonal. */
+export const DEFAULT_DAMPING = 0.01;
+/** Damping is never raised beyond this share of the mean of the diagonal. */
+const MAX_DAMPING = 1;
+/** Where damping was 0 and has to be raised, it starts here. */
+const FIRST_DAMPING = 1e-4;
+
+/** How a Gram matrix is factored. */
+export interface InverseFactorOptions extends TriangularOptions {
+  /** Added to the diagonal, as a share of its mean over live columns; {@link DEFAULT_DAMPING} when left out. */
+  readonly damping?: number;
+  /** Order of the sweep: position i of the factor is column `order[i]` of the Gram matrix. In order when left out. */
+  readonly order?: Int32Array;
+  /** Whose input it is, for errors. */
+  readonly label?: string;
+}
+
+/** One try that did not succeed. */
+export interface FactorFailure {
+  /** What products were computed in. */
+  readonly dtype: 'f32' | 'f64';
+  /** Share of the mean of the diagonal. */
+  readonly damping: number;
+  /** Position in the order of the sweep where it failed. */
+  readonly position: number;
+  /** What was left of the diagonal there: not positive, or (f32) lost in rounding. */
+  readonly pivot: number;
+}
+
+/** What {@link inverseFactor} found. */
+export interface InverseFactor {
+  /** U of (H + damping)⁻¹ = UᵀU: f32 [columns, columns] row-major, upper triangular. */
+  readonly factor: Float32Array;
+  /** Share of the mean of the diagonal that was added in the end. */
+  readonly damping: number;
+  /** The same as a number: what was added to each element of the diagonal. */
+  readonly added: number;
+  /** Columns (of the Gram matrix, ascending) that no token reached: their diagonal is zero and stood in for by the mean. */
+  readonly deadColumns: readonly number[];
+  /** What products were computed in. */
+  readonly dtype: 'f32' | 'f64';
+  /** Tries before the last one; empty where the first succeeded. */
+  readonly failures: readonly FactorFailure[];
+}
+
+/**
+ * Factors the inverse of a damped Gram matrix.
+ *
+ * First with f32 products (blocks on the diagonal in f64), again in f64 where that fails or loses a pivot in rounding, then
+ * with ten times the damping, up to the mean of the diagonal; each failure is reported.
+ *
+ * @param gram f64 [columns, columns] row-major, symmetric to rounding; not mutated.
+ * @throws PithError `GRAM_NOT_FINITE`, `GRAM_NOT_POSITIVE` (a negative diagonal, or damping up to the mean does not help),
+ * `STOPPED`.
+ */
+export async function inverseFactor(
+  gram: Float64Array,
+  columns: number,
+  device: Device,
+  options: InverseFactorOptions = {},
+): Promise<InverseFactor> {
+  const { order, label = 'the layer' } = options;
+  const diagonal = checkGram(gram, columns, label);
+  const live = diagonal.filter((value) => value > 0);
+  const mean = live.length === 0 ? 1 : live.reduce((sum, value) => sum + value, 0) / live.length;
+  const deadColumns = Array.from(diagonal.keys()).filter((column) => diagonal[column] === 0);
+  const failures: FactorFailure[] = [];
+  let damping = options.damping ?? DEFAULT_DAMPING;
+  // A power of four near the mean: dividing by it, and its root out of the factor, is exact.
+  const unit = 4 ** Math.floor(Math.log2(mean) / 2);
+  for (const dtype of tries()) {
+    const added = damping * mean;
+    const matrix = turned({ gram, columns, order, diagonal, mean, added, unit }, dtype);
+    const failure = await invert(matrix, dtype, columns, device, options);
+    if (failure === null) {
+      const factor = matrix instanceof Float32Array ? matrix : Float32Array.from(matrix);
+      const root = Math.sqrt(unit);
+      factor.reverse();
+      for (let i = 0; i < factor.length; i++) factor[i] = factor[i] / root + 0; // no -0
+      return { factor, damping, added, deadColumns, dtype, failures };
+    }
+    failures.push({ dtype, damping, position: columns - 1 - failure.index, pivot: failure.pivot * unit });
+  }
+  throw new PithError(
+    'GRAM_NOT_POSITIVE',
+    `inverse factor: the Gram matrix of ${label} must have no negative eigenvalue beyond rounding, got one that damping by ` +
+      `${MAX_DAMPING} times the mean of its diagonal does not lift; collect it again`,
+    { details: { label, failures } },
+  );
+
+  function* tries(): Generator<'f32' | 'f64'> {
+    yield 'f32';
+    yield 'f64';
+    while (damping < MAX_DAMPING) {
+      damping = damping === 0 ? FIRST_DAMPING : Math.min(MAX_DAMPING, 10 * damping);
+      yield 'f64';
+    }
+  }
+}
+
+/** The diagonal of a matrix that can be a Gram matrix. */
+function checkGram(gram: Float64Array, columns: number, label: string): Float64Array {
+  if (gram.length !== columns * columns) {
+    const text = `inverse factor: the Gram matrix of ${label} must be [${columns}, ${columns}], got ${gram.length} values`;
+    throw new PithError('GRAM_SHAPE', text, { kind: 'internal', details: { label, columns, values: gram.length } });
+  }
+  let sum = 0;
+  for (let i = 0; i < gram.length; i++) sum += gram[i] - gram[i]; // NaN once a value is not finite
+  if (sum !== 0) {
+    const at = gram.findIndex((value) => !Number.isFinite(value));
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    throw new PithError(
+      'GRAM_NOT_FINITE',
+      `inverse factor: the Gram matrix of ${label} must be finite, got ${gram[at]} at row ${row}, column ${column}; ` +
+        'evaluate the model first, its activations overflow',
+      { details: { label, row, column, value: String(gram[at]) } },
+    );
+  }
+  const diagonal = Float64Array.from({ length: columns }, (_, i) => gram[i * (columns + 1)]);
+  const negative = diagonal.findIndex((value) => value < 0);
+  if (negative >= 0) {
+    throw new PithError(
+      'GRAM_NOT_POSITIVE',
+      `inverse factor: the diagonal of the Gram matrix of ${label} must not be negative, got ${diagonal[negative]} at ` +
+        `column ${negative}; it is a sum of squares, collect it again`,
+      { details: { label, column: negative, value: diagonal[negative] } },
+    );
+  }
+  return diagonal;
+}
+
+interface Damped {
+  readonly gram: Float64Array;
+  readonly columns: number;
+  readonly order: Int32Array | undefined;
+  readonly diagonal: Float64Array;
+  readonly mean: number;
+  readonly added: number;
+  readonly unit: number;
+}
+
+/** The damped matrix in the order of the sweep, last column first: its lower triangle, zero above. */
+function turned<D extends 'f32' | 'f64'>(
+  { gram, columns: n, order, diagonal, mean, added, unit }: Damped,
+  dtype: D,
+): HostArrays[D] {
+  const matrix = newArray(dtype, n * n);
+  const columns = Int32Array.from({ length: n }, (_, i) => (order ? order[n - 1 - i] : n - 1 - i));
+  for (let i = 0; i < n; i++) {
+    const from = columns[i] * n;
+    for (let j = 0; j < i; j++) matrix[i * n + j] = gram[from + columns[j]] / unit;
+    matrix[i * n + i] = ((diagonal[columns[i]] || mean) + added) / unit;
+  }
+  return matrix;
+}
+
+/** Overwrites a lower triangle by the inverse of its Cholesky factor; returns the pivot where that fails. */
+async function invert(
+  data: HostArrays['f32' | 'f64'],
+  dtype: 'f32' | 'f64',
+  n: number,
+  device: Device,
+  options: TriangularOptions,
+): Promise<{ readonly index: number; readonly pivot: number } | null> {
+  const diagonal = Float64Array.from({ length: n }, (_, i) => data[i * (n + 1)]);
+  const products = new Products(device, dtype, options.plainWork);
+  const matrix = { dtype, n, data } as Parameters<typeof factorInPlace>[0];
+  try {
+    await factorInPlace(matrix, products, options);
+    // An f32 pivot is the difference of numbers as large as the diagonal: below this, most of it is rounding.
+    const least = dtype === 'f32' ? 4 * Math.sqrt(n) * 2 ** -23 : 0;
+    for (let index = 0; index < n; index++) {
+      const pivot = data[index * (n + 1)] ** 2;
+      if (pivot < least * diagonal[index]) return { index, pivot };
+    }
+    await invertInPlace(matrix, products, options);
+    return null;
+  } catch (error) {
+    if (!isPithError(error) || error.code !== 'NOT_POSITIVE_DEFINITE') throw error;
+    return error.details as { index: number; pivot: number };
+  } finally {
+    await products.dispose();
+  }
+}
