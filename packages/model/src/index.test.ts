@@ -43,6 +43,7 @@ describe('@pith/model', () => {
         "DEFAULT_CALIBRATION_SAMPLES",
         "DEFAULT_CONTEXT",
         "DecodeOptions",
+        "DetailedLoss",
         "EmbeddingSpec",
         "EvaluationCost",
         "EvaluationOptions",
@@ -66,6 +67,7 @@ describe('@pith/model', () => {
         "LinearSpec",
         "Llama3RopeScaling",
         "Loss",
+        "LossTerms",
         "MemoryPlan",
         "ModelConfig",
         "ModelParts",
@@ -89,6 +91,7 @@ describe('@pith/model', () => {
         "Schedule",
         "Scope",
         "Shaped",
+        "SpikeRule",
         "Stage",
         "StageResult",
         "StepRecord",
@@ -106,7 +109,10 @@ describe('@pith/model', () => {
         "TransformContext",
         "TransformResult",
         "WeightChange",
+        "WindowBatches",
+        "WindowBatchesOptions",
         "WindowOptions",
+        "WsdScheduleOptions",
         "adamw",
         "afterPlan",
         "blockInfluences",
@@ -143,6 +149,8 @@ describe('@pith/model', () => {
         "supportedModelTypes",
         "tokenWindows",
         "tokensOf",
+        "windowBatches",
+        "wsdSchedule",
       ]
     `);
   });

@@ -6,6 +6,7 @@ import { planOutput, type OutputTensor } from '@pith/checkpoint';
 import { openOutput, openSafetensorsFile, workingDirectoryOf } from '@pith/checkpoint/node';
 import { PithError } from '@pith/tensor-core';
 import type { HostTensor } from '@pith/tensor-core';
+import { z } from 'zod';
 import type { TrainState } from '../train/train-state.ts';
 
 const FOLDER = /^step-(\d{8,})$/;
@@ -27,7 +28,15 @@ export async function saveTrainState(directory: string, state: TrainState, setti
   const tensors = Object.entries(state.tensors);
   const layout = planOutput(
     tensors.map(([tensor, { shape }]): OutputTensor => ({ name: tensor, dtype: 'f32', shape })),
-    { baseName: BASE_NAME, metadata: { format: 'pith-train-state', step: String(state.step), settings } },
+    {
+      baseName: BASE_NAME,
+      metadata: {
+        format: 'pith-train-state',
+        step: String(state.step),
+        settings,
+        recentLosses: JSON.stringify(state.recentLosses ?? []),
+      },
+    },
   );
   const output = await openOutput(target, layout);
   for (const [tensor, { data }] of tensors) {
@@ -68,7 +77,8 @@ export async function readTrainState(directory: string, settings: string): Promi
       await source.readInto(0, new Uint8Array(data.buffer));
       tensors[name] = { dtype: 'f32', shape, data };
     }
-    return { step: Number(file.metadata.get('step')), tensors };
+    const recentLosses = z.array(z.number()).parse(JSON.parse(file.metadata.get('recentLosses') ?? '[]'));
+    return { step: Number(file.metadata.get('step')), tensors, recentLosses };
   } finally {
     await file.close();
   }

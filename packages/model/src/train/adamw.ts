@@ -44,9 +44,12 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
         keep: 1 - learningRate * weightDecay,
       };
     },
-    update({ name, value, gradient, slots }, { rate, epsilon: small, keep }) {
-      const mean = tf.add(tf.mul(slots['mean']!, beta1), tf.mul(gradient, 1 - beta1));
-      const meanSquare = tf.add(tf.mul(slots['meanSquare']!, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+    update({ name, value, gradient, gradientScale, slots }, { rate, epsilon: small, keep }) {
+      // The clipping factor goes into the constants that gradients are multiplied by anyway.
+      const linear = gradientScale ? tf.mul(gradientScale, 1 - beta1) : 1 - beta1;
+      const quadratic = gradientScale ? tf.mul(tf.square(gradientScale), 1 - beta2) : 1 - beta2;
+      const mean = tf.add(tf.mul(slots['mean']!, beta1), tf.mul(gradient, linear));
+      const meanSquare = tf.add(tf.mul(slots['meanSquare']!, beta2), tf.mul(tf.square(gradient), quadratic));
       const kept = decays(name, value.shape) ? tf.mul(value, keep!) : value;
       const step = tf.div(tf.mul(mean, rate!), tf.add(tf.sqrt(meanSquare), small!));
       return { value: tf.sub(kept, step), slots: { mean, meanSquare } };

@@ -7,6 +7,17 @@ import { causalLogits, type NamedTensors } from '../architecture/causal-logits.t
 /** The loss of a batch. A plain tfjs function with a gradient in every weight that is trained. */
 export type Loss = (weights: NamedTensors, batch: NamedTensors) => Scalar;
 
+/** A loss and what it is made of. */
+export interface LossTerms {
+  /** What is differentiated. */
+  readonly loss: Scalar;
+  /** Numbers that are reported beside it, by name: f32 scalars. */
+  readonly terms: Readonly<Record<string, Scalar>>;
+}
+
+/** A loss that also tells its parts. */
+export type DetailedLoss = (weights: NamedTensors, batch: NamedTensors) => LossTerms;
+
 /**
  * The mean over all positions of `-log softmax(logits)[target]`, in nats, computed and summed in f32.
  *

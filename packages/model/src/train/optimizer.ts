@@ -7,8 +7,10 @@ export interface OptimizedParameter {
   readonly name: string;
   /** f32, any shape. */
   readonly value: Tensor;
-  /** f32, the same shape: the gradient of the loss, clipped. */
+  /** f32, the same shape: the gradient of the loss, to be multiplied by `gradientScale`. */
   readonly gradient: Tensor;
+  /** f32 scalar: what clipping multiplies every gradient by; 1 when left out. A pass over the array less than before it. */
+  readonly gradientScale?: Scalar;
   /** The optimizer's arrays for this parameter by slot name: f32, the same shape. */
   readonly slots: Readonly<Record<string, Tensor>>;
 }

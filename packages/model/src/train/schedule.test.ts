@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cosineSchedule } from './schedule.ts';
+import { cosineSchedule, wsdSchedule } from './schedule.ts';
 
 describe('cosineSchedule', () => {
   const rate = cosineSchedule({ steps: 10, warmupSteps: 2, peak: 0.4, floor: 0.04 });
@@ -32,5 +32,20 @@ describe('cosineSchedule', () => {
       /steps must .* got 0; warmupSteps .* got -1; peak .* got NaN; floor .* got 2/,
     );
     expect(() => cosineSchedule({ steps: 5, warmupSteps: 6, peak: 1 })).toThrow(/warmupSteps .* got 6/);
+  });
+});
+
+describe('wsdSchedule', () => {
+  it('rises, stays, and falls in a straight line that ends one step after the last', () => {
+    const rate = wsdSchedule({ steps: 12, warmupSteps: 2, peak: 8, floor: 0, decaySteps: 3 });
+    expect(Array.from({ length: 14 }, (_, step) => rate(step))).toEqual([4, 8, 8, 8, 8, 8, 8, 8, 8, 6, 4, 2, 0, 0]);
+    const tenth = wsdSchedule({ steps: 30, warmupSteps: 0, peak: 1, floor: 0.5 });
+    expect([26, 27, 28, 29, 30].map(tenth)).toEqual([1, 0.875, 0.75, 0.625, 0.5]);
+  });
+
+  it('names every option that is out of range', () => {
+    expect(() => wsdSchedule({ steps: 10, warmupSteps: 5, peak: -1, decaySteps: 6 })).toThrow(
+      /WSD schedule: peak .* got -1; .*decaySteps must be .* got 6/,
+    );
   });
 });

@@ -8,6 +8,8 @@ export interface TrainState {
   readonly step: number;
   /** Parameters by checkpoint name, and the optimizer's slots as `name#slot`; f32. */
   readonly tensors: Readonly<Record<string, HostTensor<'f32'>>>;
+  /** Losses of the last steps, oldest first: what the rule for divergence compares with. */
+  readonly recentLosses?: readonly number[];
 }
 
 /** The state before the first step: copies of the parameters, slots of zeros. */
@@ -26,9 +28,9 @@ export function initialState(
 }
 
 /** A state with arrays of its own. */
-export function copyState({ step, tensors }: TrainState): TrainState {
+export function copyState({ step, tensors, recentLosses }: TrainState): TrainState {
   const copies = Object.entries(tensors).map(
     ([name, { shape, data }]) => [name, { dtype: 'f32', shape, data: data.slice() }] as const,
   );
-  return { step, tensors: Object.fromEntries(copies) };
+  return { step, tensors: Object.fromEntries(copies), ...(recentLosses && { recentLosses: [...recentLosses] }) };
 }
