@@ -27,8 +27,8 @@ export { moduleMatcher } from '@pith/model';
 export type { ModuleMatcher } from '@pith/model';
 export { dequantize, quantize } from './rtn/quantize.ts';
 export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rtn/quantize.ts';
-export { localHost } from './rtn/kernel-host.ts';
-export type { KernelHost, KernelRegion } from './rtn/kernel-host.ts';
+export { localHost } from '@pith/tensor-core';
+export type { KernelHost, KernelRegion } from '@pith/tensor-core';
 export { quantizeInto } from './rtn/quantize-into.ts';
 export { quantizeWeight } from './rtn/quantize-weight.ts';
 export type { QuantizeWeightOptions, QuantizeWeightResult } from './rtn/quantize-weight.ts';
@@ -36,6 +36,9 @@ export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
+export { rtnPass } from './rtn/pass.ts';
+export type { RtnPassOptions } from './rtn/pass.ts';
+export type { RoundingOptions } from './pass/pass-options.ts';
 export { rtnConfig } from './rtn/rtn-config.ts';
 export type {
   ChunkHash,

@@ -1,10 +1,17 @@
 // The application of a plan to one weight: chunks of rows are read, quantized, hashed and written by the threads of a
 // pool, file to file.
-import { PithError, type DenseWeight } from '@pith/tensor-core';
+import {
+  CHUNK_BYTES,
+  cutIntoChunks,
+  PithError,
+  runChunks,
+  type Chunk,
+  type DenseWeight,
+  type KernelHost,
+} from '@pith/tensor-core';
 import type { JobStep } from '@pith/tensor-core/node';
 import { ErrorReport } from './error-report.ts';
 import { kernelWeight, quantizeArguments, ROW_ERROR_BYTES, type KernelWeight } from './kernel-arguments.ts';
-import type { KernelHost } from './kernel-host.ts';
 import type { PieceName } from './pieces.ts';
 import { refusal, scaleOverflow } from './refusal.ts';
 import type {
@@ -15,7 +22,6 @@ import type {
   WeightPlan,
   WeightResult,
 } from './rtn-types.ts';
-import { CHUNK_BYTES, cutIntoChunks, runChunks, type Chunk } from './run-chunks.ts';
 import { chooseTensorScale } from './tensor-scale.ts';
 import { writeSharedScale } from './write-shared-scale.ts';
 

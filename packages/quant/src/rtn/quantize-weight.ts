@@ -1,15 +1,16 @@
 // Rounding to nearest for library users: one weight in, a quantized weight out, on this thread, in any environment.
 import {
+  localHost,
   memoryBlock,
   PithError,
   quantizedWeight,
   toF32,
   type DenseWeight,
+  type KernelHost,
   type QuantizedWeight,
   type RunOptions,
 } from '@pith/tensor-core';
 import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
-import { localHost, type KernelHost } from './kernel-host.ts';
 import { quantizedPieces } from './pieces.ts';
 import { quantizeOn } from './quantize-into.ts';
 import { rtnConfig } from './rtn-config.ts';

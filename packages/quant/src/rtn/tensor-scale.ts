@@ -6,9 +6,7 @@ import { candidateScales, leastError } from '../range/search.ts';
 import { arithmeticDType } from './arithmetic.ts';
 import { codeRange, type ScaleAndZero } from './codec.ts';
 import type { KernelWeight } from './kernel-arguments.ts';
-import type { KernelHost } from './kernel-host.ts';
 import type { WeightPlan } from './rtn-types.ts';
-import { runChunks, type Chunk } from './run-chunks.ts';
 import { scaleOfRange, type ValueRange } from './scale.ts';
 
 /** What every pass is made with. */

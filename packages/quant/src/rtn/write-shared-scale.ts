@@ -2,7 +2,6 @@
 import { fromF32 } from '@pith/tensor-core';
 import type { JobStep } from '@pith/tensor-core/node';
 import type { ScaleAndZero } from './codec.ts';
-import type { KernelHost } from './kernel-host.ts';
 import type { PieceName } from './pieces.ts';
 import type { ChunkHash, PieceDestinations, WeightPlan } from './rtn-types.ts';
 
