@@ -12,6 +12,8 @@ export { openSafetensors } from './safetensors/open-safetensors.ts';
 export type { SafetensorsFile, StoredTensor } from './safetensors/safetensors-file.ts';
 export { asConvertible, formatName, isConvertible, STORED_DTYPES, storedBits } from './safetensors/stored-dtype.ts';
 export type { ConvertibleDType, ExoticDType, StoredDType } from './safetensors/stored-dtype.ts';
+export { LOW_RANK_KEY, lowRankConfig } from './low-rank/low-rank-config.ts';
+export type { LowRankConfig, LowRankShape } from './low-rank/low-rank-config.ts';
 export { storedDenseWeight } from './weights/stored-dense-weight.ts';
 export { storedChunks, storedConfig, storedTensors } from './weights/stored-weights.ts';
 export type { StoredWeightsOptions } from './weights/stored-weights.ts';

@@ -2,6 +2,8 @@
 import { PithError, type WeightTensor } from '@pith/tensor-core';
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
 import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
+import { foldFactors } from '../low-rank/fold-factors.ts';
+import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
 import { DOCUMENT_LIMITS, checkSize, parseJsonObject, type JsonObject } from '../json/parse-json.ts';
 import { openSafetensors } from '../safetensors/open-safetensors.ts';
 import { asConvertible, isConvertible } from '../safetensors/stored-dtype.ts';
@@ -34,7 +36,8 @@ export interface Checkpoint<Store extends FileStore = FileStore> {
   /** Every stored tensor by name, in the order of files and offsets. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /**
-   * Every weight by the name of its dense form. A quantized one stands for all the tensors that it is stored as.
+   * Every weight by the name of its dense form. A quantized or a factored one stands for all the tensors that it is
+   * stored as.
    * Tensors of a dtype that cannot be converted are in `tensors` only.
    *
    * @throws PithError `CT_...` on access, where the weights are quantized in a way that is not read (see
@@ -71,6 +74,9 @@ export async function openCheckpointFrom<Store extends FileStore>(store: Store):
   const weightFiles = await findWeightFiles(store, listed);
   const tensors = await openShards(store, weightFiles);
   const { quantization, weights } = await interpret(config, tensors, `${store.label}/config.json`);
+  const lowRank = config[LOW_RANK_KEY];
+  const modules = lowRank == null ? [] : readLowRankConfig(lowRank, `${store.label}/config.json`);
+  const whole = quantization?.problem ? weights : foldFactors(weights, modules, `${store.label}/config.json`);
   const generation = listed.some(({ name }) => name === 'generation_config.json')
     ? (await readDocument(store, 'generation_config.json')).object
     : undefined;
@@ -78,7 +84,7 @@ export async function openCheckpointFrom<Store extends FileStore>(store: Store):
   const sizes = new Map(listed.map((file) => [file.name, file.byteLength]));
   const restored = (): ReadonlyMap<string, WeightTensor> => {
     if (quantization?.problem) throw quantization.problem;
-    return weights;
+    return whole;
   };
   return {
     store,

@@ -1,10 +1,19 @@
 // How weights of every representation lie in a checkpoint: the tensors that each becomes, their bytes by chunks, and what
 // config.json says of them. What a representation needs to be written is added here, once, for all writers.
-import { PithError, type DenseWeight, type WeightTensor } from '@pith/tensor-core';
+import {
+  factorNames,
+  PithError,
+  type DenseWeight,
+  type FactoredWeight,
+  type QuantizedWeight,
+  type WeightTensor,
+} from '@pith/tensor-core';
 import { encodeWeight, type StoredChunk } from '../compressed-tensors/encode-block.ts';
 import { compressedFormat, storedPieces } from '../compressed-tensors/stored-pieces.ts';
 import { quantizationConfig, type ConfigGroup } from '../compressed-tensors/write-config.ts';
+import type { JsonValue } from '../json/parse-json.ts';
 import { setMembers } from '../json/set-members.ts';
+import { LOW_RANK_KEY, lowRankConfig } from '../low-rank/low-rank-config.ts';
 import type { OutputTensor } from '../safetensors/plan-output.ts';
 import type { StoredDType } from '../safetensors/stored-dtype.ts';
 
@@ -20,7 +29,8 @@ export interface StoredWeightsOptions {
 }
 
 /**
- * The tensors that a weight is stored as: a dense one as itself, a quantized one as compressed-tensors.
+ * The tensors that a weight is stored as: a dense one as itself, a quantized one as compressed-tensors, a factored one
+ * as its two factors (`factorNames`).
  *
  * @throws PithError `REPRESENTATION_UNSUPPORTED`, and those of `storedPieces`.
  */
@@ -29,6 +39,7 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
     return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
   }
   if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(options)));
+  if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
   throw unsupported(weight);
 }
 
@@ -43,14 +54,15 @@ export async function* storedChunks(
 ): AsyncGenerator<StoredChunk> {
   if (weight.kind === 'dense') yield* denseChunks(weight);
   else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(options)));
+  else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
   else throw unsupported(weight);
 }
 
 /**
  * The text of a config.json with what readers must know of the weights. Quantized weights that are coded alike form one
- * config group; where there are several groups, each names its modules.
+ * config group; where there are several groups, each names its modules. Factored weights are named with their ranks.
  *
- * @throws PithError as `quantizationConfig` and `setMembers` do.
+ * @throws PithError as `quantizationConfig` and `setMembers` do, `LOW_RANK_NAME`.
  */
 export function storedConfig(
   configText: string,
@@ -58,7 +70,8 @@ export function storedConfig(
   options: StoredWeightsOptions = {},
 ): string {
   const byScheme = new Map<string, { group: ConfigGroup; modules: string[] }>();
-  for (const weight of weights) {
+  const whole = [...weights];
+  for (const weight of whole.flatMap((one) => (one.kind === 'factored' ? factorsOf(one) : [one]))) {
     if (weight.kind !== 'quantized') continue;
     const { scheme } = weight;
     // The scale dtype is no part of a group.
@@ -67,12 +80,22 @@ export function storedConfig(
     entry.modules.push(weight.name.slice(0, -'.weight'.length));
     byScheme.set(key, entry);
   }
+  const lowRank = { [LOW_RANK_KEY]: lowRankConfig(whole) as JsonValue | undefined };
   const entries = [...byScheme.values()];
-  if (entries.length === 0) return setMembers(configText, { quantization_config: undefined });
+  if (entries.length === 0) return setMembers(configText, { quantization_config: undefined, ...lowRank });
   const groups =
     entries.length === 1 ? [entries[0]!.group] : entries.map(({ group, modules }) => ({ ...group, targets: modules }));
   const config = quantizationConfig({ groups, ignore: options.ignore ?? [] });
-  return setMembers(configText, { quantization_config: config });
+  return setMembers(configText, { quantization_config: config, ...lowRank });
+}
+
+/** The factors under the names that they are stored by, the one that is applied first before the other. */
+function factorsOf({ name, left, right }: FactoredWeight): (DenseWeight | QuantizedWeight)[] {
+  const names = factorNames(name);
+  return [
+    { ...right, name: names.right },
+    { ...left, name: names.left },
+  ];
 }
 
 async function* denseChunks(weight: DenseWeight): AsyncGenerator<StoredChunk> {

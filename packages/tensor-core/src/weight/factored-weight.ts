@@ -1,5 +1,6 @@
 // A matrix kept as the product of two smaller ones. Programs run it as two linears; here it is only multiplied out.
 import { PithError } from '../errors/pith-error.ts';
+import { elementCount } from '../tensor/shape.ts';
 import { requireRows } from './rows.ts';
 import type { DenseWeight, FactoredWeight, QuantizedWeight } from './weight-tensor.ts';
 
@@ -35,7 +36,7 @@ export function factorNames(name: string): FactorNames {
  *
  * `toF32` multiplies the factors, restored to f32, with sums in f64; the right factor is read whole for each call.
  *
- * @throws PithError `FACTORS_DO_NOT_FIT` unless both are matrices with one inner dimension of at least 1; its methods throw
+ * @throws PithError `FACTORS_DO_NOT_FIT` unless both are matrices with one inner dimension of at least 1, `SHAPE_TOO_LARGE`; its methods throw
  * `ROWS_OUT_OF_RANGE` and what the factors throw
  */
 export function factoredWeight({ name, left, right }: FactoredWeightParts): FactoredWeight {
@@ -49,6 +50,7 @@ export function factoredWeight({ name, left, right }: FactoredWeightParts): Fact
       { details: { tensor: name, left: left.shape, right: right.shape } },
     );
   }
+  elementCount([rows!, columns!], name);
   const toF32 = async (start = 0, end = rows!): Promise<Float32Array> => {
     requireRows(name, start, end, rows!);
     const result = new Float32Array((end - start) * columns!);
