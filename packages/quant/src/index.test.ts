@@ -25,5 +25,6 @@ it('exports exactly this', () => {
     'quantizedPieces',
     'resolveScheme',
     'rtnConfig',
+    'rtnPass',
   ]);
 });
