@@ -1,0 +1,103 @@
+// What structured pruning will do, from headers alone: names, shapes and bytes are exact, whichever units are chosen.
+import type { PlannedModel, PlannedWeight, TechniquePlan, TechniqueProblem, WeightChange } from '@pith/model';
+import { isSliceable, type Kept } from './gathered-weight.ts';
+import { reductionOf, type Reduction } from './reduction.ts';
+import { configChanges, configOfLayers, configOfUnits, keptSlices, movedNames } from './restructured-model.ts';
+import type { StructureConfig } from './structure-config.ts';
+
+/** See `ModelTransform.plan`. */
+export function planStructure({ architecture, weights }: PlannedModel, config: StructureConfig): TechniquePlan {
+  const problems: TechniqueProblem[] = [];
+  const reduction = reductionOf(architecture, config, problems);
+  if (problems.length > 0) return { changes: [], problems, notices: [] };
+  const { blocks } = architecture;
+  const kept = plannedLayers(blocks.length, reduction);
+  const paths = blocks.map(({ path }) => path);
+  const moved = movedNames(weights.keys(), paths, kept);
+  const slices = keptSlices({ architecture }, firstUnits(blocks.length, reduction));
+  const changes: WeightChange[] = [];
+  for (const [name, weight] of weights) {
+    const to = moved.get(name);
+    const slice = to === undefined ? undefined : slices.get(name);
+    if (slice && !isSliceable(weight)) problems.push(notSliceable(weight));
+    else if (to === undefined || slice !== undefined || to !== name) {
+      changes.push(changeOf(weight, to, slice, reduction));
+    }
+  }
+  if (problems.length > 0) return { changes: [], problems, notices: [] };
+  const before = architecture.config;
+  const after = configOfUnits(configOfLayers(before, kept), {
+    neurons: reduction.neurons.kept,
+    kvGroups: reduction.kvGroups.kept,
+  });
+  return {
+    changes,
+    problems,
+    notices: noticesOf(reduction, architecture.config.modelType),
+    config: configChanges(before, after),
+  };
+}
+
+/** The layers that stay; where the choice is open, the first ones stand for them: all blocks have the same shapes. */
+function plannedLayers(total: number, { layers, namedLayers }: Reduction): number[] {
+  const all = Array.from({ length: total }, (_, index) => index);
+  return namedLayers === null ? all.slice(0, layers.kept) : all.filter((index) => !namedLayers.includes(index));
+}
+
+/** As many units as stay, for shapes. */
+function firstUnits(blocks: number, { neurons, kvGroups }: Reduction) {
+  const first = ({ total, kept }: Reduction['neurons']) => {
+    const units = Uint32Array.from({ length: kept }, (_, index) => index);
+    return kept === total ? null : Array.from({ length: blocks }, () => units);
+  };
+  return { neurons: first(neurons), 'kv-groups': first(kvGroups) };
+}
+
+function changeOf(weight: PlannedWeight, to: string | undefined, slice: Kept | undefined, of: Reduction): WeightChange {
+  const { name } = weight;
+  const open = of.namedLayers === null && of.layers.kept < of.layers.total;
+  const standIn = open ? ' (which layers go is chosen by calibration; the last ones stand for them here)' : '';
+  if (to === undefined) return { name, action: 'remove', reason: `its layer goes${standIn}`, after: null };
+  const moves = to === name ? '' : 'layers before it go, it moves up';
+  if (slice === undefined) return { name, action: 'rename', reason: moves, after: { ...weight, name: to } };
+  const parts = [
+    ...(slice.rows ? [`${slice.rows.length} of ${weight.shape[0]} rows stay`] : []),
+    ...(slice.columns ? [`${slice.columns.length} of ${weight.shape[1]} columns stay`] : []),
+  ];
+  const reason = [...parts, ...(moves === '' ? [] : [moves])].join('; ');
+  return { name, action: 'slice', reason, after: { ...slicedWeight(weight, slice), name: to } };
+}
+
+function slicedWeight(weight: PlannedWeight, { rows, columns }: Kept): PlannedWeight {
+  const [rowCount, columnCount = 1] = weight.shape as [number, number?];
+  const [keptRows, keptColumns] = [rows?.length ?? rowCount, columns?.length ?? columnCount];
+  const shape = weight.shape.length === 1 ? [keptRows] : [keptRows, keptColumns];
+  const { rank } = weight;
+  const values = (r: number, c: number) => (rank === undefined ? r * c : rank * (r + c));
+  const each = weight.byteLength / values(rowCount, columnCount);
+  return { ...weight, shape, byteLength: each * values(keptRows, keptColumns) };
+}
+
+function notSliceable({ name, kind }: PlannedWeight): TechniqueProblem {
+  const message = `${name} must be dense or factored to lose rows or columns, got ${kind}; prune before it is stored so`;
+  return { code: 'WEIGHT_NOT_SLICEABLE', name, message };
+}
+
+function noticesOf({ layers, neurons, kvGroups }: Reduction, modelType: string): string[] {
+  const of = ({ total, kept }: Reduction['neurons']) => `${total - kept} of ${total}`;
+  return [
+    ...(layers.kept < layers.total ? [`${of(layers)} layers go`] : []),
+    ...(neurons.kept < neurons.total ? [`${of(neurons)} neurons of each layer go`] : []),
+    ...(kvGroups.kept < kvGroups.total
+      ? [`${of(kvGroups)} key-value heads of each layer go, with their query heads`]
+      : []),
+    ...(kvGroups.kept < kvGroups.total && HEAD_DIM_UNDECLARED.includes(modelType)
+      ? [
+          `config.json gets head_dim, which transformers reads for ${modelType} although its config class does not declare it; check other runtimes`,
+        ]
+      : []),
+  ];
+}
+
+/** Architectures whose config class in transformers has no field head_dim; their attention reads it where it is given. */
+const HEAD_DIM_UNDECLARED: readonly string[] = ['qwen2'];

@@ -1,0 +1,121 @@
+// A model with layers or units taken out: a table and weights of their own, the weights lazy.
+import { describeArchitecture } from '@pith/model';
+import type { LanguageModel, ModelConfig } from '@pith/model';
+import type { WeightTensor } from '@pith/tensor-core';
+import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
+import { unitAxes, type UnitKind } from './slice-groups.ts';
+
+/** Units that stay, by block: ascending indices. */
+export type KeptUnits = Readonly<Record<Exclude<UnitKind, 'layers'>, readonly Uint32Array[] | null>>;
+
+/** The facts of a model with fewer layers. @param kept Indices of the blocks that stay, ascending. */
+export function configOfLayers(config: ModelConfig, kept: readonly number[]): ModelConfig {
+  const windows = Object.freeze(kept.map((index) => config.windows[index]!));
+  return Object.freeze({ ...config, layers: kept.length, windows });
+}
+
+/** The facts of a model with fewer units in each block; the length of a head stays. */
+export function configOfUnits(config: ModelConfig, units: { neurons: number; kvGroups: number }): ModelConfig {
+  const heads = (config.heads / config.keyValueHeads) * units.kvGroups;
+  return Object.freeze({ ...config, intermediateSize: units.neurons, heads, keyValueHeads: units.kvGroups });
+}
+
+/**
+ * New checkpoint names by old ones for a model with fewer layers: the blocks that stay move up. Tensors of blocks that go
+ * have none.
+ */
+export function movedNames(
+  names: Iterable<string>,
+  paths: readonly string[],
+  kept: readonly number[],
+): Map<string, string> {
+  const newPath = new Map(kept.map((index, position) => [paths[index]!, paths[position]!]));
+  const moved = new Map<string, string>();
+  for (const name of names) {
+    const path = paths.find((candidate) => name.startsWith(`${candidate}.`));
+    if (path === undefined) moved.set(name, name);
+    else if (newPath.has(path)) moved.set(name, newPath.get(path)! + name.slice(path.length));
+  }
+  return moved;
+}
+
+/** The rows and columns of each tensor that stay when only some units do, by checkpoint name. */
+export function keptSlices({ architecture }: Pick<LanguageModel, 'architecture'>, units: KeptUnits): Map<string, Kept> {
+  const slices = new Map<string, Kept>();
+  for (const block of architecture.blocks) {
+    for (const kind of ['neurons', 'kv-groups'] as const) {
+      const kept = units[kind]?.[block.index];
+      if (kept === undefined) continue;
+      for (const { reader, readerColumns, feeders } of unitAxes(block, kind)) {
+        for (const { linear, rows } of feeders) {
+          slices.set(linear.name, { ...slices.get(linear.name), rows: spread(kept, rows) });
+          if (linear.biasName !== null) slices.set(linear.biasName, { rows: spread(kept, rows) });
+        }
+        slices.set(reader.name, { ...slices.get(reader.name), columns: spread(kept, readerColumns) });
+      }
+    }
+  }
+  return slices;
+}
+
+/** The model without the other layers. @param kept Indices of the blocks that stay, ascending. */
+export function keepLayers(model: LanguageModel, kept: readonly number[]): LanguageModel {
+  const paths = model.architecture.blocks.map(({ path }) => path);
+  const weights = new Map<string, WeightTensor>();
+  for (const [name, to] of movedNames(model.weights.keys(), paths, kept)) {
+    weights.set(to, renamed(model.weights.get(name)!, to));
+  }
+  return withConfig(model, configOfLayers(model.config, kept), weights);
+}
+
+/** The model without the other units. */
+export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel {
+  const { intermediateSize, keyValueHeads } = model.config;
+  const weights = new Map(model.weights);
+  for (const [name, kept] of keptSlices(model, units)) weights.set(name, keepSlices(weights.get(name)!, kept));
+  const config = configOfUnits(model.config, {
+    neurons: units.neurons?.[0]?.length ?? intermediateSize,
+    kvGroups: units['kv-groups']?.[0]?.length ?? keyValueHeads,
+  });
+  return withConfig(model, config, weights);
+}
+
+/**
+ * Members of config.json that say what changed between two configs; undefined removes one.
+ *
+ * `head_dim` is written as soon as heads go: it no longer follows from the width. Per-layer windows are written as
+ * `max_window_layers` where the windowed layers come last, as a list otherwise; a list of the old length would be refused.
+ */
+export function configChanges(before: ModelConfig, after: ModelConfig): Record<string, unknown> {
+  return {
+    ...(after.layers !== before.layers && { num_hidden_layers: after.layers, ...windowMembers(after) }),
+    ...(after.intermediateSize !== before.intermediateSize && { intermediate_size: after.intermediateSize }),
+    ...(after.keyValueHeads !== before.keyValueHeads && {
+      num_attention_heads: after.heads,
+      num_key_value_heads: after.keyValueHeads,
+      head_dim: after.headDim,
+    }),
+  };
+}
+
+/** Architectures whose config gives windows to the layers from an index on. */
+const WINDOWS_BY_INDEX: readonly string[] = ['qwen2'];
+
+function windowMembers({ modelType, windows }: ModelConfig): Record<string, unknown> {
+  if (!WINDOWS_BY_INDEX.includes(modelType)) return { layer_types: undefined };
+  const firstWindowed = windows.findIndex((window) => window !== null);
+  const full = firstWindowed < 0 ? windows.length : firstWindowed;
+  const inOrder = windows.slice(full).every((window) => window !== null);
+  const types = windows.map((window) => (window === null ? 'full_attention' : 'sliding_attention'));
+  return { max_window_layers: full, layer_types: inOrder ? undefined : types };
+}
+
+function withConfig(model: LanguageModel, config: ModelConfig, weights: Map<string, WeightTensor>): LanguageModel {
+  const { tokenizer, stopTokenIds } = model;
+  return Object.freeze({ config, architecture: describeArchitecture(config), weights, tokenizer, stopTokenIds });
+}
+
+/** Indices of units as indices of rows or columns, `each` for every unit. */
+function spread(units: Uint32Array, each: number): Uint32Array {
+  return Uint32Array.from({ length: units.length * each }, (_, i) => units[Math.floor(i / each)]! * each + (i % each));
+}

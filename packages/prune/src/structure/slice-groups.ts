@@ -1,0 +1,116 @@
+// Which slices of which tensors go together: the one place that says it, from the architecture table alone. Everything
+// else here (scores, sliced weights, masks, plans) works on these groups and knows no names.
+//
+// A unit is what can be taken out of a block without touching the width of the hidden states:
+// - `layers`: the whole block. What it adds to the hidden states is gone, the stream goes past it.
+// - `neurons`: one channel between the linears of the feed-forward part: a column of the linear that is fed, and the row
+//   (and the element of the bias) of each linear that feeds it.
+// - `kv-groups`: one key-value head with the query heads that read it: its rows of key and value, the rows of those query
+//   heads, their biases, and the columns of the projection after attention that the query heads fill.
+import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
+import { blockTensors } from '@pith/model';
+
+/** What is taken out as one: see the head of the file. */
+export type UnitKind = 'layers' | 'neurons' | 'kv-groups';
+
+/** A run of rows or columns of one tensor. A bias or a norm has rows only. */
+export interface Slice {
+  /** Checkpoint name. */
+  readonly name: string;
+  /** `rows`: axis 0. `columns`: axis 1. */
+  readonly axis: 'rows' | 'columns';
+  /** First row or column. */
+  readonly start: number;
+  /** How many. */
+  readonly length: number;
+}
+
+/** Slices that are removed together or not at all. */
+export interface SliceGroup {
+  /** What it is. */
+  readonly kind: UnitKind;
+  /** Index of the block. */
+  readonly block: number;
+  /** Counted from 0 within the block; 0 for a layer. */
+  readonly index: number;
+  /** In the order of the table. */
+  readonly slices: readonly Slice[];
+}
+
+/** The units of one kind in one block: where the linear is that reads them, and what feeds it. */
+export interface UnitAxis {
+  /** What the units are. */
+  readonly kind: Exclude<UnitKind, 'layers'>;
+  /** How many there are. */
+  readonly count: number;
+  /** The linear whose input is made of the units. */
+  readonly reader: LinearSpec;
+  /** Its columns for each unit. */
+  readonly readerColumns: number;
+  /** Linears whose rows belong to the units, with the rows for each, in the order of the table. */
+  readonly feeders: readonly { readonly linear: LinearSpec; readonly rows: number }[];
+}
+
+/**
+ * All groups of a kind, block by block; the groups of a block do not overlap, and those of a kind other than `layers` leave
+ * norms, and biases added to the hidden states, alone.
+ */
+export function sliceGroups(architecture: Architecture, kind: UnitKind): SliceGroup[] {
+  return architecture.blocks.flatMap((block) => {
+    if (kind === 'layers') return [layerGroup(block)];
+    return unitAxes(block, kind).flatMap((axis) =>
+      Array.from({ length: axis.count }, (_, index) => ({
+        kind,
+        block: block.index,
+        index,
+        slices: slicesOf(axis, index),
+      })),
+    );
+  });
+}
+
+/** The units of a kind in a block; empty where it has none. */
+export function unitAxes(block: BlockSpec, kind: Exclude<UnitKind, 'layers'>): UnitAxis[] {
+  return block.linears.flatMap((reader): UnitAxis[] => {
+    // Attention splits its input into heads, the feed-forward part does not.
+    if (reader.fedBy.length === 0 || (reader.heads !== null) !== (kind === 'kv-groups')) return [];
+    return [kind === 'kv-groups' ? headAxis(block, reader) : neuronAxis(block, reader)];
+  });
+}
+
+/** The slices of one unit. */
+export function slicesOf({ reader, readerColumns, feeders }: UnitAxis, index: number): Slice[] {
+  const slices = feeders.flatMap(({ linear, rows }): Slice[] => {
+    const run = { axis: 'rows', start: index * rows, length: rows } as const;
+    return [linear.name, linear.biasName].flatMap((name) => (name === null ? [] : [{ name, ...run }]));
+  });
+  return [...slices, { name: reader.name, axis: 'columns', start: index * readerColumns, length: readerColumns }];
+}
+
+function layerGroup(block: BlockSpec): SliceGroup {
+  const slices = blockTensors(block).map(({ name, shape }): Slice => ({
+    name,
+    axis: 'rows',
+    start: 0,
+    length: shape[0]!,
+  }));
+  return { kind: 'layers', block: block.index, index: 0, slices };
+}
+
+function neuronAxis(block: BlockSpec, reader: LinearSpec): UnitAxis {
+  const feeding = new Set(reader.fedBy.map(({ path }) => path));
+  const feeders = block.linears.filter(({ path }) => feeding.has(path)).map((linear) => ({ linear, rows: 1 }));
+  return { kind: 'neurons', count: reader.inFeatures, reader, readerColumns: 1, feeders };
+}
+
+/** Heads of the linear that feeds the reader (the values), each with the heads of its neighbours that stand by it. */
+function headAxis(block: BlockSpec, reader: LinearSpec): UnitAxis {
+  const { path, headDim, repeat } = reader.fedBy[0]!;
+  const values = block.linears.find((linear) => linear.path === path)!;
+  const count = values.outFeatures / headDim;
+  // Keys have as many heads as values, queries a multiple: consecutive ones read the same key-value head.
+  const feeders = block.linears
+    .filter(({ inputGroup, heads }) => inputGroup === values.inputGroup && heads?.axis === 'rows')
+    .map((linear) => ({ linear, rows: linear.outFeatures / count }));
+  return { kind: 'kv-groups', count, reader, readerColumns: headDim * repeat, feeders };
+}

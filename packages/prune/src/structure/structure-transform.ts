@@ -1,0 +1,167 @@
+// Structured pruning: whole layers (block influence, Men et al. 2024), neurons of the feed-forward part, key-value groups
+// with their query heads. Tensors really get smaller, and the config stays one that every runtime of the model reads:
+// therefore each layer loses the same number of units.
+import { blockInfluences } from '@pith/model';
+import type { Intervention, LanguageModel, ModelTransform, TransformContext, TransformResult } from '@pith/model';
+import { PithError } from '@pith/tensor-core';
+import { highestScores, leastLayers } from './choose.ts';
+import { isSliceable } from './gathered-weight.ts';
+import { planStructure } from './plan-structure.ts';
+import { rankUnits, type RankedKind } from './rank-units.ts';
+import { reductionOf, type Reduction } from './reduction.ts';
+import { configChanges, keepLayers, keepUnits, keptSlices } from './restructured-model.ts';
+import { unitAxes } from './slice-groups.ts';
+import { structureConfig, type StructureConfig, type StructureOptions } from './structure-config.ts';
+
+/**
+ * Removes whole layers, neurons or key-value groups. Layers go first; units are ranked on what is left.
+ *
+ * `apply` throws PithError `STRUCTURE_IMPOSSIBLE` with every problem of the plan, `SCORES_NOT_FINITE`, and what
+ * calibration throws.
+ *
+ * @throws PithError `CONFIG_INVALID` with every bad option.
+ */
+export function structureTransform(options: StructureOptions): ModelTransform {
+  const config = structureConfig(options);
+  return Object.freeze<ModelTransform>({
+    name: 'structure',
+    config: { ...config },
+    calibrated: isCalibrated(config),
+    plan: (model) => planStructure(model, config),
+    apply: (model, context) => applyStructure(model, config, context),
+  });
+}
+
+function isCalibrated({ layers, neurons, kvGroups, score }: StructureConfig): boolean {
+  return typeof layers === 'number' || ((neurons !== null || kvGroups !== null) && score !== 'magnitude');
+}
+
+type Records = Record<string, Record<string, unknown>>;
+
+async function applyStructure(
+  model: LanguageModel,
+  config: StructureConfig,
+  context: TransformContext,
+): Promise<TransformResult> {
+  const reduction = possible(model, config);
+  const records: Records = {};
+  const interventions: Intervention[] = [];
+  const shorter = await withoutLayers(model, reduction, config, context, records);
+  const smaller = await withoutUnits(shorter, reduction, config, context, records);
+  return { weights: smaller.weights, config: configChanges(model.config, smaller.config), records, interventions };
+}
+
+/** The reduction, or an error with everything that is in its way. */
+function possible(model: LanguageModel, config: StructureConfig): Reduction {
+  const problems: { code: string; name: string; message: string }[] = [];
+  const reduction = reductionOf(model.architecture, config, problems);
+  const messages = problems.map(({ message }) => message);
+  const { blocks } = model.architecture;
+  const some = new Uint32Array(1);
+  const sliced = keptSlices(model, {
+    neurons: config.neurons === null ? null : blocks.map(() => some),
+    'kv-groups': config.kvGroups === null ? null : blocks.map(() => some),
+  });
+  const stuck = [...sliced.keys()].filter((name) => !isSliceable(model.weights.get(name)!));
+  if (stuck.length > 0) {
+    const shown = stuck.slice(0, 4).join(', ') + (stuck.length > 4 ? ` and ${stuck.length - 4} more` : '');
+    messages.push(`weights must be dense or factored to lose rows or columns, got others in ${shown}`);
+  }
+  if (messages.length === 0) return reduction;
+  throw new PithError('STRUCTURE_IMPOSSIBLE', `structured pruning: ${messages.join('; ')}`, {
+    details: { problems, notSliceable: stuck },
+  });
+}
+
+async function withoutLayers(
+  model: LanguageModel,
+  { layers, namedLayers }: Reduction,
+  { contiguous }: StructureConfig,
+  context: TransformContext,
+  records: Records,
+): Promise<LanguageModel> {
+  if (layers.kept === layers.total) return model;
+  const { blocks } = model.architecture;
+  let removed = namedLayers;
+  if (removed === null) {
+    const { device, windows, signal, progress } = context;
+    const influences = await blockInfluences(model, {
+      device,
+      windows,
+      ...(signal && { signal }),
+      ...(progress && { progress }),
+    });
+    removed = leastLayers(
+      influences.map(({ influence }) => influence),
+      layers.total - layers.kept,
+      contiguous,
+    );
+    for (const { block, influence } of influences) records[blocks[block]!.path] = { influence };
+  }
+  const gone = new Set(removed);
+  let position = 0;
+  for (const { path, index } of blocks) {
+    const becomes = gone.has(index) ? null : blocks[position++]!.path;
+    records[path] = { ...records[path], removed: gone.has(index), becomes };
+  }
+  return keepLayers(
+    model,
+    blocks.map(({ index }) => index).filter((index) => !gone.has(index)),
+  );
+}
+
+const RECORD_KEY = { neurons: 'neurons', 'kv-groups': 'kvGroups' } as const;
+
+async function withoutUnits(
+  model: LanguageModel,
+  { neurons, kvGroups }: Reduction,
+  { score }: StructureConfig,
+  context: TransformContext,
+  records: Records,
+): Promise<LanguageModel> {
+  const counts = { neurons, 'kv-groups': kvGroups };
+  const kinds = (['neurons', 'kv-groups'] as const).filter((kind) => counts[kind].kept < counts[kind].total);
+  if (kinds.length === 0) return model;
+  const scores = await rankUnits(model, kinds, score, context);
+  const chosen: Record<RankedKind, Uint32Array[] | null> = { neurons: null, 'kv-groups': null };
+  for (const kind of kinds) {
+    const kept = model.architecture.blocks.map(({ index, path }) =>
+      highestScores(scores[index]![kind]!, counts[kind].kept, `${RECORD_KEY[kind]} of ${path}`),
+    );
+    chosen[kind] = kept;
+    for (const block of model.architecture.blocks) {
+      const { reader } = unitAxes(block, kind)[0]!;
+      const units = kept[block.index]!;
+      // The linear that reads the units, by the name that it has in the result.
+      records[reader.name] = {
+        unit: RECORD_KEY[kind],
+        score,
+        kept: units.length,
+        removed: removedRanges(units, counts[kind].total),
+        lostShare: lostShare(scores[block.index]![kind]!, units),
+      };
+    }
+  }
+  return keepUnits(model, chosen);
+}
+
+/** The indices that are not kept, as text: `0-3,7`. */
+function removedRanges(kept: Uint32Array, total: number): string {
+  const stays = new Set(kept);
+  const runs: string[] = [];
+  for (let start = 0; start < total; start++) {
+    if (stays.has(start)) continue;
+    let end = start;
+    while (end + 1 < total && !stays.has(end + 1)) end += 1;
+    runs.push(start === end ? `${start}` : `${start}-${end}`);
+    start = end;
+  }
+  return runs.join(',');
+}
+
+/** Part of the sum of all scores that went. */
+function lostShare(scores: Float64Array, kept: Uint32Array): number {
+  const total = scores.reduce((sum, score) => sum + score, 0);
+  const stays = kept.reduce((sum, index) => sum + scores[index]!, 0);
+  return total === 0 ? 0 : 1 - stays / total;
+}
