@@ -40,7 +40,7 @@ const BATCH = 2 * CONTEXT; // three windows: a batch of two and a batch of one
 const windows = [3, 5, 7].map((step) =>
   Int32Array.from({ length: CONTEXT }, (_, i) => (i === 0 ? 1 : (i * step) % 40)),
 );
-const EVERYTHING = ['absmax', 'range', 'mean', 'norms', 'gram'] as const;
+const EVERYTHING = ['absmax', 'range', 'mean', 'meanabs', 'norms', 'gram'] as const;
 
 /** The inputs of every linear, computed eagerly on another backend: f32 [tokens, in] by module path. */
 async function eagerInputs(model: LanguageModel): Promise<Map<string, number[][]>> {
@@ -157,6 +157,8 @@ describe('runBlocks', () => {
         expect(Math.abs(statistics.mean![j] - c.reduce((a, b) => a + b, 0) / c.length)).toBeLessThan(
           tolerance * largest,
         );
+        const size = c.reduce((a, b) => a + Math.abs(b), 0) / c.length;
+        expect(Math.abs(statistics.meanabs![j] - size)).toBeLessThan(tolerance * largest);
       });
       close(
         statistics.gram!,

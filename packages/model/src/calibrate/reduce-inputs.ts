@@ -10,6 +10,7 @@ const REDUCE: Record<Exclude<StatisticPiece, 'cosine'>, (x: Tensor) => Tensor> =
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
   sum: (x) => tf.sum(x, 0),
+  sumabs: (x) => tf.sum(tf.abs(x), 0),
   squares: (x) => tf.sum(tf.square(x), 0),
   gram: (x) => tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D, true, false),
 };

@@ -5,10 +5,10 @@ import type { HostTensor } from '@pith/tensor-core';
 
 /**
  * A statistic of the input X [tokens, in features] of a linear layer:
- * `absmax` max |x| per column; `range` min and max per column; `mean` per column; `norms` sums of squares per column;
- * `gram` XᵀX.
+ * `absmax` max |x| per column; `range` min and max per column; `mean` per column; `meanabs` mean of |x| per column; `norms` sums of
+ * squares per column; `gram` XᵀX.
  */
-export type InputStatistic = 'absmax' | 'range' | 'mean' | 'norms' | 'gram';
+export type InputStatistic = 'absmax' | 'range' | 'mean' | 'meanabs' | 'norms' | 'gram';
 
 /** The statistics of one input, as far as they were asked for. All vectors are [in features]. */
 export interface InputStatistics {
@@ -19,6 +19,7 @@ export interface InputStatistics {
   readonly min?: Float32Array;
   readonly max?: Float32Array;
   readonly mean?: Float64Array;
+  readonly meanabs?: Float64Array;
   /** Sums of squares over tokens; their square roots are the column norms. */
   readonly squares?: Float64Array;
   /** XᵀX summed over tokens, [in features, in features] row-major, symmetric to the rounding of f32 products. */
@@ -30,6 +31,7 @@ const PIECES = {
   absmax: ['absmax'],
   range: ['min', 'max'],
   mean: ['sum'],
+  meanabs: ['sumabs'],
   norms: ['squares'],
   gram: ['gram'],
 } as const;
@@ -52,7 +54,7 @@ export class InputAccumulator {
     this.#inFeatures = inFeatures;
     for (const piece of pieces) {
       if (piece === 'gram') this.#sums.set(piece, new Float64Array(inFeatures * inFeatures));
-      else if (piece === 'sum' || piece === 'squares') this.#sums.set(piece, new Float64Array(inFeatures));
+      else if (piece === 'sum' || piece === 'sumabs' || piece === 'squares') this.#sums.set(piece, new Float64Array(inFeatures));
       else if (piece === 'absmax') this.#sums.set(piece, new Float32Array(inFeatures));
       else this.#sums.set(piece, new Float32Array(inFeatures).fill(piece === 'min' ? Infinity : -Infinity));
     }
@@ -93,12 +95,16 @@ export class InputAccumulator {
   /** What was seen so far. The arrays are handed over, not copied. */
   result(): InputStatistics {
     const of = (piece: StatisticPiece) => this.#sums.get(piece);
-    const sum = of('sum');
+    const mean = (piece: StatisticPiece) => {
+      const sum = of(piece);
+      return sum && Float64Array.from(sum, (value) => value / this.#tokens);
+    };
     const vectors = {
       absmax: of('absmax') as Float32Array | undefined,
       min: of('min') as Float32Array | undefined,
       max: of('max') as Float32Array | undefined,
-      mean: sum === undefined ? undefined : Float64Array.from(sum, (value) => value / this.#tokens),
+      mean: mean('sum'),
+      meanabs: mean('sumabs'),
       squares: of('squares') as Float64Array | undefined,
       gram: of('gram') as Float64Array | undefined,
     };
