@@ -1,6 +1,13 @@
 // The scale of a weight that has a single one: passes over all of it before the first code can be written. The
 // specification is `chooseScale` of quantize.ts; sums are added in the order of the rows.
-import type { PithError, DenseWeight, QuantizationScheme } from '@pith/tensor-core';
+import {
+  runChunks,
+  type Chunk,
+  type DenseWeight,
+  type KernelHost,
+  type PithError,
+  type QuantizationScheme,
+} from '@pith/tensor-core';
 import { percentileRank, rmsLimit } from '../range/measure.ts';
 import { candidateScales, leastError } from '../range/search.ts';
 import { arithmeticDType } from './arithmetic.ts';

@@ -1,5 +1,5 @@
 // The scale and zero point of a weight that has one of each: a few bytes, written by themselves.
-import { fromF32 } from '@pith/tensor-core';
+import { fromF32, type KernelHost } from '@pith/tensor-core';
 import type { JobStep } from '@pith/tensor-core/node';
 import type { ScaleAndZero } from './codec.ts';
 import type { PieceName } from './pieces.ts';
