@@ -54,7 +54,8 @@ export class InputAccumulator {
     this.#inFeatures = inFeatures;
     for (const piece of pieces) {
       if (piece === 'gram') this.#sums.set(piece, new Float64Array(inFeatures * inFeatures));
-      else if (piece === 'sum' || piece === 'sumabs' || piece === 'squares') this.#sums.set(piece, new Float64Array(inFeatures));
+      else if (piece === 'sum' || piece === 'sumabs' || piece === 'squares')
+        this.#sums.set(piece, new Float64Array(inFeatures));
       else if (piece === 'absmax') this.#sums.set(piece, new Float32Array(inFeatures));
       else this.#sums.set(piece, new Float32Array(inFeatures).fill(piece === 'min' ? Infinity : -Infinity));
     }
