@@ -93,3 +93,5 @@ export type {
 } from './technique/planned-model.ts';
 export { moduleMatcher } from './selection/match-module.ts';
 export type { ModuleMatcher } from './selection/match-module.ts';
+export { linearSelector, selectLinears } from './selection/select-linears.ts';
+export type { LinearPatterns, SelectedLinears } from './selection/select-linears.ts';
