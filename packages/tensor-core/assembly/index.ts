@@ -11,7 +11,7 @@ export * from './pack';
 export { packZeroPoints, quantizeRows, quantizeScratchBytes, searchRows } from './quantize';
 export { countRows, measureRows } from './range';
 export * from './restore';
-export { countKeys, pruneBelow, pruneRows, selectScratchBytes } from './select';
+export * from './select';
 
 /** First byte after the static data of the kernels. */
 export function staticEnd(): usize {

@@ -140,6 +140,55 @@ export function pruneBelow(
   return gone;
 }
 
+/**
+ * Sums of squared scores by rows, in f64: sums[row] of (|w| * factor)^2. Arguments as `countKeys`; `sums` f64 [rows].
+ *
+ * Returns how many weights are zero.
+ */
+export function sumScores(
+  values: usize,
+  dtype: i32,
+  rows: i32,
+  columns: i32,
+  factors: usize,
+  factorStride: i32,
+  perColumn: i32,
+  sums: usize,
+  scratch: usize,
+): i32 {
+  const rowBytes = <usize>columns << (dtype === 0 ? 2 : 1);
+  const magnitude = dtype === 0 ? <u32>0x7fffffff : <u32>0x7fff;
+  let zeros = 0;
+  for (let row = 0; row < rows; row++) {
+    const at = values + <usize>row * rowBytes;
+    const factorAt = factors === 0 ? 0 : factors + ((<usize>row * <usize>factorStride) << 2);
+    keysOf(at, dtype, columns, factorAt, perColumn, scratch);
+    let low = f64x2.splat(0);
+    let high = f64x2.splat(0);
+    let i = 0;
+    for (; i <= columns - 4; i += 4) {
+      const key = v128.load(scratch + (<usize>i << 2));
+      const a = f64x2.promote_low_f32x4(key);
+      const b = f64x2.promote_low_f32x4(i32x4.shuffle(key, key, 2, 3, 2, 3));
+      low = f64x2.add(low, f64x2.mul(a, a));
+      high = f64x2.add(high, f64x2.mul(b, b));
+    }
+    const both = f64x2.add(low, high);
+    let sum = f64x2.extract_lane(both, 0) + f64x2.extract_lane(both, 1);
+    for (; i < columns; i++) {
+      const score = <f64>load<f32>(scratch + (<usize>i << 2));
+      sum += score * score;
+    }
+    store<f64>(sums + (<usize>row << 3), sum);
+    // A score can be zero where the weight is not.
+    for (i = 0; i < columns; i++) {
+      const bits = dtype === 0 ? load<u32>(at + (<usize>i << 2)) : <u32>load<u16>(at + (<usize>i << 1));
+      zeros += <i32>((bits & magnitude) === 0);
+    }
+  }
+  return zeros;
+}
+
 // @ts-ignore: decorator
 @inline
 function increment(histogram: usize, bin: u32): void {

@@ -148,3 +148,24 @@ describe('countKeys and pruneBelow', () => {
     expect(kernels.countKeys(VALUES, 0, 3, 2, 0, 0, 1, -1, HISTOGRAM, SCRATCH)).toBe(1);
   });
 });
+
+describe('sumScores', () => {
+  it.each(DTYPES)('sums squared scores and counts zeros in %s', (dtype) => {
+    for (const columns of [1, 6, 44]) {
+      const rows = 3;
+      const { stored, exact } = values(rows * columns, dtype, 'sums');
+      const factors = uniforms(columns);
+      put(VALUES, stored);
+      put(FACTORS, factors);
+      const scores = scoreReference(exact, factors);
+      const args = [DTYPES.indexOf(dtype), rows, columns, FACTORS, 0, 1, HISTOGRAM, SCRATCH] as const;
+      expect(kernels.sumScores(VALUES, ...args)).toBe(exact.filter((w) => w === 0).length);
+      const sums = new Float64Array(memory.buffer, HISTOGRAM, rows);
+      for (let row = 0; row < rows; row++) {
+        const expected = scores.subarray(row * columns, (row + 1) * columns).reduce((sum, x) => sum + x * x, 0);
+        // f64 sums of a few exact squares, in another order.
+        expect(Math.abs(sums[row]! - expected)).toBeLessThanOrEqual(columns * 2 ** -52 * expected);
+      }
+    }
+  });
+});
