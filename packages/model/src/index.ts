@@ -13,8 +13,8 @@ export type {
   PastKeys,
   Scope,
 } from './architecture/architecture.ts';
-export { causalLogits, hiddenStates } from './architecture/causal-logits.ts';
-export type { NamedTensors } from './architecture/causal-logits.ts';
+export { causalLogits, causalStates, hiddenStates } from './architecture/causal-logits.ts';
+export type { AttentionStates, CausalStates, NamedTensors } from './architecture/causal-logits.ts';
 export { describeArchitecture, listLinears, supportedModelTypes } from './architecture/registry.ts';
 export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
@@ -61,7 +61,21 @@ export type { DetailedLoss, Loss, LossTerms } from './train/loss.ts';
 export type { OptimizedParameter, OptimizedResult, Optimizer } from './train/optimizer.ts';
 export { cosineSchedule, wsdSchedule } from './train/schedule.ts';
 export type { CosineScheduleOptions, Schedule, WsdScheduleOptions } from './train/schedule.ts';
+export { softTargetLoss, topTargetLoss } from './train/soft-targets.ts';
+export type { Divergence, SoftTargetOptions, TopTargets } from './train/soft-targets.ts';
 export type { SpikeRule } from './train/spike.ts';
+export { parseTrainable, trainableSchema } from './train/parse-trainable.ts';
+export { selectTrained, trainableModel } from './train/trainable.ts';
+export type {
+  Trainable,
+  TrainableModel,
+  TrainableOptions,
+  TrainAll,
+  TrainFactors,
+  TrainLora,
+  TrainModules,
+  TrainNorms,
+} from './train/trainable.ts';
 export { windowBatches } from './train/window-batches.ts';
 export type { WindowBatches, WindowBatchesOptions } from './train/window-batches.ts';
 export { tokenWindows } from './train/token-windows.ts';

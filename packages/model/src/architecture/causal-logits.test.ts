@@ -5,7 +5,7 @@ import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { describe, expect, it } from 'vitest';
 import { readModelConfig } from '../config/read-config.ts';
 import { readCheckpointFolder, readSafetensors } from '../testing/read-safetensors.fixture.ts';
-import { causalLogits, hiddenStates } from './causal-logits.ts';
+import { causalLogits, causalStates, hiddenStates } from './causal-logits.ts';
 import { describeArchitecture } from './registry.ts';
 
 // tfjs advertises its Node binding on the console otherwise.
@@ -40,6 +40,25 @@ describe.skipIf(!hasShared)('reference checkpoints', () => {
     const difference = distance(logits.dataSync(), expected.data);
     expect(difference).toBeLessThan(3e-5);
     expect(difference / largest(expected.data)).toBeLessThan(2e-4);
+  });
+
+  it.each(['llama', 'qwen2', 'mistral'])('%s: attention made of its states is what the next linear gets', (name) => {
+    const { architecture, weights } = load(shared(`golden/arch/${name}`));
+    const { heads, keyValueHeads, headDim } = architecture.config;
+    const ids = tf.tensor2d([1, 5, 9, 13, 2, 7, 7, 30], [1, 8], 'int32');
+    const inputs: tf.Tensor[] = [];
+    const { attention } = causalStates(architecture, weights, ids, (spec, x, apply) => {
+      if (spec.role === 'attention-output') inputs.push(x);
+      return apply();
+    });
+    attention.forEach(({ queries, keys, values, mask }, block) => {
+      const repeated = (x: tf.Tensor) =>
+        tf.reshape(tf.tile(tf.expandDims(x, 2), [1, 1, heads / keyValueHeads, 1, 1]), [1, heads, 8, headDim]);
+      const scores = tf.div(tf.matMul(queries, repeated(keys), false, true), Math.sqrt(headDim));
+      const mixed = tf.matMul(tf.softmax(tf.add(scores, mask)), repeated(values));
+      const byToken = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [1, 8, heads * headDim]);
+      expect(distance(byToken.dataSync(), inputs[block]!.dataSync())).toBeLessThan(1e-5);
+    });
   });
 
   it('stories260k: logits', () => {
