@@ -51,8 +51,13 @@ export interface ChunkPass<P extends string> {
   prepare?(part: (name: P) => Uint8Array): void;
   /** Fills parts of a slot for a chunk, before its steps run. */
   load?(chunk: Chunk, part: (name: P) => Uint8Array): void;
-  /** Takes the results of `steps` and, while it lasts, the slot's bytes. */
-  finish(chunk: Chunk, results: readonly StepResult[], part: (name: P) => Uint8Array, sourceHash?: string): void;
+  /** Takes the results of `steps` and, while it lasts, the slot's bytes; `source` as the steps left it. */
+  finish(
+    chunk: Chunk,
+    results: readonly StepResult[],
+    part: (name: P | 'source') => Uint8Array,
+    sourceHash?: string,
+  ): void;
   /** Says what a kernel found wrong. `row` counts from the chunk's first. */
   refuse?(chunk: Chunk, result: number): Promise<PithError>;
 }
@@ -137,5 +142,6 @@ async function runChunk<P extends string>(pass: ChunkPass<P>, chunk: Chunk, slot
     throw await pass.refuse(chunk, refused);
   }
   const sourceHash = pass.hashSource ? String(results[before - 1]) : undefined;
-  pass.finish(chunk, results.slice(before), (name) => partBytes(slot, name, pass.parts[name]), sourceHash);
+  const part = (name: P | 'source') => partBytes(slot, name, name === 'source' ? length : pass.parts[name]);
+  pass.finish(chunk, results.slice(before), part, sourceHash);
 }
