@@ -13,6 +13,8 @@ it('exports exactly this', () => {
     'fittingGroupSizes',
     'formatRange',
     'formatScheme',
+    'gptqPass',
+    'gptqRounding',
     'isQuantizable',
     'localHost',
     'moduleMatcher',

@@ -36,6 +36,10 @@ export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
+export { awqPass } from './awq/pass.ts';
+export { awqConfig } from './awq/awq-config.ts';
+export type { AwqConfig, AwqOptions } from './awq/awq-config.ts';
+export type { ClipGrid } from './awq/clip-search.ts';
 export { rtnPass } from './rtn/pass.ts';
 export type { RtnPassOptions } from './rtn/pass.ts';
 export type { RoundingOptions } from './pass/pass-options.ts';
@@ -57,3 +61,6 @@ export type {
   WeightPlan,
   WeightResult,
 } from './rtn/rtn-types.ts';
+export { gptqPass } from './gptq/pass.ts';
+export { gptqRounding } from './gptq/gptq-rounding.ts';
+export type { ActOrder, GptqConfig, GptqOptions } from './gptq/gptq-config.ts';

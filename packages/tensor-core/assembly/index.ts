@@ -3,6 +3,7 @@
 // - nothing is allocated and no memory is kept between calls: scratch is an argument. Several threads run the same
 //   kernel over one shared memory, and static data lies below STATIC_BYTES (src/kernels/instance.ts).
 // - only fixed-width SIMD: relaxed SIMD is absent from Node 20 and would make results depend on the processor.
+export * from './column-scales';
 export * from './convert-float';
 export * from './convert-integer';
 export * from './linalg';

@@ -210,7 +210,7 @@ function term<A>(
 /** base^norm by log2 and exp2 polynomials; 0 for bases below 2^-60. */
 // @ts-ignore: decorator
 @inline
-function power(base: v128, norm: f32): v128 {
+export function power(base: v128, norm: f32): v128 {
   const exponent = i32x4.shr_s(i32x4.sub(base, i32x4.splat(0x3f3504f3)), 23);
   const t = f32x4.sub(i32x4.sub(base, i32x4.shl(exponent, 23)), f32x4.splat(1));
   let log = f32x4.splat(-0.14275974035263062);
