@@ -3,4 +3,5 @@ export { modelFromCheckpoint, openModel, readTokenizer } from './open-model.ts';
 export type { CheckpointModel, OpenModel } from './open-model.ts';
 export { openLossLog } from './loss-log.ts';
 export type { LossLog } from './loss-log.ts';
+export { trainFolder } from './train-folder.ts';
 export { readTrainState, saveTrainState } from './train-state-folder.ts';
