@@ -16,8 +16,11 @@ export type RealDType = 'f32' | 'f64';
 
 /** A dense row-major operand, `rows` x `columns` as stored. */
 export interface Operand<D extends RealDType> {
+  /** Row-major values. */
   readonly data: HostArrays[D];
+  /** As stored. */
   readonly rows: number;
+  /** As stored. */
   readonly columns: number;
   /** Takes part as its transpose. */
   readonly transpose?: boolean;
@@ -33,13 +36,15 @@ export interface ProductOptions<D extends RealDType> {
   readonly into?: HostArrays[D];
 }
 
-/** Matrix products on a device, in one element type. */
+/** Matrix products on a device, in one element type. Each shape is compiled once; dispose it when done. */
 export class Products<D extends RealDType> {
+  /** Of operands and results. */
   readonly dtype: D;
   readonly #device: Device;
   readonly #plainWork: number;
   readonly #programs = new Map<string, Promise<Program>>();
 
+  /** Products of at most `plainWork` multiplications run as plain loops. */
   constructor(device: Device, dtype: D, plainWork = PLAIN_PRODUCT_WORK) {
     this.#device = device;
     this.dtype = dtype;

@@ -1,0 +1,6 @@
+import { expect, it } from 'vitest';
+import * as lowrank from './index.ts';
+
+it('exports exactly this', () => {
+  expect(Object.keys(lowrank).sort()).toEqual(['factorizeConfig', 'factorizePass']);
+});
