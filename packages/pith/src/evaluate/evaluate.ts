@@ -4,11 +4,11 @@ import { openModel, type OpenModel } from '@pith/model/node';
 import { PithError, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
-import { readText } from './read-text.ts';
+import { readTextOrIds } from './read-text.ts';
 
 /** What {@link evaluate} is asked for. */
 export interface EvaluateOptions extends RunOptions {
-  /** Text file in UTF-8. */
+  /** Text file in UTF-8, or a `.json` file with a list of token ids. */
   readonly data: string;
   /** Positions of a window, BOS included; 512 when left out. */
   readonly context?: number;
@@ -76,7 +76,7 @@ export interface Evaluation {
  */
 export async function evaluate(model: string, options: EvaluateOptions): Promise<Evaluation> {
   const { data, context = DEFAULT_CONTEXT, reference, threads, memoryBytes, signal, progress } = options;
-  const { text, sha256 } = await readText(data);
+  const { content, sha256 } = await readTextOrIds(data);
   const opened: OpenModel[] = [];
   const open = async (directory: string): Promise<OpenModel> => {
     const one = await openModel(directory);
@@ -87,14 +87,14 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
   try {
     const subject = await open(model);
     const against = reference === undefined ? undefined : await open(reference);
-    if (text.trim() === '') {
+    if ('text' in content && content.text.trim() === '') {
       throw new PithError('TEXT_TOO_SHORT', `evaluate: ${data} must hold text, it is empty`, {
         details: { path: data },
       });
     }
     const common = {
       device,
-      text,
+      ...content,
       context,
       ...(memoryBytes === undefined ? {} : { memoryLimitBytes: memoryBytes }),
       ...(signal && { signal }),

@@ -3,7 +3,7 @@ import { cutWindows, tokensOf } from '@pith/model';
 import { openModel } from '@pith/model/node';
 import type { QualityReceipt } from '../receipt/types.ts';
 import { evaluate, type EvaluateOptions } from './evaluate.ts';
-import { readText } from './read-text.ts';
+import { readTextOrIds } from './read-text.ts';
 
 /**
  * Refuses a text that could not be evaluated on: nothing is computed.
@@ -15,10 +15,11 @@ export async function checkText(
   source: string,
   { data, context }: Pick<EvaluateOptions, 'data' | 'context'>,
 ): Promise<void> {
-  const { text } = await readText(data);
+  const { content } = await readTextOrIds(data);
   const model = await openModel(source);
   try {
-    cutWindows(model, tokensOf(model, text), context === undefined ? {} : { context });
+    const ids = 'ids' in content ? content.ids : tokensOf(model, content.text);
+    cutWindows(model, ids, context === undefined ? {} : { context });
   } finally {
     await model.close();
   }

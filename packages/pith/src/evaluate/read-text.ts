@@ -1,5 +1,6 @@
 // The text of an evaluation.
 import { readFile } from 'node:fs/promises';
+import type { EvaluationText } from '@pith/model';
 import { PithError } from '@pith/tensor-core';
 import { sha256 } from '../run/hash-tree.ts';
 
@@ -45,4 +46,37 @@ export async function readText(path: string): Promise<EvaluationFile> {
       cause,
     });
   }
+}
+
+/** A text, or token ids for models without a tokenizer. */
+export interface Text {
+  readonly content: EvaluationText;
+  /** SHA-256 of the file. */
+  readonly sha256: string;
+}
+
+/**
+ * Reads a text file, or token ids from a `.json` file that holds a list of them.
+ *
+ * @throws PithError those of {@link readText}, `TOKEN_IDS_INVALID`.
+ */
+export async function readTextOrIds(path: string): Promise<Text> {
+  const { text, sha256 } = await readText(path);
+  if (!path.endsWith('.json')) return { content: { text }, sha256 };
+  let ids: unknown;
+  try {
+    ids = JSON.parse(text);
+  } catch (cause) {
+    throw invalid(path, cause);
+  }
+  if (!Array.isArray(ids) || !ids.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 31)) throw invalid(path);
+  return { content: { ids: Int32Array.from(ids as number[]) }, sha256 };
+}
+
+function invalid(path: string, cause?: unknown): PithError {
+  return new PithError(
+    'TOKEN_IDS_INVALID',
+    `read token ids: ${path} must hold a JSON list of whole numbers from 0, it does not; give a text file with another ending, or ids`,
+    { details: { path }, cause },
+  );
 }

@@ -233,6 +233,8 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
       shardBytes: config.shardBytes,
       seed: config.seed,
     },
+    stages: [{ id: 'stage-1', kind: 'quantize', method: 'rtn', from: 'source', teachers: [], config: { ...rtn } }],
+    notices: [],
     tensors,
     bytesBefore: source.checkpoint.weightFileBytes + indexBytes,
     bytesAfter: layout.totalBytes,

@@ -34,14 +34,51 @@ export interface PlanOptions extends QuantizeOptions, Pick<RunOptions, 'signal'>
 export interface PlannedTensor {
   /** Name in the source. */
   readonly name: string;
-  /** `omit`: stored twice in the source; the copy is left out. */
-  readonly action: 'quantize' | 'keep' | 'omit';
+  /**
+   * `keep`, `omit` (stored twice in the source; the copy is left out), or what is done to it: `quantize`, `prune`,
+   * `factorize`, `scale`, `remove`, `slice`, `train`; several joined by `+` in the order in which they are done.
+   */
+  readonly action: string;
   /** Why, in words. */
   readonly reason: string;
   /** Bytes in the source. */
   readonly bytesBefore: number;
   /** Bytes of all tensors that it becomes. */
   readonly bytesAfter: number;
+  /** What each stage does to it, in order; absent where nothing is done, and for round to nearest alone. */
+  readonly steps?: readonly PlannedStep[];
+}
+
+/** What one stage does to one tensor. */
+export interface PlannedStep {
+  /** Id of the stage. */
+  readonly stage: string;
+  /** A verb: `quantize`. */
+  readonly action: string;
+  /** Why, or with what, in words. */
+  readonly reason: string;
+  /** Its name after the stage; null where it is gone. */
+  readonly name: string | null;
+  /** Its shape after the stage, outermost axis first. */
+  readonly shape: readonly number[];
+  /** Its bytes after the stage. */
+  readonly bytesAfter: number;
+}
+
+/** A stage as it will run. */
+export interface PlannedStage {
+  /** Its name. */
+  readonly id: string;
+  /** `prune`, `factorize`, `distill`, `quantize`. */
+  readonly kind: string;
+  /** `gptq`. */
+  readonly method: string;
+  /** Model that it starts from: `source` or the id of a stage. */
+  readonly from: string;
+  /** Models that teach it. */
+  readonly teachers: readonly string[];
+  /** Options of the method after defaults were filled in. */
+  readonly config: Readonly<Record<string, unknown>>;
 }
 
 /** Why a plan cannot be carried out. */
@@ -54,12 +91,16 @@ export interface PlanProblem {
   readonly message: string;
 }
 
-/** What quantize will do. Made from headers alone. */
+/** What a run will do. Made from headers alone. */
 export interface Plan {
   /** `model_type` of the config: `llama`. */
   readonly architecture: string;
   /** Options after defaults were filled in. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** The stages, in the order in which they run. */
+  readonly stages: readonly PlannedStage[];
+  /** What people should know, such as linears that a method leaves alone and why. */
+  readonly notices: readonly string[];
   /** Every tensor of the source, in the order of its files. */
   readonly tensors: readonly PlannedTensor[];
   /** Bytes of the source's tensor files, headers and index included. */

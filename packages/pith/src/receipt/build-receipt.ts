@@ -2,6 +2,8 @@
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import type { OutputLayout } from '@pith/checkpoint';
+import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { canonicalJson } from '../canonical-json.ts';
 import type { PreparedPlan } from '../plan/plan.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
@@ -9,7 +11,7 @@ import type { JournalUnit, TensorLeaves } from '../run/journal.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
 import { readStart } from '../source/open-source.ts';
 import { sealReceipt } from './receipt.ts';
-import type { FileHash, QualityReceipt, Receipt, TensorHash, WeightReceipt } from './types.ts';
+import type { FileHash, QualityReceipt, Receipt, RunReceipt, TensorHash, WeightReceipt } from './types.ts';
 
 /** What a receipt is made of. */
 export interface ReceiptInput {
@@ -45,10 +47,11 @@ export async function buildReceipt(input: ReceiptInput): Promise<Receipt> {
     },
     output: {
       format: prepared.config.format,
-      files: await outputFiles(prepared, input.directory),
+      files: await outputFiles({ layout: prepared.layout, checkpoint: source.checkpoint }, input.directory),
       tensors: units.flatMap(({ wrote }) => wrote.map((leaves) => outputTensor(prepared, leaves))),
     },
     weights: weightsOf(prepared, units),
+    stages: plan.stages.map((stage) => ({ ...stage, teachers: [...stage.teachers], records: {} })),
     interventions: [],
     totals: {
       parameters: plan.parameters,
@@ -57,22 +60,29 @@ export async function buildReceipt(input: ReceiptInput): Promise<Receipt> {
       bitsPerWeight: plan.bitsPerWeight,
     },
     ...(quality === undefined ? {} : { quality }),
-    run: {
+    run: runReceipt({
       started: input.started,
-      finished: new Date().toISOString(),
       seconds: input.seconds,
-      peakMemoryBytes: peakMemoryBytes(),
       threads: prepared.config.threads,
       resumedUnits: input.resumedUnits,
       units: units.length,
-      host: {
-        node: process.versions.node,
-        platform: process.platform,
-        architecture: process.arch,
-        processors: availableParallelism(),
-      },
-    },
+    }),
   });
+}
+
+/** The part of a receipt that differs from run to run; it ends now. */
+export function runReceipt(run: Omit<RunReceipt, 'finished' | 'peakMemoryBytes' | 'host'>): RunReceipt {
+  return {
+    ...run,
+    finished: new Date().toISOString(),
+    peakMemoryBytes: peakMemoryBytes(),
+    host: {
+      node: process.versions.node,
+      platform: process.platform,
+      architecture: process.arch,
+      processors: availableParallelism(),
+    },
+  };
 }
 
 function sourceTensor({ source }: PreparedPlan, { name, leafBytes, leaves }: TensorLeaves): TensorHash {
@@ -85,10 +95,14 @@ function outputTensor({ layout }: PreparedPlan, { name, leafBytes, leaves }: Ten
   return { name, file, dtype, shape: [...shape], bytes: byteLength, leafBytes, sha256: treeHash(leaves) };
 }
 
-async function outputFiles({ layout, source }: PreparedPlan, directory: string): Promise<FileHash[]> {
+/** Hashes of an artefact's files: small ones whole, those of tensors by their headers. */
+export async function outputFiles(
+  { layout, checkpoint }: { readonly layout: OutputLayout; readonly checkpoint: LocalCheckpoint },
+  directory: string,
+): Promise<FileHash[]> {
   const small = [
     'config.json',
-    ...source.checkpoint.files.filter(({ carried }) => carried).map(({ name }) => name),
+    ...checkpoint.files.filter(({ carried }) => carried).map(({ name }) => name),
     ...(layout.index === undefined ? [] : [layout.index.name]),
   ];
   const files: FileHash[] = [];

@@ -27,17 +27,58 @@ export const WeightErrorSchema: z.ZodType<WeightError> = z.strictObject({
   mse: z.number().nonnegative(),
   snrDb: z.number().nullable(),
   maxError: z.number().nonnegative(),
-  clipped: z.number().min(0).max(1),
+  clipped: z.number().min(0).max(1).exactOptional(),
 });
 
 const Weight = z.strictObject({
   name: z.string(),
-  action: z.enum(['quantize', 'keep', 'omit']),
+  action: z.string(),
   reason: z.string(),
   shape: z.array(Count),
   bytesBefore: Count,
   bytesAfter: Count,
+  steps: z
+    .array(
+      z.strictObject({
+        stage: z.string(),
+        action: z.string(),
+        reason: z.string(),
+        name: z.string().nullable(),
+        shape: z.array(Count),
+        bytesAfter: Count,
+      }),
+    )
+    .exactOptional(),
   error: WeightErrorSchema.exactOptional(),
+});
+
+const Facts = z.record(z.string(), z.unknown());
+
+const Stage = z.strictObject({
+  id: z.string(),
+  kind: z.string(),
+  method: z.string(),
+  from: z.string(),
+  teachers: z.array(z.string()),
+  config: Facts,
+  records: z.record(z.string(), Facts),
+});
+
+const Calibration = z.strictObject({
+  textSha256: Digest,
+  textTokens: Count,
+  windows: Count,
+  context: Count,
+  choose: z.enum(['first', 'random']),
+  seed: Count.nullable(),
+});
+
+const Intervention = z.strictObject({
+  stage: z.string(),
+  code: z.string(),
+  where: z.string(),
+  message: z.string(),
+  details: Facts,
 });
 
 const Perplexity = z.strictObject({ perplexity: z.number(), nll: z.number() });
@@ -62,7 +103,7 @@ const Quality = z.strictObject({
 /** The schema of a {@link Receipt} (zod). Unknown keys are refused. */
 export const ReceiptSchema: z.ZodType<Receipt> = z.strictObject({
   receipt: z.literal(1),
-  operation: z.literal('quantize'),
+  operation: z.enum(['quantize', 'prune', 'factorize', 'distill', 'compress']),
   versions: z.record(z.string(), z.string()),
   options: z.record(z.string(), z.unknown()),
   planSha256: Digest,
@@ -74,9 +115,15 @@ export const ReceiptSchema: z.ZodType<Receipt> = z.strictObject({
   }),
   output: z.strictObject({ format: z.string(), files: z.array(File), tensors: z.array(Tensor) }),
   weights: z.array(Weight),
-  interventions: z.array(z.strictObject({ weight: z.string(), kind: z.string(), detail: z.string() })),
+  stages: z.array(Stage).exactOptional(),
+  calibration: Calibration.exactOptional(),
+  interventions: z.array(Intervention),
+  notices: z.array(z.string()).exactOptional(),
   totals: z.strictObject({ parameters: Count, bytesBefore: Count, bytesAfter: Count, bitsPerWeight: z.number() }),
   quality: Quality.exactOptional(),
+  samples: z
+    .array(z.strictObject({ prompt: z.string(), before: z.string(), after: z.string() }))
+    .exactOptional(),
   seal: Digest,
   run: z.strictObject({
     started: z.string(),

@@ -1,6 +1,8 @@
 // What a receipt holds. Everything but `run` depends on the source and the options alone: two runs of the same job differ
 // in `run` only. docs/receipts.md explains the hashes.
 
+import type { PlannedStage, PlannedStep } from '../plan/types.ts';
+
 /** The hash of a tensor's stored bytes. */
 export interface TensorHash {
   /** Name in the file. */
@@ -39,16 +41,16 @@ export interface WeightError {
   readonly snrDb: number | null;
   /** Largest absolute difference. */
   readonly maxError: number;
-  /** Share of weights that lie more than half a step outside of the range of the codes, 0 to 1. */
-  readonly clipped: number;
+  /** Share of weights that lie more than half a step outside of the range of the codes, 0 to 1; of rounding alone. */
+  readonly clipped?: number;
 }
 
 /** What became of one tensor of the source. */
 export interface WeightReceipt {
   /** Name in the source. */
   readonly name: string;
-  /** `omit`: it was stored twice, and the copy is left out. */
-  readonly action: 'quantize' | 'keep' | 'omit';
+  /** `keep`, `omit` (it was stored twice, and the copy is left out), or what was done, joined by `+`: `prune+quantize`. */
+  readonly action: string;
   /** Why, in words. */
   readonly reason: string;
   /** Outermost axis first. */
@@ -57,7 +59,9 @@ export interface WeightReceipt {
   readonly bytesBefore: number;
   /** Bytes of all tensors that it became. */
   readonly bytesAfter: number;
-  /** Of quantized weights. */
+  /** What each stage did, in order. */
+  readonly steps?: readonly PlannedStep[];
+  /** How the restored weight differs from that of the source, where the two can be compared. */
   readonly error?: WeightError;
 }
 
@@ -113,14 +117,50 @@ export interface QualityReceipt {
   readonly after: ComparisonReceipt;
 }
 
-/** A numerical rescue: something done other than planned. */
+/** A numerical rescue, or something done other than planned. */
 export interface Intervention {
-  /** Name of the weight. */
-  readonly weight: string;
-  /** What kind of rescue. */
-  readonly kind: string;
+  /** Id of the stage. */
+  readonly stage: string;
+  /** Stable, in capitals: `DAMPING_RAISED`. */
+  readonly code: string;
+  /** Module, tensor, or what else it is about. */
+  readonly where: string;
   /** What was done, in words. */
-  readonly detail: string;
+  readonly message: string;
+  /** The numbers behind it. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** What a stage did. */
+export interface StageReceipt extends PlannedStage {
+  /** Facts per tensor or layer, as the method records them: errors, damping, ranks, losses. */
+  readonly records: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+/** The text that stages were calibrated on. */
+export interface CalibrationReceipt {
+  /** SHA-256 of the text, which is not kept. */
+  readonly textSha256: string;
+  /** Tokens of the text. */
+  readonly textTokens: number;
+  /** Windows that were used. */
+  readonly windows: number;
+  /** Positions of a window, BOS included. */
+  readonly context: number;
+  /** Which windows of the text: the first, or a choice by the seed. */
+  readonly choose: 'first' | 'random';
+  /** Seed of a random choice; null for the first windows. */
+  readonly seed: number | null;
+}
+
+/** What the model says before and after. */
+export interface SampleReceipt {
+  /** The text that both continue. */
+  readonly prompt: string;
+  /** Continuation by the source, most likely tokens. */
+  readonly before: string;
+  /** Continuation by the artefact, most likely tokens. */
+  readonly after: string;
 }
 
 /** The source of an artefact. */
@@ -194,7 +234,7 @@ export interface Receipt {
   /** Version of this layout. */
   readonly receipt: 1;
   /** What was done. */
-  readonly operation: 'quantize';
+  readonly operation: 'quantize' | 'prune' | 'factorize' | 'distill' | 'compress';
   /** Versions of the packages that decide the bytes. */
   readonly versions: Readonly<Record<string, string>>;
   /** Options after defaults were filled in. */
@@ -207,12 +247,20 @@ export interface Receipt {
   readonly output: OutputReceipt;
   /** What became of each tensor of the source. */
   readonly weights: readonly WeightReceipt[];
-  /** Numerical rescues. Round to nearest needs none. */
+  /** The stages, in the order in which they ran; absent in receipts of the first version. */
+  readonly stages?: readonly StageReceipt[];
+  /** Where stages looked at a text. */
+  readonly calibration?: CalibrationReceipt;
+  /** Numerical rescues and exceptions. Round to nearest needs none. */
   readonly interventions: readonly Intervention[];
+  /** What people were told by the plan. */
+  readonly notices?: readonly string[];
   /** Sizes. */
   readonly totals: TotalsReceipt;
   /** Where a text was given to evaluate on. */
   readonly quality?: QualityReceipt;
+  /** With an evaluation, where the model has a tokenizer. */
+  readonly samples?: readonly SampleReceipt[];
   /** SHA-256 of everything above in canonical JSON: a receipt that was edited does not verify. */
   readonly seal: string;
   /** What differs from run to run. */

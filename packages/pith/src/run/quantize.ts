@@ -1,17 +1,14 @@
 // The main job: plan, run with a journal, read back, receipt, final name.
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { openOutput, type CheckpointOutput } from '@pith/checkpoint/node';
-import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
 import type { Plan, QuantizeOptions } from '../plan/types.ts';
 import { buildReceipt } from '../receipt/build-receipt.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
-import { changedFiles } from '../source/open-source.ts';
-import { checkArtefact } from '../verify/check-artefact.ts';
-import type { JournalHeader } from './journal.ts';
+import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
 import { peakMemoryBytes } from './peak-memory.ts';
 import { acceptEarlierUnits } from './resume.ts';
 import { runUnits } from './run-units.ts';
@@ -84,9 +81,9 @@ export async function quantize(model: string, options: QuantizeRunOptions): Prom
   throwIfStopped(signal, 'quantize');
   const prepared = await preparePlan(model, quantizeOptions);
   try {
-    refuseProblems(prepared.plan);
+    refuseProblems('quantize', prepared.plan);
     if (evaluate !== undefined) await checkEvaluation(model, evaluate);
-    const header = headerOf(prepared, started);
+    const header = headerOf(prepared, prepared.source.states, started);
     const opened = await openWork(output, { header, overwrite });
     const seconds = (): number => (performance.now() - begun) / 1000;
     if (opened.kind === 'finished') return resultOf(output, opened.receipt, seconds());
@@ -137,7 +134,7 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
   job.onPlan?.(prepared.plan, finished.size);
   const done = await runUnits(units, { pool, output, journal: work.journal, finished, ...run });
   await pool.closeFiles();
-  await refuseChangedSource(prepared);
+  await refuseChangedSource('quantize', prepared.source);
   for (const { name, carried } of source.checkpoint.files) {
     if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
   }
@@ -153,62 +150,11 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
     started: work.journal.header.started,
     seconds: job.seconds(),
   });
-  await refuseDifferences(output.workingDirectory, receipt, pool, run);
+  await refuseDifferences('quantize', output.workingDirectory, receipt, pool, run);
   await output.writeFile(RECEIPT_NAME, receiptText(receipt));
   throwIfStopped(signal, 'quantize');
   await output.publish();
   return receipt;
-}
-
-function headerOf({ source, sha256, versions }: PreparedPlan, started: string): JournalHeader {
-  return {
-    kind: 'run',
-    journal: 1,
-    run: randomUUID(),
-    plan: sha256,
-    versions: { ...versions },
-    source: [...source.states],
-    started,
-  };
-}
-
-function refuseProblems({ problems }: Plan): void {
-  if (problems.length === 0) return;
-  throw new PithError(
-    'PLAN_PROBLEMS',
-    `quantize: the plan must fit, ${problems.length} ${problems.length === 1 ? 'thing does' : 'things do'} not:` +
-      problems.map(({ message }) => `\n  ${message}`).join(''),
-    { details: { problems } },
-  );
-}
-
-async function refuseChangedSource({ source }: PreparedPlan): Promise<void> {
-  const changed = await changedFiles(source);
-  if (changed.length === 0) return;
-  throw new PithError(
-    'SOURCE_CHANGED',
-    `quantize: the source must stay as it is while it is read, ${changed.join(', ')} changed; run again when it is at rest`,
-    { details: { directory: source.directory, files: changed } },
-  );
-}
-
-/** Reads the artefact back from its files: every byte must be what was meant. */
-async function refuseDifferences(
-  directory: string,
-  receipt: Receipt,
-  pool: KernelPool,
-  run: RunOptions,
-): Promise<void> {
-  const problems = await checkArtefact(directory, receipt.output, { ...run, pool, allowed: [RECEIPT_NAME] });
-  if (problems.length === 0) return;
-  throw new PithError(
-    'READ_BACK_FAILED',
-    `quantize: what was written must read back as it was meant: ${problems
-      .slice(0, 5)
-      .map(({ message }) => message)
-      .join('; ')}; check the disk and run again`,
-    { kind: 'internal', details: { problems } },
-  );
 }
 
 /** What would stop the evaluation at the end is found before the work. */

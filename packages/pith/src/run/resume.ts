@@ -111,7 +111,8 @@ function equal(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((digest, i) => digest === b[i]);
 }
 
-function sourceChanged(directory: string, what: 'file' | 'tensor', names: readonly string[]): PithError {
+/** The error of a source that is not what it was when the run began. */
+export function sourceChanged(directory: string, what: 'file' | 'tensor', names: readonly string[]): PithError {
   const listed = names.slice(0, 10).join(', ') + (names.length > 10 ? `, and ${names.length - 10} more` : '');
   return new PithError(
     'SOURCE_CHANGED',

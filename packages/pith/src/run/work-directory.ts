@@ -28,13 +28,15 @@ export interface WorkPaths {
   readonly journal: string;
   /** What the checkpoint writer is given as its output. */
   readonly artefact: string;
+  /** Finished blocks and models of staged runs. */
+  readonly stages: string;
 }
 
 /** The places of a run that writes `output`. */
 export function workPaths(output: string): WorkPaths {
   const final = resolve(output);
   const work = `${final}.pith-partial`;
-  return { output: final, work, journal: join(work, 'journal.jsonl'), artefact: join(work, 'artefact') };
+  return { output: final, work, journal: join(work, 'journal.jsonl'), artefact: join(work, 'artefact'), stages: join(work, 'stages') };
 }
 
 /** A working directory that this process holds. */
@@ -168,7 +170,7 @@ function removeTree(path: string): Promise<void> {
 
 /** Removes what an unusable run left, but not the lock. */
 async function clear(paths: WorkPaths): Promise<void> {
-  for (const path of [paths.journal, paths.artefact, `${paths.artefact}.partial`]) {
+  for (const path of [paths.journal, join(paths.work, 'source.json'), paths.stages, paths.artefact, `${paths.artefact}.partial`]) {
     await guarded(path, () => removeTree(path));
   }
 }

@@ -1,0 +1,98 @@
+// The schema of a recipe: what composes techniques, as data. It is published as JSON Schema (`json-schema.ts`), so that
+// editors complete and check recipes. The options of each method are checked again, with the model at hand, by the
+// package of the technique.
+import { z } from 'zod';
+import { MethodSchemas } from './method-schemas.ts';
+
+const Path = z.string().min(1).max(4096);
+const Count = z.int().positive();
+/** A name that other stages refer to. */
+const Id = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'must be a letter, then up to 63 letters, digits, "-" or "_"')
+  .refine((id) => id !== 'source', 'must not be "source", which is the model that the recipe starts from');
+const Reference = z.string().min(1).max(64);
+
+const Calibration = z.strictObject({
+  text: Path.describe('Text file in UTF-8, or a .json file with a list of token ids.'),
+  samples: Count.exactOptional().describe('Windows to calibrate on; 128 when left out.'),
+  context: Count.exactOptional().describe(
+    'Positions of a window, BOS included; 512 when left out, or what the model has.',
+  ),
+  choose: z
+    .enum(['first', 'random'])
+    .exactOptional()
+    .describe('Which windows of the text: the first, or a choice by the seed.'),
+  inputs: z
+    .enum(['compressed', 'original'])
+    .exactOptional()
+    .describe(
+      'Whether a block sees what the compressed blocks before it give (the default), or what the original ones gave.',
+    ),
+  order: z
+    .enum(['block', 'groups'])
+    .exactOptional()
+    .describe(
+      'Linears of a block are rewritten from one collection (block, the default), or group by group, each seeing those before it.',
+    ),
+});
+
+const Text = z.strictObject({
+  text: Path.describe('Text file in UTF-8, or a .json file with a list of token ids.'),
+  context: Count.exactOptional().describe('Positions of a window, BOS included.'),
+});
+
+const Stage = z
+  .strictObject({
+    id: Id.exactOptional().describe('Name that other stages refer to.'),
+    from: Reference.exactOptional().describe(
+      'Model that it starts from: "source" or the id of a stage; the stage before when left out.',
+    ),
+    ...MethodSchemas,
+  })
+  .superRefine((stage, context) => {
+    const given = STAGE_KINDS.filter((kind) => kind in stage);
+    if (given.length === 1) return;
+    const message = `must have exactly one of ${STAGE_KINDS.join(', ')}, ${given.length === 0 ? 'it has none' : `it has ${given.join(' and ')}`}`;
+    context.addIssue({ code: 'custom', message, input: stage });
+  });
+
+/** What a stage can do. */
+export const STAGE_KINDS = ['prune', 'factorize', 'distill', 'quantize'] as const;
+/** What a stage does. */
+export type StageKind = (typeof STAGE_KINDS)[number];
+
+/** The schema of a recipe (zod). Unknown keys are refused. */
+export const RecipeSchema = z.strictObject({
+  version: z.literal(1).describe('Version of this layout.'),
+  seed: z.int().nonnegative().exactOptional().describe('Seed of everything random; 0 when left out.'),
+  calibration: Calibration.exactOptional().describe('What calibrated stages look at; one text for all.'),
+  stages: z.array(Stage).min(1).max(32).describe('What is done, in order.'),
+  evaluate: Text.exactOptional().describe('Measures quality before and after on a text.'),
+  output: z
+    .strictObject({
+      shardBytes: Count.exactOptional().describe('Most bytes of tensors in a file; 5 GB when left out.'),
+      sparse: z
+        .boolean()
+        .exactOptional()
+        .describe('Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller.'),
+    })
+    .exactOptional()
+    .describe('How the artefact is stored.'),
+});
+
+/** A checked recipe; frozen. */
+export type Recipe = z.output<typeof RecipeSchema>;
+/** A recipe as it is written. */
+export type RecipeInput = z.input<typeof RecipeSchema>;
+/** One stage of a recipe. */
+export type RecipeStage = Recipe['stages'][number];
+
+/** The kind of a stage and its options. */
+export function methodOf(stage: RecipeStage): {
+  readonly kind: StageKind;
+  readonly options: Readonly<Record<string, unknown>> & { readonly method: string };
+} {
+  const kind = STAGE_KINDS.find((candidate) => stage[candidate] !== undefined)!;
+  return { kind, options: stage[kind] as Readonly<Record<string, unknown>> & { readonly method: string } };
+}

@@ -1,0 +1,331 @@
+// A recipe from plan to artefact: stages with everything finished kept on the disk, then the checkpoint, read back, with
+// its receipt, under its final name.
+import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { setMembers, storedConfig, type JsonValue } from '@pith/checkpoint';
+import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
+import { openModel } from '@pith/model/node';
+import type { CalibrationWindows } from '@pith/model';
+import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
+import { canonicalJson } from '../canonical-json.ts';
+import { readTextOrIds } from '../evaluate/read-text.ts';
+import type { Plan } from '../plan/types.ts';
+import { readRecipe, checkRecipe } from '../recipe/read-recipe.ts';
+import type { Recipe, RecipeInput } from '../recipe/recipe-schema.ts';
+import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
+import type { QualityReceipt, Receipt } from '../receipt/types.ts';
+import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
+import { openSource } from '../source/open-source.ts';
+import { layoutOf, storedOptions } from '../stages/layout.ts';
+import { prepareRecipe, type PreparedRecipe } from '../stages/prepare-recipe.ts';
+import { runPhases, type FinishedPhases } from '../stages/run-phases.ts';
+import { stageSource } from '../stages/stage-source.ts';
+import { makeTechnique } from '../stages/make-technique.ts';
+import { windowsOf } from '../stages/texts.ts';
+import { writeWeights } from '../stages/write-artefact.ts';
+import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
+import type { TensorLeaves } from './journal.ts';
+import { peakMemoryBytes } from './peak-memory.ts';
+import { sourceHashes } from './source-hashes.ts';
+import { openWork, type WorkDirectory } from './work-directory.ts';
+
+/** What {@link compress} and `planRecipe` are asked for. */
+export interface RecipeOptions {
+  /** A recipe, or the path of one (YAML). */
+  readonly recipe: RecipeInput | string;
+  /** Memory that may be used, in bytes; a plan that needs more has a problem. */
+  readonly memoryBytes?: number;
+  /** Threads; one for each processor when left out. The result does not depend on it. */
+  readonly threads?: number;
+}
+
+/** What {@link compress} is asked for. */
+export interface CompressOptions extends RecipeOptions, RunOptions {
+  /** Directory to create. */
+  readonly output: string;
+  /** Replaces an artefact of Pith at the output, and an unfinished run with other options; false when left out. */
+  readonly overwrite?: boolean;
+  /** Called once, before any work, with the plan and the number of units that an earlier run has finished. */
+  readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
+}
+
+/** The weight that lost most. */
+export interface WorstWeight {
+  /** Name in the source. */
+  readonly name: string;
+  /** Signal-to-noise ratio in dB. */
+  readonly snrDb: number;
+}
+
+/** What a run has done. */
+export interface CompressResult {
+  /** Directory of the artefact, as it was named. */
+  readonly output: string;
+  /** Bytes of the source's tensor files. */
+  readonly bytesBefore: number;
+  /** Bytes of the artefact's tensor files. */
+  readonly bytesAfter: number;
+  /** See {@link Plan.bitsPerWeight}. */
+  readonly bitsPerWeight: number;
+  /** Wall time of this process's run. */
+  readonly seconds: number;
+  /** Most resident memory of this process so far. */
+  readonly peakMemoryBytes: number;
+  /** Path of the receipt. */
+  readonly receipt: string;
+  /** The weight with the lowest signal-to-noise ratio; null where nothing was lost. */
+  readonly worst: WorstWeight | null;
+  /** Numerical rescues and exceptions; they are in the receipt. */
+  readonly interventions: number;
+  /** Present with an evaluation. */
+  readonly quality: QualityReceipt | null;
+}
+
+/**
+ * Says what {@link compress} would do with the same recipe; reads headers and the calibration text only.
+ *
+ * @param model directory of a checkpoint.
+ * @throws PithError those of reading a recipe and of opening a checkpoint. What does not fit is not thrown but listed in
+ * `problems`.
+ */
+export async function planRecipe(model: string, options: RecipeOptions): Promise<Plan> {
+  const { prepared, close } = await prepare(model, options);
+  await close();
+  return prepared.plan;
+}
+
+/**
+ * Carries out a recipe of stages.
+ *
+ * Blocks and models that are finished are kept beside the output: when the run is stopped or killed, the same call
+ * continues it and ends with the same bytes. The artefact is read back and checked before it gets its name, in one
+ * atomic step.
+ *
+ * @param model directory of a checkpoint: dense, quantized, sparse or factored.
+ * @throws PithError `RECIPE_...`, `PLAN_PROBLEMS` (nothing was done; details list all), `CALIBRATION_...`, `OUTPUT_EXISTS`,
+ * `OUTPUT_LOCKED`, `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `STOPPED`,
+ * `READ_BACK_FAILED`, and those of the methods.
+ */
+export async function compress(model: string, options: CompressOptions): Promise<CompressResult> {
+  const begun = performance.now();
+  const started = new Date().toISOString();
+  const { output, overwrite = false, onPlan, signal, progress, ...recipeOptions } = options;
+  const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
+  throwIfStopped(signal, 'compress');
+  const { prepared, close } = await prepare(model, recipeOptions);
+  try {
+    refuseProblems('compress', prepared.plan);
+    const { evaluate } = prepared.recipe;
+    if (evaluate !== undefined) await checkEvaluation(model, evaluate);
+    const calibration = prepared.calibration && windowsOf(prepared.source.model, prepared.calibration, prepared.recipe);
+    const header = headerOf(prepared, prepared.source.source.states, started);
+    const opened = await openWork(output, { header, overwrite });
+    const seconds = (): number => (performance.now() - begun) / 1000;
+    if (opened.kind === 'finished') return resultOf(output, opened.receipt, seconds());
+    const work = opened.directory;
+    try {
+      const receipt = await carryOut({ prepared, work, calibration, onPlan, seconds, ...run });
+      await work.finish();
+      return resultOf(output, receipt, seconds());
+    } catch (error) {
+      await work.close();
+      throw error;
+    }
+  } finally {
+    await close();
+  }
+}
+
+/** Opens and plans; `close` closes the source. */
+async function prepare(
+  model: string,
+  { recipe: given, memoryBytes, threads = availableParallelism() }: RecipeOptions,
+): Promise<{ readonly prepared: PreparedRecipe; readonly close: () => Promise<void> }> {
+  const recipe: Recipe = typeof given === 'string' ? await readRecipe(given) : checkRecipe(given);
+  const calibration = recipe.calibration && (await readTextOrIds(recipe.calibration.text));
+  const source = await openSource(model);
+  const close = (): Promise<void> => source.checkpoint.store.close();
+  try {
+    const prepared = prepareRecipe({
+      recipe,
+      source: await stageSource(source),
+      make: makeTechnique,
+      threads,
+      ...(calibration && { calibration }),
+      ...(memoryBytes !== undefined && { memoryBytes }),
+    });
+    return { prepared, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface Job extends RunOptions {
+  readonly prepared: PreparedRecipe;
+  readonly work: WorkDirectory;
+  readonly calibration: CalibrationWindows | undefined;
+  readonly onPlan: CompressOptions['onPlan'];
+  readonly seconds: () => number;
+}
+
+async function carryOut(job: Job): Promise<Receipt> {
+  const { prepared, work, calibration, onPlan, signal, progress } = job;
+  if (work.published) {
+    // Killed between the two last renames: the artefact was checked and has its receipt.
+    onPlan?.(prepared.plan, 0);
+    return readReceipt(work.paths.artefact);
+  }
+  const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
+  const pool = createKernelPool({ threads: prepared.threads });
+  const device = cpuDevice({ threads: prepared.threads });
+  try {
+    onPlan?.(prepared.plan, finishedUnits(work.paths.stages));
+    const hashes = await sourceHashes(prepared.source.source, work, pool, run);
+    const finished = await runPhases({
+      prepared,
+      directory: work.paths.stages,
+      device,
+      pool,
+      windows: calibration?.windows ?? [],
+      ...run,
+    });
+    try {
+      return await writeArtefact(job, finished, hashes, pool);
+    } finally {
+      await finished.close();
+    }
+  } finally {
+    await device.dispose();
+    await pool.dispose();
+  }
+}
+
+async function writeArtefact(
+  job: Job,
+  finished: FinishedPhases,
+  hashes: readonly TensorLeaves[],
+  pool: KernelPool,
+): Promise<Receipt> {
+  const { prepared, work, signal, progress } = job;
+  const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
+  const { source } = prepared.source;
+  const { model, config } = finished.result;
+  const weights = [...model.weights.values()].map((weight) => prepared.source.original(weight));
+  const options = storedOptions(model.architecture, new Map(weights.map((weight) => [weight.name, weight])));
+  const layout = layoutOf(weights, options, prepared.shardBytes);
+  const configText = storedConfig(changedConfig(source.checkpoint, config), weights, options);
+  const output = await openOutput(work.paths.artefact, layout, { mode: 'either' });
+  try {
+    const wrote = await writeWeights(weights, output, options, run);
+    await refuseChangedSource('compress', source);
+    for (const { name, carried } of source.checkpoint.files) {
+      if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
+    }
+    await output.writeFile('config.json', configText);
+    await output.finish(run);
+    await refuseUnreadable(output.workingDirectory);
+    const measured = await measure(job, output.workingDirectory);
+    const receipt = await buildStagedReceipt({
+      prepared,
+      calibration: job.calibration,
+      finished,
+      weights,
+      layout,
+      directory: output.workingDirectory,
+      hashes,
+      wrote,
+      ...measured,
+      started: work.journal.header.started,
+      seconds: job.seconds(),
+    });
+    await refuseDifferences('compress', output.workingDirectory, receipt, pool, run);
+    await output.writeFile(RECEIPT_NAME, receiptText(receipt));
+    throwIfStopped(signal, 'compress');
+    await output.publish();
+    return receipt;
+  } finally {
+    await output.close();
+  }
+}
+
+/** The text of config.json with the members that stages changed; quantization is said when it is known. */
+function changedConfig(
+  { config, configText }: LocalCheckpoint,
+  made: Readonly<Record<string, unknown>>,
+): string {
+  const changes: Record<string, JsonValue | undefined> = {};
+  for (const key of new Set([...Object.keys(config), ...Object.keys(made)])) {
+    if (key === 'quantization_config') continue;
+    if (canonicalJson(config[key] ?? null) !== canonicalJson(made[key] ?? null)) changes[key] = made[key] as JsonValue;
+  }
+  return setMembers(configText, changes);
+}
+
+/** The artefact must open as the model that its config says: shapes follow from it, nothing is missing or left over. */
+async function refuseUnreadable(directory: string): Promise<void> {
+  try {
+    await (await openModel(directory)).close();
+  } catch (cause) {
+    throw new PithError(
+      'READ_BACK_FAILED',
+      `compress: the artefact must open as a model, it does not: ${(cause as Error).message}`,
+      { kind: 'internal', cause },
+    );
+  }
+}
+
+/** Units of work that earlier runs have stored, as far as their names tell. */
+function finishedUnits(stages: string): number {
+  if (!existsSync(stages)) return 0;
+  return readdirSync(stages).reduce((sum, stage) => {
+    const names = readdirSync(join(stages, stage));
+    return sum + names.filter((name) => /^(block-\d+|result)\.json$/.test(name)).length;
+  }, 0);
+}
+
+/** What would stop the evaluation at the end is found before the work. */
+async function checkEvaluation(model: string, { text, context }: NonNullable<Recipe['evaluate']>): Promise<void> {
+  const { checkText } = await import('../evaluate/quality.ts');
+  await checkText(model, { data: text, ...(context !== undefined && { context }) });
+}
+
+async function measure({ prepared, signal, progress }: Job, artefact: string) {
+  const { evaluate } = prepared.recipe;
+  if (evaluate === undefined) return {};
+  const [{ measureQuality }, { takeSamples }] = [
+    await import('../evaluate/quality.ts'),
+    await import('../evaluate/samples.ts'),
+  ];
+  const run = { threads: prepared.threads, ...(signal && { signal }), ...(progress && { progress }) };
+  const source = prepared.source.source.directory;
+  const quality = await measureQuality(artefact, source, {
+    data: evaluate.text,
+    ...(evaluate.context !== undefined && { context: evaluate.context }),
+    ...(prepared.memoryBytes !== undefined && { memoryBytes: prepared.memoryBytes }),
+    ...run,
+  });
+  return { quality, samples: await takeSamples(artefact, source, evaluate.text, run) };
+}
+
+function resultOf(output: string, receipt: Receipt, seconds: number): CompressResult {
+  const worst = receipt.weights.reduce<WorstWeight | null>((least, { name, error }) => {
+    const snrDb = error?.snrDb ?? null;
+    return snrDb === null || (least !== null && least.snrDb <= snrDb) ? least : { name, snrDb };
+  }, null);
+  const { bytesBefore, bytesAfter, bitsPerWeight } = receipt.totals;
+  return {
+    output,
+    bytesBefore,
+    bytesAfter,
+    bitsPerWeight,
+    seconds,
+    peakMemoryBytes: peakMemoryBytes(),
+    receipt: join(output, RECEIPT_NAME),
+    worst,
+    interventions: receipt.interventions.length,
+    quality: receipt.quality ?? null,
+  };
+}

@@ -1,0 +1,306 @@
+// The plan of a recipe: every stage says from headers alone what it will do to the model that the stages before it leave.
+import { formatBytes } from '../format.ts';
+import type { LinearSpec, PlannedModel, PlannedWeight, TechniquePlan } from '@pith/model';
+import { afterPlan } from '@pith/model';
+import { isPithError } from '@pith/tensor-core';
+import { canonicalJson } from '../canonical-json.ts';
+import { DEFAULT_SHARD_BYTES } from '../plan/quantize-config.ts';
+import type { Plan, PlannedStep, PlannedTensor, PlanProblem } from '../plan/types.ts';
+import { orderStages, SOURCE } from '../recipe/order-stages.ts';
+import type { Recipe } from '../recipe/recipe-schema.ts';
+import { sha256 } from '../run/hash-tree.ts';
+import { packageVersions } from '../versions.ts';
+import { estimateStages } from './estimate.ts';
+import { layoutOf, storedOptions, unreadWeight } from './layout.ts';
+import { phasesOf, needsWindows, type Phase } from './phases.ts';
+import type { StageSource } from './stage-source.ts';
+import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './technique.ts';
+import type { Text } from '../evaluate/read-text.ts';
+
+/** What {@link prepareRecipe} is given. */
+export interface RecipeInputs {
+  readonly recipe: Recipe;
+  readonly source: StageSource;
+  readonly make: TechniqueMaker;
+  /** The calibration text, where the recipe names one. */
+  readonly calibration?: Text;
+  readonly threads: number;
+  readonly memoryBytes?: number;
+}
+
+/** A planned recipe with all that is needed to carry it out. */
+export interface PreparedRecipe extends RecipeInputs {
+  readonly plan: Plan;
+  readonly steps: readonly Step[];
+  readonly phases: readonly Phase[];
+  readonly shardBytes: number;
+  readonly versions: Readonly<Record<string, string>>;
+  /** What the stages planned, by step id. */
+  readonly stagePlans: ReadonlyMap<string, TechniquePlan>;
+  /** Over everything that the output's bytes depend on but the source's values. */
+  readonly sha256: string;
+}
+
+/** Plans a recipe. What does not fit is listed in the plan's `problems`. */
+export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
+  const { recipe, source, make } = inputs;
+  const problems: PlanProblem[] = [];
+  const notices: string[] = [...sourceNotices(source)];
+  const steps = makeSteps(orderStages(recipe.stages), make);
+  const phases = phasesOf(steps);
+  const models = new Map<string, PlannedModel>([[SOURCE, source.planned]]);
+  const traces = new Map<string, Trace>([[SOURCE, startTrace(source.planned)]]);
+  const stagePlans = new Map<string, TechniquePlan>();
+  const label = (step: Step): string => (steps.length === 1 ? '' : `stage ${step.id}, ${titleOf(step)}: `);
+  for (const step of steps) {
+    const before = models.get(step.from);
+    // The stage before could not be planned, which was said.
+    if (before === undefined) break;
+    const { technique } = step;
+    const planned = (technique.kind === 'pass' ? technique.pass : technique.transform).plan(before);
+    stagePlans.set(step.id, planned);
+    problems.push(
+      ...planned.problems.map(({ code, name, message }) => ({
+        code,
+        name,
+        message: label(step) + message.replace(/^plan: /, ''),
+      })),
+    );
+    notices.push(...planned.notices.map((notice) => label(step) + notice));
+    try {
+      models.set(step.id, afterPlan(before, planned));
+    } catch (error) {
+      if (!isPithError(error) || error.kind !== 'input') throw error;
+      problems.push({ code: error.code, name: step.id, message: label(step) + error.message });
+      break;
+    }
+    traces.set(step.id, extendTrace(traces.get(step.from)!, step, planned));
+  }
+  const last = steps.at(-1)!;
+  const result = models.get(last.id) ?? source.planned;
+  const shardBytes = recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES;
+  problems.push(...calibrationProblems(inputs, phases, models));
+  const made = summarize({
+    ...inputs,
+    steps,
+    phases,
+    models,
+    result,
+    trace: traces.get(last.id) ?? traces.get(SOURCE)!,
+    problems,
+    notices,
+    shardBytes,
+  });
+  const versions = packageVersions();
+  const identity = {
+    versions,
+    seed: recipe.seed ?? 0,
+    calibration: recipe.calibration && { ...recipe.calibration, text: inputs.calibration?.sha256 ?? null },
+    steps: steps.map((step) => ({
+      id: step.id,
+      from: step.from,
+      teachers: step.teachers,
+      kind: step.kind,
+      config: configOf(step),
+    })),
+    shardBytes,
+    sparse: recipe.output?.sparse ?? false,
+    evaluate: recipe.evaluate && { context: recipe.evaluate.context ?? null },
+    config: source.source.checkpoint.configText,
+    weights: [...source.planned.weights.values()].map(({ name, kind, shape, dtype }) => [name, kind, dtype, shape]),
+  };
+  return {
+    ...inputs,
+    plan: made,
+    steps,
+    phases,
+    shardBytes,
+    versions,
+    stagePlans,
+    sha256: sha256(canonicalJson(identity)),
+  };
+}
+
+function sourceNotices({ restored }: StageSource): string[] {
+  const kinds = [...new Set(restored.values())];
+  return kinds.map((kind) => {
+    const count = [...restored.values()].filter((other) => other === kind).length;
+    return (
+      `the source holds ${count} ${kind} weights: where a stage works on one it starts from its restored values, ` +
+      (kind === 'quantized'
+        ? 'so that it is quantized again; the model before quantization gives better results'
+        : 'zeros included')
+    );
+  });
+}
+
+function calibrationProblems(
+  { recipe }: RecipeInputs,
+  phases: readonly Phase[],
+  models: ReadonlyMap<string, PlannedModel>,
+): PlanProblem[] {
+  const calibrated = phases.filter((phase) => needsWindows(phase, linearsOf(models.get(phase.from))));
+  if (calibrated.length > 0 && recipe.calibration === undefined) {
+    const names = calibrated.flatMap(({ steps }) => steps.map(titleOf)).join(', ');
+    return [
+      {
+        code: 'CALIBRATION_MISSING',
+        name: 'calibration',
+        message: `${names}: a calibration text is needed, none was given; name one (--calibration FILE, or calibration.text in a recipe)`,
+      },
+    ];
+  }
+  if (calibrated.length === 0 && recipe.calibration !== undefined) {
+    const names = phases.flatMap(({ steps }) => steps.map(titleOf)).join(', ');
+    return [
+      {
+        code: 'CALIBRATION_UNUSED',
+        name: 'calibration',
+        message: `${names}: nothing is calibrated, yet a calibration text was given; leave it out, or choose a method that looks at text`,
+      },
+    ];
+  }
+  return [];
+}
+
+function linearsOf(model: PlannedModel | undefined): LinearSpec[] {
+  return model === undefined ? [] : model.architecture.blocks.flatMap(({ linears }) => linears);
+}
+
+/** What became of each weight of the source, stage by stage. */
+interface Trace {
+  /** Steps by name in the source. */
+  readonly steps: ReadonlyMap<string, readonly PlannedStep[]>;
+  /** Present name by name in the source; null where it is gone. */
+  readonly names: ReadonlyMap<string, string | null>;
+}
+
+function startTrace({ weights }: PlannedModel): Trace {
+  const names = [...weights.keys()];
+  return { steps: new Map(names.map((name) => [name, []])), names: new Map(names.map((name) => [name, name])) };
+}
+
+function extendTrace(trace: Trace, step: Step, { changes }: TechniquePlan): Trace {
+  const steps = new Map(trace.steps);
+  const names = new Map(trace.names);
+  const byName = new Map(changes.map((change) => [change.name, change]));
+  for (const [source, present] of trace.names) {
+    const change = present === null ? undefined : byName.get(present);
+    if (change === undefined) continue;
+    const { action, reason, after } = change;
+    steps.set(source, [
+      ...steps.get(source)!,
+      {
+        stage: step.id,
+        action,
+        reason,
+        bytesAfter: after?.byteLength ?? 0,
+        shape: after?.shape ?? [],
+        name: after?.name ?? null,
+      },
+    ]);
+    names.set(source, after?.name ?? null);
+  }
+  return { steps, names };
+}
+
+interface Summary extends RecipeInputs {
+  readonly steps: readonly Step[];
+  readonly phases: readonly Phase[];
+  readonly models: ReadonlyMap<string, PlannedModel>;
+  readonly result: PlannedModel;
+  readonly trace: Trace;
+  readonly problems: PlanProblem[];
+  readonly notices: readonly string[];
+  readonly shardBytes: number;
+}
+
+function summarize(summary: Summary): Plan {
+  const { source, result, trace, recipe, steps, problems } = summary;
+  const { checkpoint } = source.source;
+  const finals = [...result.weights.values()].map((weight) => source.originalPlan(weight));
+  const byName = new Map(finals.map((weight) => [weight.name, weight]));
+  const tensors = [...source.planned.weights.values()].map((weight): PlannedTensor => {
+    const before = source.originalPlan(weight).byteLength;
+    const taken = trace.steps.get(weight.name)!;
+    const name = trace.names.get(weight.name)!;
+    const bytesAfter = name === null ? 0 : (byName.get(name)?.byteLength ?? 0);
+    if (taken.length === 0) {
+      return {
+        name: weight.name,
+        action: 'keep',
+        reason: 'kept: no stage works on it',
+        bytesBefore: before,
+        bytesAfter,
+      };
+    }
+    return {
+      name: weight.name,
+      action: [...new Set(taken.map(({ action }) => action))].join('+'),
+      reason: taken.map(({ reason }) => reason).join(', then '),
+      bytesBefore: before,
+      bytesAfter,
+      steps: taken,
+    };
+  });
+  const layout = layoutOf(finals.map(unreadWeight), storedOptions(result.architecture, byName), summary.shardBytes);
+  const dataBytes = finals.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const parameters = valuesOf(source.planned.weights.values());
+  const touched = finals.filter(({ kind }) => kind === 'quantized');
+  const estimate = estimateStages(summary);
+  if (summary.memoryBytes !== undefined && estimate.peakMemoryBytes > summary.memoryBytes) {
+    problems.push({
+      code: 'MEMORY_TOO_SMALL',
+      name: 'memoryBytes',
+      message: `the run needs up to ${formatBytes(estimate.peakMemoryBytes)} of memory (${estimate.where}), ${formatBytes(summary.memoryBytes)} are allowed; allow more`,
+    });
+  }
+  const indexBytes = checkpoint.files
+    .filter((file) => file.role === 'index')
+    .reduce((sum, file) => sum + file.byteLength, 0);
+  return {
+    architecture: source.model.config.modelType,
+    options: recipeOptions(recipe, steps),
+    stages: steps.map((step) => ({
+      id: step.id,
+      kind: step.kind,
+      method: step.method,
+      from: step.from,
+      teachers: step.teachers,
+      config: configOf(step),
+    })),
+    tensors,
+    notices: summary.notices,
+    bytesBefore: checkpoint.weightFileBytes + indexBytes,
+    bytesAfter: layout.totalBytes - layout.dataBytes + dataBytes,
+    bitsPerWeight: parameters === 0 ? 0 : (8 * dataBytes) / parameters,
+    quantizedBitsPerWeight:
+      touched.length === 0 ? 0 : (8 * touched.reduce((sum, { byteLength }) => sum + byteLength, 0)) / valuesOf(touched),
+    parameters,
+    peakMemoryBytes: estimate.peakMemoryBytes,
+    secondsEstimate: estimate.seconds,
+    problems,
+  };
+}
+
+function valuesOf(weights: Iterable<Pick<PlannedWeight, 'shape'>>): number {
+  let sum = 0;
+  for (const { shape } of weights) sum += shape.reduce((a, b) => a * b, 1);
+  return sum;
+}
+
+/** What a receipt and a plan say was asked for. Paths are left out: they say more of the machine than of the work. */
+export function recipeOptions(recipe: Recipe, steps: readonly Step[]): Readonly<Record<string, unknown>> {
+  const { text: _text, ...calibration } = recipe.calibration ?? {};
+  return {
+    seed: recipe.seed ?? 0,
+    ...(recipe.calibration && { calibration }),
+    stages: steps.map((step) => ({
+      id: step.id,
+      from: step.from,
+      ...(step.teachers.length > 0 && { teachers: step.teachers }),
+      [step.kind]: configOf(step),
+    })),
+    output: { shardBytes: recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES, sparse: recipe.output?.sparse ?? false },
+  };
+}

@@ -1,0 +1,107 @@
+// The model that a recipe starts from: quantized and sparse weights restored, so that every technique finds values it
+// can work on; what no stage touches is written as it was.
+import type { TiedEmbeddings } from '@pith/checkpoint';
+import { createModel, plannedWeight, type LanguageModel, type PlannedModel, type PlannedWeight } from '@pith/model';
+import { modelFromCheckpoint } from '@pith/model/node';
+import { denseWeight, fromF32, type DenseWeight, type DType, type WeightTensor } from '@pith/tensor-core';
+import type { Source } from '../source/open-source.ts';
+
+/** A model between two stages. */
+export interface StageModel {
+  readonly model: LanguageModel;
+  /** The parsed config.json that belongs to it. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** The model of a source, ready for stages. */
+export interface StageSource extends StageModel {
+  readonly source: Source;
+  /** The same as plans see it. */
+  readonly planned: PlannedModel;
+  /** Names of the weights that are restored, with the representation that they have in the source. */
+  readonly restored: ReadonlyMap<string, WeightTensor['kind']>;
+  readonly embeddings: TiedEmbeddings;
+  /** The weight as the source holds it, where `weight` is its restored form. */
+  original(weight: WeightTensor): WeightTensor;
+  /** The planned weight as the source holds it, where it is that of the restored form. */
+  originalPlan(weight: PlannedWeight): PlannedWeight;
+}
+
+/**
+ * The model of a source.
+ *
+ * @throws PithError those of opening a model.
+ */
+export async function stageSource(source: Source): Promise<StageSource> {
+  const { embeddings, ...opened } = await modelFromCheckpoint(source.checkpoint);
+  const { checkpoint } = source;
+  const originals = new Map<WeightTensor, WeightTensor>();
+  const restored = new Map<string, WeightTensor['kind']>();
+  const weights = new Map<string, WeightTensor>();
+  for (const [name, weight] of opened.weights) {
+    // A copy of the embedding that the config ties to it is left out.
+    if (embeddings === 'tied-duplicate' && name === `${opened.architecture.head.path}.weight`) continue;
+    const value = weight.kind === 'quantized' || weight.kind === 'sparse' ? restoredWeight(weight) : weight;
+    if (value !== weight) {
+      originals.set(value, weight);
+      restored.set(name, weight.kind);
+    }
+    weights.set(name, value);
+  }
+  const { quantization_config: _coded, ...rest } = checkpoint.config as Record<string, unknown>;
+  const config = embeddings === 'conflict' ? { ...rest, tie_word_embeddings: false } : rest;
+  const { tokenizer } = opened;
+  const { generationConfig } = checkpoint;
+  const model = createModel({ config, weights, tokenizer, ...(generationConfig && { generationConfig }) });
+  const plannedWeights = new Map<string, PlannedWeight>();
+  const plannedOriginals = new Map<PlannedWeight, PlannedWeight>();
+  for (const [name, weight] of weights) {
+    const planned = plannedWeight(weight);
+    plannedWeights.set(name, planned);
+    const original = originals.get(weight);
+    if (original !== undefined) plannedOriginals.set(planned, plannedWeight(original));
+  }
+  return {
+    source,
+    model,
+    config,
+    planned: { config, architecture: model.architecture, weights: plannedWeights },
+    restored,
+    embeddings,
+    original: (weight) => originals.get(weight) ?? weight,
+    originalPlan: (weight) => plannedOriginals.get(weight) ?? weight,
+  };
+}
+
+/** A dense weight whose bytes are restored when they are read. */
+function restoredWeight(weight: WeightTensor): DenseWeight {
+  const { name, shape } = weight;
+  const dtype = dtypeOf(weight);
+  const rows = shape[0] ?? 1;
+  const size = dtype === 'f32' ? 4 : 2;
+  const byteLength = size * shape.reduce((a, b) => a * b, 1);
+  const rowBytes = byteLength / Math.max(1, rows);
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const start = Math.floor(offset / rowBytes);
+    const end = Math.ceil((offset + length) / rowBytes);
+    const bytes = fromF32(dtype, await weight.toF32(start, end));
+    return bytes.subarray(offset - start * rowBytes, offset - start * rowBytes + length);
+  };
+  return denseWeight({
+    name,
+    dtype,
+    shape,
+    source: {
+      byteLength,
+      read,
+      readInto: async (offset, target) => target.set(await read(offset, target.byteLength)),
+    },
+  });
+}
+
+/** The dtype that the weight had, as far as the checkpoint tells: scales are stored in it. */
+function dtypeOf(weight: WeightTensor): 'f32' | 'f16' | 'bf16' {
+  const dtype: DType =
+    weight.kind === 'quantized' ? weight.scheme.scaleDType : weight.kind === 'sparse' ? weight.dtype : 'f32';
+  return dtype === 'f16' || dtype === 'bf16' ? dtype : 'f32';
+}

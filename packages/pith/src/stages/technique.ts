@@ -1,0 +1,47 @@
+// A stage of a recipe as what the technique packages offer: a pass over the blocks, or a transform of the whole model.
+import type { BlockPass, ModelTransform } from '@pith/model';
+import type { OrderedStage } from '../recipe/order-stages.ts';
+import { methodOf, type StageKind } from '../recipe/recipe-schema.ts';
+
+/** A technique at work on one block after the other. */
+export interface PassTechnique {
+  readonly kind: 'pass';
+  readonly pass: BlockPass;
+}
+
+/** A technique that needs the whole model at once. */
+export interface TransformTechnique {
+  readonly kind: 'transform';
+  readonly transform: ModelTransform;
+}
+
+/** What carries out a stage. */
+export type Technique = PassTechnique | TransformTechnique;
+
+/** A stage that can be planned and run. */
+export interface Step extends Pick<OrderedStage, 'id' | 'from' | 'teachers'> {
+  readonly kind: StageKind;
+  readonly method: string;
+  readonly technique: Technique;
+}
+
+/** Makes the technique of a stage from its options. */
+export type TechniqueMaker = (kind: StageKind, options: Readonly<Record<string, unknown>>) => Technique;
+
+/** Stages as steps. */
+export function makeSteps(stages: readonly OrderedStage[], make: TechniqueMaker): readonly Step[] {
+  return stages.map(({ id, from, teachers, stage }) => {
+    const { kind, options } = methodOf(stage);
+    return { id, from, teachers, kind, method: options.method, technique: make(kind, options) };
+  });
+}
+
+/** The configuration of a step's technique, as the receipt records it. */
+export function configOf({ technique }: Step): Readonly<Record<string, unknown>> {
+  return technique.kind === 'pass' ? technique.pass.config : technique.transform.config;
+}
+
+/** `quantize gptq`. */
+export function titleOf({ kind, method }: Pick<Step, 'kind' | 'method'>): string {
+  return `${kind} ${method}`;
+}
