@@ -38,3 +38,10 @@ export { compressedFormat, storedPieces } from './compressed-tensors/stored-piec
 export type { PieceRole, QuantizedShape, StoredPiece } from './compressed-tensors/stored-pieces.ts';
 export { encodeBlock, encodeWeight, rowAlignment } from './compressed-tensors/encode-block.ts';
 export type { StoredChunk } from './compressed-tensors/encode-block.ts';
+export { planGguf } from './gguf/encode-header.ts';
+export type { GgufLayout, GgufTensorSpec, PlacedTensor } from './gguf/encode-header.ts';
+export { GGML_TYPES, ggmlTypeName } from './gguf/ggml-types.ts';
+export type { GgmlType, GgmlTypeName } from './gguf/ggml-types.ts';
+export type { GgufArray, GgufFile, GgufScalar, GgufTensor, GgufValue, GgufValueType } from './gguf/gguf-file.ts';
+export { openGguf } from './gguf/open-gguf.ts';
+export { isRestorable, restoreBlocks } from './gguf/restore-blocks.ts';
