@@ -100,7 +100,9 @@ export { memoryActivations } from './calibrate/activations.ts';
 export type { ActivationStore } from './calibrate/activations.ts';
 export type { BlockPass, Intervention, PassContext, Stage, StageResult } from './calibrate/pass.ts';
 export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
+export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibrate/weight-gradient.ts';
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
+export { configOfLayers, keepLayers, layerMembers, layerNames, renamedWeight } from './technique/keep-layers.ts';
 export { afterPlan, plannedWeight } from './technique/planned-model.ts';
 export type {
   PlannedModel,
