@@ -6,7 +6,7 @@ import type { LanguageModel } from '../language-model.ts';
 import { restoreBlock } from '../run/restore.ts';
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
-import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches } from './window-batches.ts';
+import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, hiddenKey } from './window-batches.ts';
 
 /** Options of {@link blockInfluences}. */
 export interface BlockInfluenceOptions extends RunOptions {
@@ -57,12 +57,17 @@ export async function blockInfluences(model: LanguageModel, options: BlockInflue
       const local = Object.entries(await restoreBlock(model, block, buffers));
       const weights = new Map(local.map(([name, tensor]) => [`${block.path}.${name}`, tensor]));
       let sum = 0;
-      for (const { slot, count } of batches) {
+      for (const [i, batch] of batches.entries()) {
         throwIfStopped(signal, 'block influence');
+        const key = hiddenKey(block.index, batch);
+        const next = batches[i + 1] && hiddenKey(block.index, batches[i + 1]);
+        const hidden = await store.read(key, next);
         const wanted = new Map([[block.path, ['cosine' as const]]]);
-        const { output, reduced } = await programs.run(block, count, await store.read(slot), weights, wanted);
-        sum += (reduced.get(block.path)!.get('cosine')!.data as Float32Array)[0];
-        await store.write(slot, output.data as Float32Array);
+        const into = store.take(hidden.length);
+        const { output, reduced } = await programs.run(block, batch.count, hidden, weights, wanted, into);
+        sum += reduced.get(block.path)!.get('cosine')![0][0];
+        await store.drop(key);
+        await store.write(hiddenKey(block.index + 1, batch), output);
       }
       const similarity = sum / (windows.length * windows[0].length);
       if (!Number.isFinite(similarity)) {

@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
@@ -9,6 +12,7 @@ import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { madeUpModel, memoryWeight } from '../testing/folder-model.fixture.ts';
+import { spilledActivations } from '../node/spilled-activations.ts';
 import { runBlocks, type BlockOutcome, type BlockRunOptions } from './block-runner.ts';
 import type { BlockPass, Stage } from './pass.ts';
 import type { InputStatistics } from './statistic.ts';
@@ -210,6 +214,16 @@ describe('runBlocks', () => {
     const rest = await run({ passes: [resumed.pass], finished });
     expect(rest.map(({ block }) => block.index)).toEqual([2]);
     for (const [path, statistics] of resumed.seen) expect(statistics).toEqual(undisturbed.seen.get(path));
+  });
+
+  it.each(['compressed', 'original'] as const)('gives the same to the bit with %s inputs on disk', async (inputs) => {
+    const directory = mkdtempSync(join(tmpdir(), 'pith-blocks-'));
+    const [inMemory, onDisk] = [watcher(zero(0, 'v_proj')), watcher(zero(0, 'v_proj'))];
+    await run({ passes: [inMemory.pass], inputs, order: 'groups' });
+    await run({ passes: [onDisk.pass], inputs, order: 'groups', activations: spilledActivations({ directory }) });
+    expect(onDisk.seen).toEqual(inMemory.seen);
+    expect(readdirSync(directory)).toEqual([]);
+    rmSync(directory, { recursive: true });
   });
 
   it('says where fewer tokens than columns went into a Gram matrix', async () => {

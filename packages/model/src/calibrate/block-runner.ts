@@ -7,11 +7,11 @@ import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { storedInputs } from '../run/linear-form.ts';
-import { storedWeight } from '../run/restore.ts';
+import { localName, restoreRows, storedWeight, type RestoreBuffers } from '../run/restore.ts';
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
 import type { BlockPass, Intervention, StageResult } from './pass.ts';
-import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, type WindowBatch } from './window-batches.ts';
+import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, hiddenKey, type WindowBatch } from './window-batches.ts';
 import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
 
 /** What a block became. */
@@ -73,12 +73,13 @@ export async function runBlocks(model: LanguageModel, options: BlockRunOptions):
   const batches = batchWindows(windows, options.batchTokens ?? CALIBRATION_BATCH_TOKENS);
   const store = options.activations ?? memoryActivations();
   const programs = new BlockPrograms(model.architecture, windows[0].length, device);
+  const buffers: RestoreBuffers = new Map();
   try {
     await embedBatches(model, batches, store, device);
     for (const block of blocks) {
       throwIfStopped(signal, 'calibration');
       const done = await options.finished?.(block);
-      const run = new BlockRun(model, block, batches, store, programs, options);
+      const run = new BlockRun(model, block, batches, store, programs, options, buffers);
       const outcome = done ? { block, weights: done } : await run.rewrite();
       if (block.index + 1 < blocks.length) await run.advance(outcome.weights);
       if (!done) await options.onBlock(outcome as BlockOutcome);
@@ -100,8 +101,9 @@ class BlockRun {
   readonly #weights: Map<string, WeightTensor>;
   /** Inputs of the block's program as f32 (see `storedInputs`), restored when first used. */
   readonly #dense = new Map<string, HostTensor<'f32'>>();
+  readonly #buffers: RestoreBuffers;
   /** Set where the collection already gave the next block's inputs. */
-  #advanced: Float32Array[] | undefined;
+  #advanced = false;
 
   constructor(
     model: LanguageModel,
@@ -110,8 +112,10 @@ class BlockRun {
     store: ActivationStore,
     programs: BlockPrograms,
     options: BlockRunOptions,
+    buffers: RestoreBuffers,
   ) {
     this.#block = block;
+    this.#buffers = buffers;
     this.#batches = batches;
     this.#store = store;
     this.#programs = programs;
@@ -150,20 +154,16 @@ class BlockRun {
     return { block: this.#block, weights: this.#weights, rewritten, records, interventions };
   }
 
-  /** Replaces the hidden states in the store by what the block makes of them. */
+  /** Puts what the block makes of the hidden states in their place. */
   async advance(weights: ReadonlyMap<string, WeightTensor>): Promise<void> {
-    if (this.#advanced) {
-      for (const { slot } of this.#batches) await this.#store.write(slot, this.#advanced[slot]);
-      return;
-    }
     for (const [name, weight] of weights) {
       if (this.#options.inputs === 'original' || this.#weights.get(name) === weight) continue;
       this.#replace(name, weight);
     }
     for (const batch of this.#batches) {
       throwIfStopped(this.#options.signal, 'calibration');
-      const { output } = await this.#run(batch, new Map());
-      await this.#store.write(batch.slot, output.data as Float32Array);
+      if (!this.#advanced) await this.#run(batch, new Map(), true);
+      await this.#store.drop(hiddenKey(this.#block.index, batch));
     }
   }
 
@@ -178,27 +178,33 @@ class BlockRun {
       accumulators.set(group, new InputAccumulator(readers[0].inFeatures, pieces));
     }
     // With the original's inputs the first collection, on original weights, is also the run to the next block.
-    const advance = this.#options.inputs === 'original' && this.#advanced === undefined;
-    const outputs: Float32Array[] = [];
+    const advance = this.#options.inputs === 'original' && !this.#advanced;
     if (wanted.size > 0 || advance) {
       for (const batch of this.#batches) {
         throwIfStopped(this.#options.signal, 'calibration');
-        const { output, reduced } = await this.#run(batch, wanted);
+        const reduced = await this.#run(batch, wanted, advance);
         for (const [group, accumulator] of accumulators) accumulator.add(batch.ids.length, reduced.get(group)!, group);
-        if (advance) outputs[batch.slot] = output.data as Float32Array;
       }
     }
-    if (advance) this.#advanced = outputs;
+    if (advance) this.#advanced = true;
     return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result()]));
   }
 
-  async #run(batch: WindowBatch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>) {
+  /** Runs the block on a batch; with `keep` its output becomes the next block's input. */
+  async #run(batch: WindowBatch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>, keep: boolean) {
     for (const [name, weight] of storedInputs(this.#block, this.#weights)) {
-      if (!this.#dense.has(name))
-        this.#dense.set(name, { dtype: 'f32', shape: weight.shape, data: await weight.toF32() });
+      if (this.#dense.has(name)) continue;
+      const local = localName(this.#block, name);
+      this.#dense.set(name, await restoreRows(weight, undefined, this.#buffers, local));
     }
-    const hidden = await this.#store.read(batch.slot);
-    return this.#programs.run(this.#block, batch.count, hidden, this.#dense, wanted);
+    const { index } = this.#block;
+    const next = this.#batches[batch.slot + 1] ?? this.#batches[0];
+    const hidden = await this.#store.read(hiddenKey(index, batch), hiddenKey(index, next));
+    const into = this.#store.take(hidden.length);
+    const { output, reduced } = await this.#programs.run(this.#block, batch.count, hidden, this.#dense, wanted, into);
+    if (keep) await this.#store.write(hiddenKey(index + 1, batch), output);
+    else this.#store.giveBack(into);
+    return reduced;
   }
 
   #replace(name: string, weight: WeightTensor): void {

@@ -5,6 +5,7 @@ import type { KernelPool } from '@pith/tensor-core/node';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import type { PlannedModel, TechniquePlan } from '../technique/planned-model.ts';
 import type { InputStatistic, InputStatistics } from './statistic.ts';
+import type { GradientNeeds, WeightGradient } from './weight-gradient.ts';
 
 /** What a pass may use while it works. */
 export interface PassContext {
@@ -42,6 +43,11 @@ export interface Stage {
   readonly weights: ReadonlyMap<string, WeightTensor>;
   /** Statistics by input group (`LinearSpec.inputGroup`). */
   readonly statistics: ReadonlyMap<string, InputStatistics>;
+  /**
+   * Gradients by checkpoint name of the weight, where the pass asked for them: of the model as it was before the first
+   * pass touched it.
+   */
+  readonly gradients?: ReadonlyMap<string, WeightGradient>;
 }
 
 /** What a pass did to a stage. */
@@ -64,6 +70,8 @@ export interface BlockPass {
   plan(model: PlannedModel): TechniquePlan;
   /** Statistics that it wants of a linear's input; empty for a linear that it leaves alone. */
   needs(linear: LinearSpec): readonly InputStatistic[];
+  /** Gradients of the loss that it wants of a linear's weight; none when left out. */
+  readonly needsGradients?: GradientNeeds;
   /** True where it changes what a linear of the same stage gets as input (scales folded into the norm before). */
   readonly changesInputs?: boolean;
   /** Rewrites one stage. Nothing that it is given is mutated. */

@@ -3,16 +3,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LinearHook } from '../architecture/scope.ts';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import { gramOf, gramPanels } from './gram-panels.ts';
 import type { StatisticPiece } from './statistic.ts';
 
-const REDUCE: Record<Exclude<StatisticPiece, 'cosine'>, (x: Tensor) => Tensor> = {
+const REDUCE: Record<Exclude<StatisticPiece, 'cosine' | 'gram'>, (x: Tensor) => Tensor> = {
   absmax: (x) => tf.max(tf.abs(x), 0),
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
   sum: (x) => tf.sum(x, 0),
   sumabs: (x) => tf.sum(tf.abs(x), 0),
   squares: (x) => tf.sum(tf.square(x), 0),
-  gram: (x) => tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D, true, false),
 };
 
 /** Name of an input group relative to its block: the same in all blocks of a variant. */
@@ -34,16 +34,17 @@ export function cosineSum(before: Tensor, after: Tensor): Tensor {
   return tf.reshape(tf.sum(tf.div(dot(before, after), tf.maximum(lengths, tf.scalar(1e-37)))), [1]);
 }
 
-/** Name of the program's output that carries a reduction. */
-export function outputName(group: string, piece: StatisticPiece): string {
-  return `statistic.${group}.${piece}`;
+/** Names of the program's outputs that carry a reduction: one, or one for each panel of a Gram matrix. */
+export function outputNames(group: string, piece: StatisticPiece, inFeatures: number): string[] {
+  const name = `statistic.${group}.${piece}`;
+  return piece === 'gram' ? gramPanels(inFeatures).map((_, i) => `${name}.${i}`) : [name];
 }
 
 /**
  * A hook that reduces the input of each group once, whichever of its linears comes first.
  *
  * @param wanted Reductions by local group name; groups that are left out are not reduced.
- * @param outputs Receives the reductions by {@link outputName}: vectors f32 [in], `gram` f32 [in, in].
+ * @param outputs Receives the reductions by {@link outputNames}: vectors f32 [in], panels of `gram`.
  */
 export function reducingHook(
   block: BlockSpec,
@@ -54,8 +55,10 @@ export function reducingHook(
     const group = localGroup(block, spec);
     const rows = tf.reshape(x, [-1, spec.inFeatures]);
     for (const piece of wanted.get(group) ?? []) {
-      const name = outputName(group, piece);
-      if (!(name in outputs) && piece !== 'cosine') outputs[name] = REDUCE[piece](rows);
+      const names = outputNames(group, piece, spec.inFeatures);
+      if (names[0] in outputs || piece === 'cosine') continue;
+      const values = piece === 'gram' ? gramOf(rows) : [REDUCE[piece](rows)];
+      names.forEach((name, i) => (outputs[name] = values[i]));
     }
     return apply();
   };

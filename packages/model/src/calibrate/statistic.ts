@@ -1,7 +1,7 @@
 // What techniques may ask to know about the inputs of linear layers. Statistics are reduced inside the compiled block
 // program (XᵀX leaves the graph, X does not) in f32 over one batch, and summed over batches in f64 on the host.
 import { PithError } from '@pith/tensor-core';
-import type { HostTensor } from '@pith/tensor-core';
+import { addGram, mirrorUpper } from './gram-panels.ts';
 
 /**
  * A statistic of the input X [tokens, in features] of a linear layer:
@@ -22,7 +22,7 @@ export interface InputStatistics {
   readonly meanabs?: Float64Array;
   /** Sums of squares over tokens; their square roots are the column norms. */
   readonly squares?: Float64Array;
-  /** XᵀX summed over tokens, [in features, in features] row-major, symmetric to the rounding of f32 products. */
+  /** XᵀX summed over tokens, [in features, in features] row-major, exactly symmetric. */
   readonly gram?: Float64Array;
 }
 
@@ -69,19 +69,14 @@ export class InputAccumulator {
   /**
    * Adds what one batch of `tokens` rows gave.
    *
+   * @param reduced One array per reduction; the panels of `gram`.
    * @throws PithError `ACTIVATIONS_NOT_FINITE` when a reduction is NaN or infinite; `label` names the input.
    */
-  add(tokens: number, reduced: ReadonlyMap<StatisticPiece, HostTensor>, label: string): void {
+  add(tokens: number, reduced: ReadonlyMap<StatisticPiece, readonly Float32Array[]>, label: string): void {
     for (const [piece, total] of this.#sums) {
-      const part = reduced.get(piece)!.data as Float32Array;
-      let finite = true;
-      for (let i = 0; i < total.length; i++) {
-        const value = part[i];
-        if (piece === 'min') total[i] = Math.min(total[i], value);
-        else if (piece === 'max' || piece === 'absmax') total[i] = Math.max(total[i], value);
-        else total[i] += value;
-        finite &&= Number.isFinite(value);
-      }
+      const parts = reduced.get(piece)!;
+      const finite =
+        piece === 'gram' ? addGram(total as Float64Array, this.#inFeatures, parts) : fold(piece, total, parts[0]);
       if (!finite) {
         throw new PithError(
           'ACTIVATIONS_NOT_FINITE',
@@ -95,6 +90,8 @@ export class InputAccumulator {
 
   /** What was seen so far. The arrays are handed over, not copied. */
   result(): InputStatistics {
+    const gram = this.#sums.get('gram');
+    if (gram) mirrorUpper(gram as Float64Array, this.#inFeatures);
     const of = (piece: StatisticPiece) => this.#sums.get(piece);
     const mean = (piece: StatisticPiece) => {
       const sum = of(piece);
@@ -107,9 +104,22 @@ export class InputAccumulator {
       mean: mean('sum'),
       meanabs: mean('sumabs'),
       squares: of('squares') as Float64Array | undefined,
-      gram: of('gram') as Float64Array | undefined,
+      gram: gram as Float64Array | undefined,
     };
     const known = Object.fromEntries(Object.entries(vectors).filter(([, value]) => value !== undefined));
     return { tokens: this.#tokens, inFeatures: this.#inFeatures, ...known };
   }
+}
+
+/** Adds a vector to a sum, a smallest or a largest value so far; false where a value is NaN or infinite. */
+function fold(piece: StatisticPiece, total: Float32Array | Float64Array, part: Float32Array): boolean {
+  let finite = true;
+  for (let i = 0; i < total.length; i++) {
+    const value = part[i];
+    if (piece === 'min') total[i] = Math.min(total[i], value);
+    else if (piece === 'max' || piece === 'absmax') total[i] = Math.max(total[i], value);
+    else total[i] += value;
+    finite &&= Number.isFinite(value);
+  }
+  return finite;
 }

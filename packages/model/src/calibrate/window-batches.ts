@@ -10,7 +10,7 @@ export const CALIBRATION_BATCH_TOKENS = 2048;
 
 /** Windows that run together. */
 export interface WindowBatch {
-  /** Slot of the hidden states in the {@link ActivationStore}: batches are counted from 0. */
+  /** Batches are counted from 0. */
   readonly slot: number;
   /** Windows. */
   readonly count: number;
@@ -32,7 +32,10 @@ export function batchWindows(windows: readonly Int32Array[], tokens: number): Wi
   return batches;
 }
 
-/** Writes the embedding of every batch, f32 [count, context, hidden], to its slot. */
+/** Key of the hidden states of a batch after `depth` blocks in an {@link ActivationStore}. */
+export const hiddenKey = (depth: number, { slot }: WindowBatch): string => `hidden.${depth}.${slot}`;
+
+/** Writes the embedding of every batch, f32 [count, context, hidden], as the hidden states of depth 0. */
 export async function embedBatches(
   model: LanguageModel,
   batches: readonly WindowBatch[],
@@ -42,13 +45,14 @@ export async function embedBatches(
   let shape = 0;
   let program;
   try {
-    for (const { slot, count, ids } of batches) {
+    for (const batch of batches) {
+      const { count, ids } = batch;
       if (shape !== count) {
         await program?.dispose();
         program = await compileEmbedding(model.architecture, { batch: count, tokens: ids.length / count }, device);
         shape = count;
       }
-      await store.write(slot, (await embedTokens(model, program!, ids)).data);
+      await store.write(hiddenKey(0, batch), (await embedTokens(model, program!, ids)).data);
     }
   } finally {
     await program?.dispose();

@@ -5,3 +5,5 @@ export { openLossLog } from './loss-log.ts';
 export type { LossLog } from './loss-log.ts';
 export { trainFolder } from './train-folder.ts';
 export { readTrainState, saveTrainState } from './train-state-folder.ts';
+export { spilledActivations } from './spilled-activations.ts';
+export type { SpilledActivationsOptions } from './spilled-activations.ts';

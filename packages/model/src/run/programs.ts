@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
 import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { causalMask } from '../architecture/ops/masks.ts';
-import { BLOCK_GROUP, cosineSum, outputName, reducingHook } from '../calibrate/reduce-inputs.ts';
+import { BLOCK_GROUP, cosineSum, outputNames, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
 import { blockInputs, DENSE_FORMS } from './linear-form.ts';
@@ -93,7 +93,7 @@ export function compileBlock(
       const { hidden, cos, sin, mask } = inputs;
       const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
       const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
-      if (wanted.has(BLOCK_GROUP)) reduced[outputName(BLOCK_GROUP, 'cosine')] = cosineSum(hidden, output.hidden);
+      if (wanted.has(BLOCK_GROUP)) reduced[outputNames(BLOCK_GROUP, 'cosine', 1)[0]] = cosineSum(hidden, output.hidden);
       const next = { output: output.hidden, ...reduced };
       return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
     },
