@@ -114,6 +114,7 @@ describe('@pith/model', () => {
         "TrainAll",
         "TrainFactors",
         "TrainFolder",
+        "TrainLog",
         "TrainLora",
         "TrainModules",
         "TrainNorms",

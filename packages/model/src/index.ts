@@ -83,7 +83,7 @@ export type { TokenWindowsOptions } from './train/token-windows.ts';
 export { scheduleOf, trainerParts, trainingFields, trainingSchema } from './train/training-config.ts';
 export type { TrainingConfig } from './train/training-config.ts';
 export { trainRun } from './train/train-run.ts';
-export type { TrainFolder, TrainRunOptions, TrainRunResult } from './train/train-run.ts';
+export type { TrainFolder, TrainLog, TrainRunOptions, TrainRunResult } from './train/train-run.ts';
 export type { TrainState } from './train/train-state.ts';
 export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';

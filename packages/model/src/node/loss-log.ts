@@ -5,6 +5,8 @@ import type { StepRecord } from '../train/trainer.ts';
 
 /** Writes {@link StepRecord}s as JSON lines. */
 export interface LossLog {
+  /** The records of the steps before, in order. */
+  readonly earlier: readonly StepRecord[];
   /** Adds a line. */
   append(record: StepRecord): Promise<void>;
 }
@@ -19,7 +21,10 @@ export async function openLossLog(path: string, step: number): Promise<LossLog> 
   // Written anew and renamed: a crash here loses nothing.
   await writeFile(`${path}.new`, kept.map((line) => `${line}\n`).join(''));
   await rename(`${path}.new`, path);
-  return { append: (record) => appendFile(path, `${JSON.stringify(record)}\n`) };
+  return {
+    earlier: kept.map((line) => JSON.parse(line) as StepRecord),
+    append: (record) => appendFile(path, `${JSON.stringify(record)}\n`),
+  };
 }
 
 async function textOf(path: string): Promise<string> {

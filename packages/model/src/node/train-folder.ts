@@ -19,8 +19,7 @@ export function trainFolder(directory: string, settings: string): TrainFolder {
     save: (state) => saveTrainState(directory, state, settings),
     openLog: async (step) => {
       await mkdir(directory, { recursive: true });
-      const log = await openLossLog(join(directory, LOSS_FILE), step);
-      return (record) => log.append(record);
+      return openLossLog(join(directory, LOSS_FILE), step);
     },
   };
 }

@@ -16,6 +16,8 @@ export interface DecodeOptions {
 export interface Tokenizer {
   /** Largest id plus one, added tokens included. */
   readonly size: number;
+  /** A token as the vocabulary writes it (`▁the`); undefined for an id that is not in it. Vocabularies are compared by it. */
+  readonly tokenOf?: (id: number) => string | undefined;
   /**
    * Ids of a text, without the special tokens that a template would add (BOS, EOS).
    *
@@ -67,6 +69,7 @@ export function createTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown
   const size = 1 + [...ids, ...json.added_tokens.map(({ id }) => id)].reduce((a, b) => Math.max(a, b), -1);
   return Object.freeze({
     size,
+    tokenOf: (id: number) => library.id_to_token(id),
     encode: (text: string) => {
       let encoded: (number | undefined)[];
       try {

@@ -5,14 +5,22 @@ import type { TrainState } from './train-state.ts';
 import { createTrainer } from './trainer.ts';
 import type { StepRecord, TrainerOptions } from './trainer-types.ts';
 
+/** The loss curve of a run. */
+export interface TrainLog {
+  /** The records of the steps before, in order. */
+  readonly earlier: readonly StepRecord[];
+  /** Adds one. */
+  append(record: StepRecord): Promise<void>;
+}
+
 /** Where a run keeps what it needs to go on after a kill. */
 export interface TrainFolder {
   /** The newest state; null where there is none. @throws when it belongs to another run. */
   read(): Promise<TrainState | null>;
   /** Keeps a state in the place of the one before it. */
   save(state: TrainState): Promise<void>;
-  /** Opens the loss curve and drops what lies after `step`; the result adds a line. */
-  openLog(step: number): Promise<(record: StepRecord) => Promise<void>>;
+  /** Opens the loss curve and drops what lies after `step`. */
+  openLog(step: number): Promise<TrainLog>;
 }
 
 /** Options of {@link trainRun}. */
@@ -33,12 +41,37 @@ export interface TrainRunResult {
   readonly parameters: Readonly<Record<string, HostTensor<'f32'>>>;
   /** Steps done before this process went on. */
   readonly resumedFrom: number;
-  /** The first record of this process; null where nothing was left to do. */
-  readonly first: StepRecord | null;
-  /** The last one. */
-  readonly last: StepRecord | null;
-  /** Mean loss of the last tenth of the steps, as far as this process saw them; null where it saw none. */
-  readonly finalLoss: number | null;
+  /** The loss curve from the first step on, thinned to a few hundred steps, the last one always among them. */
+  readonly curve: readonly StepRecord[];
+  /** Mean loss of the last tenth of the steps. */
+  readonly finalLoss: number;
+}
+
+/** Most steps of a curve that is handed back, about. */
+const CURVE_POINTS = 256;
+
+/** Thins a curve and takes its mean at the end; the same however often the run was stopped. */
+class Curve {
+  readonly records: StepRecord[] = [];
+  readonly #steps: number;
+  #sum = 0;
+  #count = 0;
+
+  constructor(steps: number) {
+    this.#steps = steps;
+  }
+
+  add(record: StepRecord): void {
+    const { step } = record;
+    if (step % Math.ceil(this.#steps / CURVE_POINTS) === 0 || step === this.#steps - 1) this.records.push(record);
+    if (step < this.#steps - Math.ceil(this.#steps / 10)) return;
+    this.#sum += record.loss;
+    this.#count += 1;
+  }
+
+  get finalLoss(): number {
+    return this.#sum / this.#count;
+  }
 }
 
 /**
@@ -53,21 +86,18 @@ export async function trainRun(options: TrainerOptions, run: TrainRunOptions): P
   const state = (await folder?.read()) ?? null;
   const trainer = await createTrainer(state === null ? options : { ...options, state });
   const resumedFrom = trainer.step;
-  let first: StepRecord | null = null;
-  let last: StepRecord | null = null;
-  const losses: number[] = [];
+  const curve = new Curve(steps);
   try {
     const log = await folder?.openLog(trainer.step);
+    log?.earlier.forEach((record) => curve.add(record));
     try {
       await trainer.train({
         steps,
         ...(signal && { signal }),
         ...(progress && { progress }),
         onStep: async (record) => {
-          first ??= record;
-          last = record;
-          if (record.step >= steps - Math.ceil(steps / 10)) losses.push(record.loss);
-          await log?.(record);
+          curve.add(record);
+          await log?.append(record);
           await onStep?.(record);
           if (trainer.step % saveEvery === 0 || trainer.step === steps) await folder?.save(trainer.state());
         },
@@ -82,9 +112,8 @@ export async function trainRun(options: TrainerOptions, run: TrainRunOptions): P
     return {
       parameters: Object.fromEntries(names.map((name) => [name, tensors[name]!])),
       resumedFrom,
-      first,
-      last,
-      finalLoss: losses.length === 0 ? null : losses.reduce((a, b) => a + b, 0) / losses.length,
+      curve: curve.records,
+      finalLoss: curve.finalLoss,
     };
   } finally {
     await trainer.dispose();
