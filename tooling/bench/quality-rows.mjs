@@ -13,9 +13,9 @@ const GPTQ = {
   'gptq-nomse': { actOrder: 'weight', range: 'minmax' },
   'gptq-plain-order': { actOrder: 'none', range: MSE },
   'gptq-best': { actOrder: 'weight', range: MSE },
-  'gptq-hweight': { actOrder: 'weight', range: 'hessian-mse' },
+  'gptq-hweight': { actOrder: 'weight', range: MSE, importance: 'hessian' },
   'gptq-trueseq': { actOrder: 'weight', range: MSE, order: 'groups' },
-  'gptq-hweight-trueseq': { actOrder: 'weight', range: 'hessian-mse', order: 'groups' },
+  'gptq-hweight-trueseq': { actOrder: 'weight', range: MSE, importance: 'hessian', order: 'groups' },
 };
 
 function gptqRows(model, ours, reference, methods) {
@@ -114,7 +114,7 @@ ROWS.push(
       method: 'shortgpt',
       scheme: `drop${layers}`,
       calibration: calibrate(),
-      stages: [{ prune: { structure: { layers } } }],
+      stages: [{ prune: { method: 'structure', layers } }],
     })),
     ...[
       ['20% removed', 0.2],
