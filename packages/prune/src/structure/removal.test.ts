@@ -20,7 +20,7 @@ const device = cpuDevice({ threads: 1 });
 let pool: KernelPool;
 let folder: string;
 beforeAll(async () => {
-  pool = await createKernelPool({ threads: 1 });
+  pool = createKernelPool({ threads: 1 });
   folder = await mkdtemp(join(tmpdir(), 'pith-structure-'));
 });
 afterAll(async () => {

@@ -10,7 +10,7 @@ import { structureTransform } from './structure-transform.ts';
 const device = cpuDevice({ threads: 1 });
 let pool: KernelPool;
 beforeAll(async () => {
-  pool = await createKernelPool({ threads: 1 });
+  pool = createKernelPool({ threads: 1 });
 });
 afterAll(async () => {
   await device.dispose();
