@@ -39,6 +39,12 @@ export { memoryBlock, quantizedWeight } from './weight/quantized-weight.ts';
 export type { QuantizedWeightParts } from './weight/quantized-weight.ts';
 export { groupsPerRow, quantizedByteLength, scaleCount } from './weight/quantized-layout.ts';
 export { restore } from './weight/restore.ts';
+export { compactWeights, countZeros, representationBytes, sparseOf } from './weight/compact-weights.ts';
+export type { ZeroCount } from './weight/compact-weights.ts';
+export { sparseByteLength } from './weight/sparse-layout.ts';
+export type { SparseSize } from './weight/sparse-layout.ts';
+export { sparseWeight } from './weight/sparse-weight.ts';
+export type { SparseWeightParts } from './weight/sparse-weight.ts';
 export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {

@@ -143,6 +143,8 @@ export interface SparseWeight extends WeightBase {
   readonly layout: 'bitmask' | '2:4';
   /** Format of the kept values. */
   readonly dtype: DType;
+  /** Values that are stored. */
+  readonly kept: number;
   /** Kept values and mask of rows `start` to `end` (exclusive). */
   block(start?: number, end?: number): Promise<SparseBlock>;
 }
