@@ -1,6 +1,7 @@
 // From what is asked for to numbers of a model: how many layers, neurons and groups go and stay, and what of that is
 // impossible.
 import type { Architecture, TechniqueProblem } from '@pith/model';
+import { prunedCount } from '../pattern/pattern.ts';
 import { unitAxes } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
@@ -55,14 +56,37 @@ export function reductionOf(
   };
   const layers = count('layers', named === null ? (config.layers as number | null) : named.length);
   const kvGroups = count('kvGroups', config.kvGroups);
+  requireDividingHeads(architecture, kvGroups, problems);
   const neurons = roundedUp(count('neurons', config.neurons), config, problems);
   return { layers, namedLayers: named, neurons, kvGroups };
 }
 
+/** Architectures whose config class in transformers 5 wants the query heads to divide the width, even with head_dim given. */
+const HEADS_DIVIDE_WIDTH: readonly string[] = ['llama'];
+
+function requireDividingHeads(
+  { config: { modelType, hiddenSize, heads, keyValueHeads } }: Architecture,
+  { total, kept }: Count,
+  problems: TechniqueProblem[],
+): void {
+  const each = heads / keyValueHeads;
+  const fits = (groups: number) => hiddenSize % (groups * each) === 0;
+  if (!HEADS_DIVIDE_WIDTH.includes(modelType) || kept === total || fits(kept) || !fits(total)) return;
+  const counts = Array.from({ length: total - 1 }, (_, i) => i + 1).filter((removed) => fits(total - removed));
+  const remedy =
+    counts.length === 0 ? 'no other count fits: leave the heads alone' : `counts that fit: ${counts.join(', ')}`;
+  problems.push({
+    code: 'HEADS_DO_NOT_DIVIDE',
+    name: 'kvGroups',
+    message:
+      `${kept * each} query heads would be left, which do not divide hidden_size ${hiddenSize}: transformers refuses such ` +
+      `a config of ${modelType}; ${remedy}`,
+  });
+}
+
 function removedOf(unit: keyof typeof UNITS, asked: number, total: number, problems: TechniqueProblem[]): number {
   const { code, many, where } = UNITS[unit];
-  // Shares are decimal numbers: 0.3 of 10 is 3, whatever 0.3 is in binary.
-  const removed = asked < 1 ? Math.floor(asked * total + 1e-9) : asked;
+  const removed = asked < 1 ? prunedCount(total, asked) : asked;
   if (removed >= total) {
     const message = `${unit} must leave at least one of the ${total} ${many} of ${where}, got ${asked}; ask for ${total - 1} at most`;
     problems.push({

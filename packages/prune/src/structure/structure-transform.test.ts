@@ -128,6 +128,17 @@ describe('plan', () => {
     expect(codes({ neurons: 1, multipleOf: 16 })).toEqual(['REMOVES_NOTHING']);
   });
 
+  it('refuses numbers of heads that transformers would refuse, and says which fit', () => {
+    const config = smallConfig('llama', { num_attention_heads: 8, num_key_value_heads: 4 });
+    const { architecture, weights } = madeUpModel(config);
+    const llama = { config, architecture, weights: new Map([...weights].map(([n, w]) => [n, plannedWeight(w)])) };
+    const { problems } = structureTransform({ kvGroups: 1 }).plan(llama);
+    expect(problems).toMatchObject([{ code: 'HEADS_DO_NOT_DIVIDE', name: 'kvGroups' }]);
+    expect(problems[0]!.message).toContain('6 query heads');
+    expect(problems[0]!.message).toContain('counts that fit: 2, 3');
+    expect(structureTransform({ kvGroups: 2 }).plan(llama).problems).toEqual([]);
+  });
+
   it('refuses to cut codes, but moves them', async () => {
     const name = 'model.layers.2.mlp.down_proj.weight';
     const scheme = {
