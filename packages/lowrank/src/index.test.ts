@@ -2,5 +2,10 @@ import { expect, it } from 'vitest';
 import * as lowrank from './index.ts';
 
 it('exports exactly this', () => {
-  expect(Object.keys(lowrank).sort()).toEqual(['factorizeConfig', 'factorizePass']);
+  expect(Object.keys(lowrank).sort()).toEqual([
+    'factorizeConfig',
+    'factorizePass',
+    'factorizeTransform',
+    'restoreDense',
+  ]);
 });

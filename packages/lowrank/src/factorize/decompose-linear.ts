@@ -29,6 +29,8 @@ export interface DecomposedLinear {
   readonly basis: SingularBasis;
   /** The singular values are those of the method's matrix times this. */
   readonly scale: number;
+  /** Sum of the squares of what the columns are scaled by: trace(S S^T). */
+  readonly scaling: number;
 }
 
 /**
@@ -56,15 +58,18 @@ export async function decomposeLinear(input: DecomposeInput): Promise<Decomposed
     ...(rank !== undefined && { rank }),
     ...(signal && { signal }),
   });
-  return { matrix, basis, scale: weighted.scale };
+  return { matrix, basis, scale: weighted.scale, scaling: weighted.scaling };
 }
 
 async function weightedMatrix(
   matrix: RealMatrix<'f32'>,
   { config, statistics, whitening, device }: DecomposeInput,
-): Promise<{ matrix: RealMatrix<'f32'>; scale: number }> {
-  if (config.method === 'whitened-svd') return whiten(matrix, whitening!, device);
-  if (config.method === 'svd') return { matrix, scale: 1 };
+): Promise<Pick<DecomposedLinear, 'matrix' | 'scale' | 'scaling'>> {
+  const squares = (values: Float64Array) => values.reduce((sum, value) => sum + value * value, 0);
+  if (config.method === 'whitened-svd') {
+    return { ...(await whiten(matrix, whitening!, device)), scaling: squares(whitening!.root.data) };
+  }
+  if (config.method === 'svd') return { matrix, scale: 1, scaling: matrix.shape[1] };
   const scales = columnScales(statistics!.meanabs!, config.alpha);
-  return { matrix: { ...matrix, data: scaleColumns(matrix.data, scales) }, scale: 1 };
+  return { matrix: { ...matrix, data: scaleColumns(matrix.data, scales) }, scale: 1, scaling: squares(scales) };
 }

@@ -21,6 +21,7 @@ const common = {
   rank: rank.exactOptional(),
   ranks: z.record(z.string(), rank.nullable()).exactOptional(),
   budget: share.exactOptional(),
+  weigh: z.enum(['output', 'loss']).exactOptional(),
   include: patterns,
   ignore: patterns,
   dtype: z.enum(['f32', 'f16', 'bf16']).exactOptional(),
@@ -47,6 +48,11 @@ export interface FactorizeCommonOptions {
   readonly ranks?: Readonly<Record<string, number | null>>;
   /** Share of the parameters that goes, of all selected linears together: for `factorizeTransform`, which finds the ranks. */
   readonly budget?: number;
+  /**
+   * With `budget`: what a linear's error counts. `output`: as a share of its output; `loss`: by the gradients of the loss with
+   * respect to its weight, which takes a backward pass. `output` when left out.
+   */
+  readonly weigh?: 'output' | 'loss';
   /** Patterns of the linears that are factorized (see `moduleMatcher`); all linears of the blocks when left out. */
   readonly include?: readonly string[];
   /** Patterns of linears that are left alone; stronger than `include`. */
@@ -95,6 +101,7 @@ export function factorizeConfig(given: FactorizeOptions): FactorizeConfig {
     const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
     if (rules.length === 0) refuse(['ratio'], `or one of ${RANK_RULES.slice(1).join(', ')} must be given, none is`);
     for (const rule of rules.slice(1)) refuse([rule], `contradicts ${rules[0]}; give one of them`);
+    if (value.weigh !== undefined && value.budget === undefined) refuse(['weigh'], 'goes with budget; leave it out');
     if (value.solver === 'randomized' && (value.energy ?? value.budget) !== undefined) {
       refuse(['solver'], 'must be exact for energy and budget, which need all singular values');
     }

@@ -18,7 +18,8 @@ import { decomposeLinear, type DecomposedLinear } from './decompose-linear.ts';
 import { factorizeConfig, type FactorizeConfig, type FactorizeOptions } from './factorize-config.ts';
 import { intentOf, planFactorize, type FactorDType } from './plan-factorize.ts';
 
-const NEEDS: Readonly<Record<FactorizeConfig['method'], readonly InputStatistic[]>> = {
+/** What each method wants to know of inputs. */
+export const NEEDS: Readonly<Record<FactorizeConfig['method'], readonly InputStatistic[]>> = {
   svd: [],
   asvd: ['meanabs'],
   'whitened-svd': ['gram'],

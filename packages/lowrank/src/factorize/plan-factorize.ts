@@ -80,12 +80,23 @@ export function planFactorize(model: PlannedModel, config: FactorizeConfig): Tec
       after: planned(weight, intent.rank ?? most, config),
     });
   }
+  if (config.budget !== undefined) problems.push(...budgetProblems(selected.linears, config.budget));
   if (selected.linears.length === 0 && problems.length === 0) {
     notices.push('no linear layer is selected: nothing changes');
   } else if (config.energy !== undefined || config.budget !== undefined) {
     notices.push('ranks depend on the singular values; the sizes of this plan are the largest that can come');
   }
   return { changes, problems, notices };
+}
+
+function budgetProblems(linears: readonly LinearSpec[], budget: number): TechniqueProblem[] {
+  const sum = (of: (linear: LinearSpec) => number) => linears.reduce((total, linear) => total + of(linear), 0);
+  const all = sum(({ outFeatures, inFeatures }) => outFeatures * inFeatures);
+  const least = sum(({ outFeatures, inFeatures }) => outFeatures + inFeatures);
+  const left = Math.floor((1 - budget) * all);
+  if (least <= left) return [];
+  const message = `plan: a budget of ${budget} leaves ${left} of ${all} parameters, and rank 1 everywhere takes ${least}; lower it`;
+  return [{ code: 'BUDGET_TOO_SMALL', name: 'budget', message }];
 }
 
 function planned(weight: PlannedWeight, rank: number, { dtype }: FactorizeConfig): PlannedWeight {

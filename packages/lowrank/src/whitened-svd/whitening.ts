@@ -47,7 +47,8 @@ export async function whitening(
     // The Gram matrix comes from f32 products.
     const least = largest * n * 2 ** -24;
     const roots = values.map((value) => (value > least ? Math.sqrt(value) : 0));
-    const root = vectors.data.map((value, i) => value * roots[i % n]);
+    // Inputs that are all zero say nothing: the weight is taken as it is.
+    const root = vectors.data.map((value, i) => value * (largest > 0 ? roots[i % n] : 1));
     const zeroEigenvalues = roots.reduce((count, value) => count + (value === 0 ? 1 : 0), 0);
     const pivot = Number(error.details?.['index'] ?? 0);
     return {
