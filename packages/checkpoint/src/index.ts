@@ -29,8 +29,10 @@ export type { JsonLimits, JsonObject, JsonValue } from './json/parse-json.ts';
 export type { JsonOrigin } from './json/json-reader.ts';
 export { printJson, setMembers } from './json/set-members.ts';
 
-export { COMPRESSED_TENSORS_VERSION, quantizationConfig } from './compressed-tensors/write-config.ts';
-export type { ConfigGroup, QuantizationConfigInput } from './compressed-tensors/write-config.ts';
+export { COMPRESSED_TENSORS_VERSION, quantizationConfig, sparsityConfig } from './compressed-tensors/write-config.ts';
+export type { ConfigGroup, QuantizationConfigInput, SparsityConfigInput } from './compressed-tensors/write-config.ts';
+export { encodeSparseWeight, sparseFormat, sparsePieces } from './compressed-tensors/sparse-pieces.ts';
+export type { SparseFormat, SparsePiece, SparsePieceRole, SparseShape } from './compressed-tensors/sparse-pieces.ts';
 export { readQuantizationConfig } from './compressed-tensors/quantization-config.ts';
 export type { CompressedConfig, CompressedFormat, CompressedGroup } from './compressed-tensors/quantization-config.ts';
 export { readCompressedWeights } from './compressed-tensors/read-weights.ts';

@@ -9,6 +9,7 @@
 import { z } from 'zod';
 import { PithError } from '@pith/tensor-core';
 import type { JsonValue } from '../json/parse-json.ts';
+import type { SparseFormat } from './sparse-pieces.ts';
 
 /** Formats that Pith reads and writes. */
 export type CompressedFormat = 'pack-quantized' | 'int-quantized' | 'float-quantized';
@@ -19,8 +20,6 @@ const MISSING: Readonly<Record<string, string>> = Object.freeze({
   'mxfp4-pack-quantized': 'FP4 codes with shared exponents',
   'mxfp6-pack-quantized': 'FP6 codes with shared exponents',
   'mxfp8-quantized': 'FP8 codes with shared exponents',
-  'sparse-bitmask': 'sparse weights',
-  'sparse-24-bitmask': 'sparse weights',
   'marlin-24': 'sparse weights in the order of one kernel',
   fakequant: 'weights that were never compressed',
   dense: 'weights that were never compressed',
@@ -50,7 +49,7 @@ const config = z.object({
   quant_method: z.string(),
   format: z.string().nullish(),
   quantization_status: z.string().nullish(),
-  config_groups: z.record(z.string(), z.union([group, z.array(z.string())])),
+  config_groups: z.record(z.string(), z.union([group, z.array(z.string())])).optional(),
   ignore: z.array(z.string()).nullish(),
   sparsity_config: z.looseObject({ format: z.string().nullish() }).nullish(),
   version: z.string().nullish(),
@@ -82,6 +81,8 @@ export interface CompressedConfig {
   readonly groups: readonly CompressedGroup[];
   /** Modules that stay dense: names, classes, or `re:` patterns. */
   readonly ignore: readonly string[];
+  /** How weights are stored that are sparse and not quantized; absent where there are none. */
+  readonly sparsity?: SparseFormat;
   /** Version of the library that wrote the checkpoint. */
   readonly version: string | undefined;
 }
@@ -115,12 +116,15 @@ export function readQuantizationConfig(value: JsonValue, file: string): Compress
   }
   const { data } = parsed;
   const sparse = data.sparsity_config?.format;
-  if (sparse && sparse !== 'dense') throw unsupportedFormat(sparse, file);
-  const groups = Object.entries(data.config_groups).flatMap(([name, one]) => {
+  const sparsity = sparse === 'sparse-bitmask' || sparse === 'sparse-24-bitmask' ? sparse : undefined;
+  if (sparse && sparse !== 'dense' && sparsity === undefined) throw unsupportedFormat(sparse, file);
+  if (sparsity === undefined && data.config_groups === undefined) throw nothingSaid(file);
+  const groups = Object.entries(data.config_groups ?? {}).flatMap(([name, one]) => {
     if (Array.isArray(one)) throw unsupportedScheme(`the preset "${name}" instead of its values`, name, file);
     return one.weights ? [readGroup(name, one, data.format, file)] : [];
   });
-  return { groups, ignore: data.ignore ?? [], version: data.version ?? undefined };
+  const common = { groups, ignore: data.ignore ?? [], version: data.version ?? undefined };
+  return sparsity === undefined ? common : { ...common, sparsity };
 }
 
 function readGroup(
@@ -163,6 +167,15 @@ function readGroup(
     targets: one.targets,
     ...(strategy === 'group' && { groupSize: size! }),
   };
+}
+
+function nothingSaid(file: string): PithError {
+  return new PithError(
+    'CT_CONFIG_INVALID',
+    `read quantization_config: ${file} must have config_groups or a sparsity_config with a format, it has neither; get the ` +
+      'file again',
+    { details: { file } },
+  );
 }
 
 function unsupportedFormat(format: string, file: string): PithError {

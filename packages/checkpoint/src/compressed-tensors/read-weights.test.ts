@@ -335,10 +335,10 @@ describe('readQuantizationConfig', () => {
       /float codes in the format pack/,
     ],
     [
-      'sparse weights',
+      'sparse weights in the order of one kernel',
       'CT_FORMAT_UNSUPPORTED',
-      config({}, { sparsity_config: { format: 'sparse-24-bitmask' } }),
-      /sparse-24-bitmask.*sparse weights/,
+      config({}, { sparsity_config: { format: 'marlin-24' } }),
+      /marlin-24.*order of one kernel/,
     ],
     ['marlin', 'CT_FORMAT_UNSUPPORTED', config({ g: group(int4) }, { format: 'marlin-24' }), /marlin-24/],
     [

@@ -1,5 +1,5 @@
 // The weights of a compressed-tensors checkpoint by the names of their dense forms. Nothing but `weight_shape` (16
-// bytes for each packed weight) is read.
+// bytes for each packed weight) and what sparse weights say of their rows is read.
 import { PithError, type PackedLayout, type WeightTensor } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { isConvertible } from '../safetensors/stored-dtype.ts';
@@ -7,18 +7,20 @@ import { storedDenseWeight } from '../weights/stored-dense-weight.ts';
 import { findModules, readingOf, type ModuleReading, type ModuleTensors } from './find-modules.ts';
 import { chooseLayout } from './packed-layouts.ts';
 import type { CompressedConfig } from './quantization-config.ts';
+import { readSparseWeights } from './read-sparse.ts';
 import { storedQuantizedWeight } from './stored-quantized-weight.ts';
 
 /**
- * Reads a checkpoint's tensors as weights: quantized ones by their modules, all others as dense.
+ * Reads a checkpoint's tensors as weights: quantized and sparse ones by their modules, all others as dense.
  *
- * @throws PithError `CT_TENSOR_MISSING`, `CT_SHAPE_INVALID`, `CT_GROUP_UNKNOWN`, `CT_GROUP_AMBIGUOUS`,
+ * @throws PithError `CT_TENSOR_MISSING`, `CT_SPARSE_INVALID`, `CT_SHAPE_INVALID`, `CT_GROUP_UNKNOWN`, `CT_GROUP_AMBIGUOUS`,
  * `CT_PACKING_AMBIGUOUS`, `CT_SCHEME_UNSUPPORTED`.
  */
 export async function readCompressedWeights(
   tensors: ReadonlyMap<string, StoredTensor>,
   config: CompressedConfig,
 ): Promise<Map<string, WeightTensor>> {
+  const sparse = config.sparsity ? await readSparseWeights(tensors, config.sparsity) : [];
   const modules = findModules(tensors);
   const readings: { parts: ModuleTensors; shape: readonly [number, number]; reading: ModuleReading }[] = [];
   const evidence = new Set<PackedLayout>();
@@ -31,6 +33,10 @@ export async function readCompressedWeights(
   const agreed = evidence.size === 1 ? [...evidence][0] : undefined;
   const byFirstTensor = new Map<string, WeightTensor>();
   const taken = new Set<string>();
+  for (const { weight, first, names } of sparse) {
+    for (const name of names) taken.add(name);
+    byFirstTensor.set(first, weight);
+  }
   for (const { parts, shape, reading } of readings) {
     const layout =
       reading.group.format === 'pack-quantized'
@@ -42,8 +48,8 @@ export async function readCompressedWeights(
   }
   const weights = new Map<string, WeightTensor>();
   for (const [name, tensor] of tensors) {
-    const quantized = byFirstTensor.get(name);
-    if (quantized) weights.set(quantized.name, quantized);
+    const whole = byFirstTensor.get(name);
+    if (whole) weights.set(whole.name, whole);
     else if (!taken.has(name) && isConvertible(tensor.dtype)) weights.set(name, storedDenseWeight(tensor));
   }
   return weights;

@@ -9,9 +9,13 @@ import { PithError, type QuantizationScheme } from '@pith/tensor-core';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import type { CompressedFormat } from './quantization-config.ts';
 import { compressedFormat } from './stored-pieces.ts';
+import type { SparseFormat } from './sparse-pieces.ts';
 
 /** The version of compressed-tensors whose layouts are written (packed codes cross word borders since 0.18). */
 export const COMPRESSED_TENSORS_VERSION = '0.19.0';
+
+/** The last version of compressed-tensors that reads and writes sparse weights, whose layouts are written. */
+export const SPARSE_VERSION = '0.14.0';
 
 /** Weights that are coded alike. */
 export interface ConfigGroup {
@@ -117,5 +121,39 @@ function activationArguments(scheme: QuantizationScheme): JsonObject {
     symmetric: true,
     type: scheme.kind,
     zp_dtype: null,
+  };
+}
+
+/** What {@link sparsityConfig} is made of. */
+export interface SparsityConfigInput {
+  /** Layout of all sparse weights. */
+  readonly format: SparseFormat;
+  /** Paths of the modules whose weights are stored sparse. */
+  readonly targets: readonly string[];
+  /** Share of zeros over all weights of the model, for the record. */
+  readonly globalSparsity: number;
+}
+
+/**
+ * Builds the `sparsity_config` inside of `quantization_config`: what is stored sparse and not quantized. Keys and their order
+ * are those of compressed-tensors 0.14.
+ */
+export function sparsityConfig({ format, targets, globalSparsity }: SparsityConfigInput): JsonObject {
+  return {
+    format,
+    global_sparsity: globalSparsity,
+    ignore: [],
+    registry_requires_subclass: false,
+    sparsity_structure: format === 'sparse-24-bitmask' ? '2:4' : 'unstructured',
+    targets: [...targets],
+  };
+}
+
+/** The `quantization_config` of a checkpoint that is sparse and not quantized. */
+export function sparseOnlyConfig(sparsity: JsonObject): JsonObject {
+  return {
+    quant_method: 'compressed-tensors',
+    sparsity_config: sparsity,
+    version: SPARSE_VERSION,
   };
 }

@@ -10,8 +10,14 @@ import {
 } from '@pith/tensor-core';
 import { encodeWeight, type StoredChunk } from '../compressed-tensors/encode-block.ts';
 import { compressedFormat, storedPieces } from '../compressed-tensors/stored-pieces.ts';
-import { quantizationConfig, type ConfigGroup } from '../compressed-tensors/write-config.ts';
-import type { JsonValue } from '../json/parse-json.ts';
+import { encodeSparseWeight, sparseFormat, sparsePieces } from '../compressed-tensors/sparse-pieces.ts';
+import {
+  quantizationConfig,
+  sparseOnlyConfig,
+  sparsityConfig,
+  type ConfigGroup,
+} from '../compressed-tensors/write-config.ts';
+import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import { setMembers } from '../json/set-members.ts';
 import { LOW_RANK_KEY, lowRankConfig } from '../low-rank/low-rank-config.ts';
 import type { OutputTensor } from '../safetensors/plan-output.ts';
@@ -29,10 +35,10 @@ export interface StoredWeightsOptions {
 }
 
 /**
- * The tensors that a weight is stored as: a dense one as itself, a quantized one as compressed-tensors, a factored one
- * as its two factors (`factorNames`).
+ * The tensors that a weight is stored as: a dense one as itself, a quantized or sparse one as compressed-tensors, a factored
+ * one as its two factors (`factorNames`).
  *
- * @throws PithError `REPRESENTATION_UNSUPPORTED`, and those of `storedPieces`.
+ * @throws PithError those of `storedPieces` and `sparsePieces`.
  */
 export function storedTensors(weight: WeightTensor, options: StoredWeightsOptions = {}): readonly OutputTensor[] {
   if (weight.kind === 'dense') {
@@ -40,13 +46,13 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
   }
   if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(options)));
   if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
-  throw unsupported(weight);
+  return sparsePieces(weight);
 }
 
 /**
  * The bytes of those tensors, chunk by chunk.
  *
- * @throws PithError `REPRESENTATION_UNSUPPORTED`, and those of `encodeWeight`.
+ * @throws PithError those of `encodeWeight` and `sparsePieces`.
  */
 export async function* storedChunks(
   weight: WeightTensor,
@@ -55,14 +61,16 @@ export async function* storedChunks(
   if (weight.kind === 'dense') yield* denseChunks(weight);
   else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(options)));
   else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
-  else throw unsupported(weight);
+  else yield* encodeSparseWeight(weight);
 }
 
 /**
  * The text of a config.json with what readers must know of the weights. Quantized weights that are coded alike form one
- * config group; where there are several groups, each names its modules. Factored weights are named with their ranks.
+ * config group; where there are several groups, each names its modules. Sparse weights are named in `sparsity_config`,
+ * factored ones with their ranks.
  *
- * @throws PithError as `quantizationConfig` and `setMembers` do, `LOW_RANK_NAME`.
+ * @throws PithError as `quantizationConfig` and `setMembers` do, `LOW_RANK_NAME`, `CT_SPARSITY_MIXED` (sparse weights in two
+ * layouts).
  */
 export function storedConfig(
   configText: string,
@@ -82,11 +90,15 @@ export function storedConfig(
   }
   const lowRank = { [LOW_RANK_KEY]: lowRankConfig(whole) as JsonValue | undefined };
   const entries = [...byScheme.values()];
-  if (entries.length === 0) return setMembers(configText, { quantization_config: undefined, ...lowRank });
+  const sparsity = sparsityOf(whole);
+  if (entries.length === 0) {
+    return setMembers(configText, { quantization_config: sparsity && sparseOnlyConfig(sparsity), ...lowRank });
+  }
   const groups =
     entries.length === 1 ? [entries[0]!.group] : entries.map(({ group, modules }) => ({ ...group, targets: modules }));
   const config = quantizationConfig({ groups, ignore: options.ignore ?? [] });
-  return setMembers(configText, { quantization_config: config, ...lowRank });
+  const both = sparsity ? { ...config, sparsity_config: sparsity } : config;
+  return setMembers(configText, { quantization_config: both, ...lowRank });
 }
 
 /** The factors under the names that they are stored by, the one that is applied first before the other. */
@@ -112,10 +124,25 @@ function isActive({ activations }: StoredWeightsOptions): boolean {
   return activations ?? false;
 }
 
-function unsupported(weight: WeightTensor): PithError {
-  return new PithError(
-    'REPRESENTATION_UNSUPPORTED',
-    `store ${weight.name}: it is ${weight.kind}, which is not written yet; restore it to dense first`,
-    { details: { tensor: weight.name, representation: weight.kind } },
-  );
+/** What is said of sparse weights; undefined without any. */
+function sparsityOf(weights: readonly WeightTensor[]): JsonObject | undefined {
+  const sparse = weights.filter((weight) => weight.kind === 'sparse');
+  if (sparse.length === 0) return undefined;
+  const formats = new Set(sparse.map(({ layout }) => sparseFormat(layout)));
+  if (formats.size > 1) {
+    throw new PithError(
+      'CT_SPARSITY_MIXED',
+      'store weights as compressed-tensors: all sparse weights must have one layout, got bitmask and 2:4; choose one for all ' +
+        '(compactWeights does)',
+      { details: { formats: [...formats] } },
+    );
+  }
+  const count = ({ shape }: WeightTensor) => shape.reduce((product, length) => product * length, 1);
+  const all = weights.reduce((sum, weight) => sum + count(weight), 0);
+  const zeros = sparse.reduce((sum, weight) => sum + count(weight) - weight.kept, 0);
+  return sparsityConfig({
+    format: [...formats][0]!,
+    targets: sparse.map(({ name }) => name.slice(0, -'.weight'.length)),
+    globalSparsity: zeros / all,
+  });
 }
