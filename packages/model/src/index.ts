@@ -92,6 +92,8 @@ export type { GeneratedToken, GenerateOptions, GenerateResult } from './generate
 export { calibrationWindows, DEFAULT_CALIBRATION_SAMPLES } from './calibrate/calibration-windows.ts';
 export type { CalibrationChoice, CalibrationOptions, CalibrationWindows } from './calibrate/calibration-windows.ts';
 export { CALIBRATION_BATCH_TOKENS } from './calibrate/window-batches.ts';
+export { collectGradients } from './calibrate/collect-gradients.ts';
+export type { GradientOptions, GradientSummary } from './calibrate/collect-gradients.ts';
 export { blockInfluences } from './calibrate/block-influence.ts';
 export type { BlockInfluence, BlockInfluenceOptions } from './calibrate/block-influence.ts';
 export { runBlocks } from './calibrate/block-runner.ts';

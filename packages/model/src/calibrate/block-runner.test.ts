@@ -15,7 +15,9 @@ import { madeUpModel, memoryWeight } from '../testing/folder-model.fixture.ts';
 import { spilledActivations } from '../node/spilled-activations.ts';
 import { runBlocks, type BlockOutcome, type BlockRunOptions } from './block-runner.ts';
 import type { BlockPass, Stage } from './pass.ts';
+import { collectGradients } from './collect-gradients.ts';
 import type { InputStatistics } from './statistic.ts';
+import type { GradientNeeds, WeightGradient } from './weight-gradient.ts';
 
 let device: Device;
 let pool: KernelPool;
@@ -223,6 +225,37 @@ describe('runBlocks', () => {
     await run({ passes: [onDisk.pass], inputs, order: 'groups', activations: spilledActivations({ directory }) });
     expect(onDisk.seen).toEqual(inMemory.seen);
     expect(readdirSync(directory)).toEqual([]);
+    rmSync(directory, { recursive: true });
+  });
+
+  it('gives the gradients of the model as it was, in memory and from disk, in a resumed run too', async () => {
+    const model = madeUpModel(config);
+    const expected = new Map<string, WeightGradient>();
+    const keep = (_: BlockSpec, found: ReadonlyMap<string, WeightGradient>) => {
+      for (const [name, gradient] of found) expected.set(name, gradient);
+      return Promise.resolve();
+    };
+    const wanted: GradientNeeds = ({ role }) => (role === 'key' ? ['mean', 'squares'] : role === 'up' ? ['mean'] : []);
+    await collectGradients(model, { device, windows, wanted, onBlock: keep });
+    expect(expected.size).toBe(6);
+    const gradientPass = () => {
+      const seen = new Map<string, WeightGradient>();
+      const { pass } = watcher((stage) => {
+        for (const [name, gradient] of stage.gradients!) seen.set(name, gradient);
+        return zero(0, 'v_proj')(stage);
+      });
+      return { pass: { ...pass, needsGradients: wanted }, seen };
+    };
+    const directory = mkdtempSync(join(tmpdir(), 'pith-blocks-'));
+    const [inMemory, onDisk, resumed] = [gradientPass(), gradientPass(), gradientPass()];
+    const outcomes = await run({ passes: [inMemory.pass] });
+    await run({ passes: [onDisk.pass], activations: spilledActivations({ directory }), order: 'groups' });
+    const finished = (block: BlockSpec) => Promise.resolve(block.index < 2 ? outcomes[block.index].weights : null);
+    await run({ passes: [resumed.pass], finished });
+    expect(inMemory.seen).toEqual(expected);
+    expect(onDisk.seen).toEqual(expected);
+    const last = [...expected].filter(([name]) => name.startsWith('model.layers.2.'));
+    expect([...resumed.seen].sort()).toEqual(last.sort());
     rmSync(directory, { recursive: true });
   });
 

@@ -10,6 +10,7 @@ import { storedInputs } from '../run/linear-form.ts';
 import { localName, restoreRows, storedWeight, type RestoreBuffers } from '../run/restore.ts';
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
+import { gradientNeeds, KeptGradients } from './kept-gradients.ts';
 import type { BlockPass, Intervention, StageResult } from './pass.ts';
 import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, hiddenKey, type WindowBatch } from './window-batches.ts';
 import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
@@ -49,9 +50,12 @@ export interface BlockRunOptions extends RunOptions {
   readonly order?: 'block' | 'groups';
   /** Most tokens that run together; {@link CALIBRATION_BATCH_TOKENS} when left out, one window at least. */
   readonly batchTokens?: number;
-  /** Where hidden states wait between blocks; in memory when left out. */
+  /** Where hidden states and gradients wait between blocks; in memory when left out. It is disposed in the end. */
   readonly activations?: ActivationStore;
-  /** The weights of a block that an earlier run finished, by checkpoint name; such a block is run, not rewritten. */
+  /**
+   * The weights of a block that an earlier run finished, by checkpoint name; such a block is run, not rewritten. Asked for
+   * every block before anything runs.
+   */
   readonly finished?: (block: BlockSpec) => Promise<ReadonlyMap<string, WeightTensor> | null>;
   /** Called when a block is done, in order. What it throws ends the run. */
   readonly onBlock: (outcome: BlockOutcome) => Promise<void>;
@@ -75,11 +79,27 @@ export async function runBlocks(model: LanguageModel, options: BlockRunOptions):
   const programs = new BlockPrograms(model.architecture, windows[0].length, device);
   const buffers: RestoreBuffers = new Map();
   try {
+    const finished = new Map<number, ReadonlyMap<string, WeightTensor>>();
+    for (const block of blocks) {
+      const done = await options.finished?.(block);
+      if (done) finished.set(block.index, done);
+    }
+    const wanted = gradientNeeds(options.passes);
+    const rest = blocks.filter(({ index }) => !finished.has(index));
+    const gradients = rest.some(({ linears }) => linears.some((linear) => wanted(linear).length > 0))
+      ? await KeptGradients.collect(model, store, {
+          device,
+          windows,
+          wanted: (linear) => (finished.has(linear.block!) ? [] : wanted(linear)),
+          ...(signal && { signal }),
+          ...(progress && { progress }),
+        })
+      : null;
     await embedBatches(model, batches, store, device);
     for (const block of blocks) {
       throwIfStopped(signal, 'calibration');
-      const done = await options.finished?.(block);
-      const run = new BlockRun(model, block, batches, store, programs, options, buffers);
+      const done = finished.get(block.index);
+      const run = new BlockRun(model, block, { batches, store, programs, options, buffers, gradients });
       const outcome = done ? { block, weights: done } : await run.rewrite();
       if (block.index + 1 < blocks.length) await run.advance(outcome.weights);
       if (!done) await options.onBlock(outcome as BlockOutcome);
@@ -89,6 +109,18 @@ export async function runBlocks(model: LanguageModel, options: BlockRunOptions):
     await programs.dispose();
     await store.dispose();
   }
+}
+
+/** What the blocks of a run share. */
+interface SharedRun {
+  readonly batches: readonly WindowBatch[];
+  readonly store: ActivationStore;
+  readonly programs: BlockPrograms;
+  readonly options: BlockRunOptions;
+  /** Weights of one block after the other are restored to the same arrays. */
+  readonly buffers: RestoreBuffers;
+  /** Null where no pass wants any. */
+  readonly gradients: KeptGradients | null;
 }
 
 /** One block's turn. */
@@ -102,24 +134,18 @@ class BlockRun {
   /** Inputs of the block's program as f32 (see `storedInputs`), restored when first used. */
   readonly #dense = new Map<string, HostTensor<'f32'>>();
   readonly #buffers: RestoreBuffers;
+  readonly #gradients: KeptGradients | null;
   /** Set where the collection already gave the next block's inputs. */
   #advanced = false;
 
-  constructor(
-    model: LanguageModel,
-    block: BlockSpec,
-    batches: readonly WindowBatch[],
-    store: ActivationStore,
-    programs: BlockPrograms,
-    options: BlockRunOptions,
-    buffers: RestoreBuffers,
-  ) {
+  constructor(model: LanguageModel, block: BlockSpec, shared: SharedRun) {
     this.#block = block;
-    this.#buffers = buffers;
-    this.#batches = batches;
-    this.#store = store;
-    this.#programs = programs;
-    this.#options = options;
+    this.#buffers = shared.buffers;
+    this.#batches = shared.batches;
+    this.#store = shared.store;
+    this.#programs = shared.programs;
+    this.#options = shared.options;
+    this.#gradients = shared.gradients;
     this.#weights = new Map(blockTensors(block).map(({ name }) => [name, storedWeight(model, name)]));
   }
 
@@ -131,6 +157,7 @@ class BlockRun {
     const interventions: Intervention[] = [];
     for (const linears of stagesOf(this.#block, order)) {
       let statistics: ReadonlyMap<string, InputStatistics> | undefined;
+      const gradients = await this.#gradients?.of(linears);
       for (const [index, pass] of passes.entries()) {
         throwIfStopped(signal, 'calibration');
         // What this pass and those after it need, up to one that changes the inputs.
@@ -139,7 +166,13 @@ class BlockRun {
           statistics = await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
           interventions.push(...fewTokens(statistics, interventions));
         }
-        const stage = { block: this.#block, linears, weights: this.#weights, statistics };
+        const stage = {
+          block: this.#block,
+          linears,
+          weights: this.#weights,
+          statistics,
+          ...(gradients && { gradients }),
+        };
         const context = { device, pool, seed, ...(signal && { signal }), ...(progress && { progress }) };
         const result = await pass.apply(stage, context);
         for (const [name, weight] of result.weights) {
@@ -151,6 +184,7 @@ class BlockRun {
         if (pass.changesInputs) statistics = undefined;
       }
     }
+    await this.#gradients?.drop(this.#block);
     return { block: this.#block, weights: this.#weights, rewritten, records, interventions };
   }
 

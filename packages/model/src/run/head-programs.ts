@@ -106,6 +106,39 @@ export function compileScore(architecture: Architecture, shape: HeadShape, devic
   );
 }
 
+/**
+ * Compiles the part that a slice of the vocabulary has in the gradient of the loss with respect to the hidden states;
+ * the gradient is the sum of the parts.
+ *
+ * Inputs: `hidden` f32 [rows, hidden]; `logSum` f32 [rows], the logarithm of the summed exponentials over the whole
+ * vocabulary; `targets` i32 [rows] counted from the start of the slice (clamped into it); `share` f32 [rows], the factor of
+ * each row's loss; `targetShare` f32 [rows], the same where the target lies in the slice and 0 elsewhere; weights.
+ * Output: `gradient` f32 [rows, hidden].
+ */
+export function compileHeadGradient(architecture: Architecture, shape: HeadShape, device: Device): Promise<Program> {
+  const { rows, vocabulary } = shape;
+  const signature: Signature = {
+    ...inputs(architecture, shape, ''),
+    logSum: { shape: [rows] },
+    targets: { shape: [rows], dtype: 'int32' },
+    share: { shape: [rows] },
+    targetShare: { shape: [rows] },
+  };
+  return compile(
+    (given) => {
+      const column = (name: string) => tf.reshape(given[name], [rows, 1]);
+      const logitsOf = (hidden: Tensor) => sliceLogits(architecture, { ...given, hidden }, '').logits;
+      const shares = tf.exp(tf.sub(logitsOf(given['hidden']), column('logSum')));
+      const wanted = tf.oneHot(given['targets'] as tf.Tensor1D, vocabulary);
+      const errors = tf.sub(tf.mul(shares, column('share')), tf.mul(wanted, column('targetShare')));
+      return { gradient: tf.grad(logitsOf)(given['hidden'], errors) };
+    },
+    signature,
+    device,
+    { name: `${architecture.config.modelType}-head-gradient` },
+  );
+}
+
 /** Prefixes of the inputs and outputs of the two models in {@link compileComparison}. */
 export const REFERENCE = 'reference.';
 /** See {@link REFERENCE}. */
