@@ -68,6 +68,9 @@ export function prunePass(options: PruneOptions): BlockPass {
     config: config as unknown as Readonly<Record<string, unknown>>,
     plan: (model) => planPrune(model, config, rounding),
     needs: (linear) => (selected(linear) ? NEEDS[config.method] : []),
+    ...(config.method === 'taylor' && {
+      needsGradients: (linear: LinearSpec) => (selected(linear) ? ['squares'] : []),
+    }),
     async apply(stage, context) {
       const weights = new Map<string, WeightTensor>();
       const records: Record<string, Readonly<Record<string, unknown>>> = {};
