@@ -2,7 +2,7 @@
 // with their query heads. Tensors really get smaller, and the config stays one that every runtime of the model reads:
 // therefore each layer loses the same number of units.
 import { blockInfluences } from '@pith/model';
-import type { Intervention, LanguageModel, ModelTransform, TransformContext, TransformResult } from '@pith/model';
+import type { LanguageModel, ModelTransform, TransformContext, TransformResult } from '@pith/model';
 import { PithError } from '@pith/tensor-core';
 import { highestScores, leastLayers } from './choose.ts';
 import { isSliceable } from './gathered-weight.ts';
@@ -43,12 +43,28 @@ async function applyStructure(
   config: StructureConfig,
   context: TransformContext,
 ): Promise<TransformResult> {
+  const { model: smaller, records } = await restructure(model, config, context);
+  return { weights: smaller.weights, config: configChanges(model.config, smaller.config), records, interventions: [] };
+}
+
+/** What {@link restructure} made. */
+export interface Restructured {
+  /** The smaller model. */
+  readonly model: LanguageModel;
+  /** Facts per layer, and per linear that reads units. */
+  readonly records: TransformResult['records'];
+}
+
+/** Structured pruning as a function of models. @throws as the `apply` of {@link structureTransform} does. */
+export async function restructure(
+  model: LanguageModel,
+  config: StructureConfig,
+  context: TransformContext,
+): Promise<Restructured> {
   const reduction = possible(model, config);
   const records: Records = {};
-  const interventions: Intervention[] = [];
   const shorter = await withoutLayers(model, reduction, config, context, records);
-  const smaller = await withoutUnits(shorter, reduction, config, context, records);
-  return { weights: smaller.weights, config: configChanges(model.config, smaller.config), records, interventions };
+  return { model: await withoutUnits(shorter, reduction, config, context, records), records };
 }
 
 /** The reduction, or an error with everything that is in its way. */
