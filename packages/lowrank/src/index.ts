@@ -11,3 +11,17 @@ export type {
 } from './factorize/factorize-config.ts';
 export { restoreDense } from './restore/restore-dense.ts';
 export type { RestoredDType, RestoreOptions } from './restore/restore-dense.ts';
+export { decomposeTransform } from './decompose/decompose-transform.ts';
+export { decomposeConfig } from './decompose/decompose-config.ts';
+export type {
+  CpDecomposeOptions,
+  DecomposeCommonOptions,
+  DecomposeConfig,
+  DecomposeOptions,
+  TuckerDecomposeOptions,
+} from './decompose/decompose-config.ts';
+export { tucker, tuckerTensor } from './tucker/tucker.ts';
+export type { Tucker, TuckerOptions, TuckerRanks } from './tucker/tucker.ts';
+export { cp, cpTensor } from './cp/cp.ts';
+export type { Cp, CpOptions } from './cp/cp.ts';
+export type { Matrix, Tensor3 } from './tensor/tensor3.ts';

@@ -14,7 +14,7 @@ export function columnScales(magnitude: ArrayLike<number>, alpha: number): Float
 }
 
 /** The matrix [rows, columns] with each column times its scale. */
-export function scaleColumns(matrix: Float32Array, scales: Float64Array): Float32Array<ArrayBuffer> {
+export function scaleColumns(matrix: Float32Array, scales: Float64Array): Float32Array {
   const columns = scales.length;
   return Float32Array.from(matrix, (value, i) => value * scales[i % columns]);
 }

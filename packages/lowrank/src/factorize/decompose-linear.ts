@@ -41,7 +41,7 @@ export interface DecomposedLinear {
 export async function decomposeLinear(input: DecomposeInput): Promise<DecomposedLinear> {
   const { weight, config, device, seed, rank, signal } = input;
   const [rows, columns] = weight.shape as [number, number];
-  const values = (await weight.toF32()) as Float32Array<ArrayBuffer>;
+  const values = (await weight.toF32()) as Float32Array;
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) {
     const where = `row ${Math.floor(at / columns)}, column ${at % columns}`;

@@ -11,8 +11,10 @@ const pattern = z.string().superRefine((text, context) => {
     context.addIssue({ code: 'custom', message: error.message });
   }
 });
-const patterns = z.array(pattern).default([]);
-const share = z.number().gt(0).lt(1);
+/** Patterns of modules, none when left out. */
+export const patterns = z.array(pattern).default([]);
+/** A share of something, neither nothing nor all of it. */
+export const share = z.number().gt(0).lt(1);
 const rank = z.int().min(1);
 
 const common = {

@@ -11,14 +11,15 @@ import type {
 import { largestUsefulRank, rankByRatio } from '../factors/rank.ts';
 import type { FactorizeConfig } from './factorize-config.ts';
 
-const BYTES = { f32: 4, f16: 2, bf16: 2 } as const;
+/** Bytes of a value of each dtype that factors are stored in. */
+export const FACTOR_BYTES = { f32: 4, f16: 2, bf16: 2 } as const;
 
 /** Dtypes that factors are stored in. */
-export type FactorDType = keyof typeof BYTES;
+export type FactorDType = keyof typeof FACTOR_BYTES;
 
 /** Whether factors can be stored in this dtype. */
 export function isFactorDType(dtype: string): dtype is FactorDType {
-  return dtype in BYTES;
+  return dtype in FACTOR_BYTES;
 }
 
 /** What becomes of one linear, as far as it is known without data. */
@@ -103,15 +104,22 @@ function planned(weight: PlannedWeight, rank: number, { dtype }: FactorizeConfig
   const [rows, columns] = weight.shape as [number, number];
   const stored = dtype ?? (weight.dtype as FactorDType);
   const { name, shape } = weight;
-  return { name, shape, kind: 'factored', rank, dtype: stored, byteLength: rank * (rows + columns) * BYTES[stored] };
+  return {
+    name,
+    shape,
+    kind: 'factored',
+    rank,
+    dtype: stored,
+    byteLength: rank * (rows + columns) * FACTOR_BYTES[stored],
+  };
 }
 
-function problemsOf(
-  linear: LinearSpec,
+/** Why a weight cannot be taken apart; `dtype` is that of what is stored, where it was chosen. */
+export function weightProblems(
+  { path, name, outFeatures: rows, inFeatures: columns }: LinearSpec,
   weight: PlannedWeight | undefined,
-  config: FactorizeConfig,
+  chosen: FactorDType | undefined,
 ): TechniqueProblem[] {
-  const { path, name, outFeatures: rows, inFeatures: columns } = linear;
   const problem = (code: string, message: string): TechniqueProblem => ({ code, name, message: `plan: ${message}` });
   if (weight === undefined) {
     const message = `${path} needs the tensor ${name}, the checkpoint has none of this name; fetch it again`;
@@ -124,25 +132,34 @@ function problemsOf(
       'belong to different models: fetch both from one place';
     return [problem('SHAPE_UNEXPECTED', message)];
   }
-  const found: TechniqueProblem[] = [];
   if (kind !== 'dense') {
     const message =
       `${name} must be dense to be factorized, got one that is ${kind}; ignore "${path}", or put this stage before the ` +
       'one that makes it so';
-    found.push(problem('REPRESENTATION_NOT_FACTORIZABLE', message));
-  } else if (config.dtype === undefined && !isFactorDType(dtype)) {
-    const message = `the factors of ${name} would be ${dtype}; give the option dtype, or ignore "${path}"`;
-    found.push(problem('DTYPE_NOT_FACTORIZABLE', message));
+    return [problem('REPRESENTATION_NOT_FACTORIZABLE', message)];
   }
+  if (chosen !== undefined || isFactorDType(dtype)) return [];
+  const message = `the factors of ${name} would be ${dtype}; give the option dtype, or ignore "${path}"`;
+  return [problem('DTYPE_NOT_FACTORIZABLE', message)];
+}
+
+function problemsOf(
+  linear: LinearSpec,
+  weight: PlannedWeight | undefined,
+  config: FactorizeConfig,
+): TechniqueProblem[] {
+  const found = weightProblems(linear, weight, config.dtype);
+  const { path, name, outFeatures: rows, inFeatures: columns } = linear;
+  const problem = (code: string, message: string) => found.push({ code, name, message: `plan: ${message}` });
   const smaller = Math.min(rows, columns);
   const asked = config.rank ?? config.ranks?.[path] ?? undefined;
   if (asked !== undefined && asked > smaller) {
-    const message = `the rank of ${name} must be at most ${smaller}, its smaller side, got ${asked}; lower it, or ignore "${path}"`;
-    found.push(problem('RANK_TOO_LARGE', message));
+    const text = `the rank of ${name} must be at most ${smaller}, its smaller side, got ${asked}; lower it, or ignore "${path}"`;
+    problem('RANK_TOO_LARGE', text);
   }
   if (config.ratio !== undefined && rankByRatio(rows, columns, config.ratio) < 1) {
-    const message = `a ratio of ${config.ratio} leaves ${name} [${rows}, ${columns}] a rank of 0; lower it, or ignore "${path}"`;
-    found.push(problem('RANK_ZERO', message));
+    const text = `a ratio of ${config.ratio} leaves ${name} [${rows}, ${columns}] a rank of 0; lower it, or ignore "${path}"`;
+    problem('RANK_ZERO', text);
   }
   return found;
 }

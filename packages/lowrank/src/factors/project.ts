@@ -8,9 +8,9 @@ import { Products } from '@pith/tensor-core';
 /** A matrix as a product. */
 export interface Factors {
   /** f32 [rows, rank] row-major. */
-  readonly left: Float32Array<ArrayBuffer>;
+  readonly left: Float32Array;
   /** f32 [rank, columns] row-major. */
-  readonly right: Float32Array<ArrayBuffer>;
+  readonly right: Float32Array;
 }
 
 /**
@@ -43,15 +43,22 @@ export async function projectOnto(
   }
 }
 
-function balance(u: Float64Array, second: Float64Array, rows: number, rank: number, columns: number): Factors {
-  const left = new Float32Array(rows * rank);
-  const right = new Float32Array(rank * columns);
+/**
+ * Two factors as f32, each pair of a column of the left and a row of the right one scaled so that both have the same norm.
+ *
+ * @param left [rows, rank].
+ * @param right [rank, columns].
+ */
+export function balance(left: Float64Array, right: Float64Array, rows: number, rank: number, columns: number): Factors {
+  const scales = new Float64Array(rank);
   for (let k = 0; k < rank; k++) {
-    let squares = 0;
-    for (let j = 0; j < columns; j++) squares += second[k * columns + j] ** 2;
-    const root = squares === 0 ? 1 : squares ** 0.25;
-    for (let j = 0; j < columns; j++) right[k * columns + j] = second[k * columns + j] / root;
-    for (let i = 0; i < rows; i++) left[i * rank + k] = u[i * rank + k] * root;
+    let [lefts, rights] = [0, 0];
+    for (let i = 0; i < rows; i++) lefts += left[i * rank + k] ** 2;
+    for (let j = 0; j < columns; j++) rights += right[k * columns + j] ** 2;
+    scales[k] = lefts === 0 || rights === 0 ? 1 : (rights / lefts) ** 0.25;
   }
-  return { left, right };
+  return {
+    left: Float32Array.from(left, (value, i) => value * scales[i % rank]),
+    right: Float32Array.from(right, (value, i) => value / scales[Math.floor(i / columns)]),
+  };
 }

@@ -5,7 +5,7 @@ import { denseWeight, memoryBytes, randomStream } from '@pith/tensor-core';
 import type { DenseWeight } from '@pith/tensor-core';
 
 /** An f32 weight in memory. */
-export function memoryWeight(name: string, shape: readonly number[], values: Float32Array<ArrayBuffer>): DenseWeight {
+export function memoryWeight(name: string, shape: readonly number[], values: Float32Array): DenseWeight {
   return denseWeight({ name, dtype: 'f32', shape, source: memoryBytes(new Uint8Array(values.buffer)) });
 }
 

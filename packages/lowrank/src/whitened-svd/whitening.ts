@@ -37,7 +37,7 @@ export async function whitening(
   signal?: AbortSignal,
 ): Promise<Whitening> {
   const options = signal ? { signal } : {};
-  const matrix = { dtype: 'f64' as const, shape: [n, n], data: gram as Float64Array<ArrayBuffer> };
+  const matrix = { dtype: 'f64' as const, shape: [n, n], data: gram as Float64Array };
   try {
     return { root: await cholesky(matrix, device, options) };
   } catch (error) {
