@@ -25,6 +25,10 @@ export type {
 } from './range/range.ts';
 export { moduleMatcher } from '@pith/model';
 export type { ModuleMatcher } from '@pith/model';
+export { fakeQuantize } from './qat/fake-quantize.ts';
+export type { FakeQuantization } from './qat/fake-quantize.ts';
+export { qatTransform } from './qat/qat-transform.ts';
+export type { QatOptions } from './qat/qat-config.ts';
 export { dequantize, quantize } from './rtn/quantize.ts';
 export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rtn/quantize.ts';
 export { localHost } from '@pith/tensor-core';
