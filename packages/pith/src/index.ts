@@ -10,10 +10,19 @@ export type { LogitsOptions, LogitsResult } from './generate/logits.ts';
 export { inspect } from './inspect/inspect.ts';
 export type { InspectedFile, InspectedModel, InspectedTensor, Inspection } from './inspect/inspect.ts';
 export { plan } from './plan/plan.ts';
-export type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './plan/types.ts';
+export type {
+  Plan,
+  PlannedStage,
+  PlannedStep,
+  PlannedTensor,
+  PlanOptions,
+  PlanProblem,
+  QuantizeOptions,
+} from './plan/types.ts';
 export { readReceipt, RECEIPT_NAME } from './receipt/receipt.ts';
 export { ReceiptSchema } from './receipt/schema.ts';
 export type {
+  CalibrationReceipt,
   ComparisonReceipt,
   FileHash,
   HostReceipt,
@@ -24,14 +33,29 @@ export type {
   QualityReceipt,
   Receipt,
   RunReceipt,
+  SampleReceipt,
   SourceReceipt,
+  StageReceipt,
   TensorHash,
   TotalsReceipt,
   WeightError,
   WeightReceipt,
 } from './receipt/types.ts';
+export { compress, planRecipe } from './run/compress.ts';
+export type { CompressOptions, CompressResult, RecipeOptions, WorstWeight } from './run/compress.ts';
 export { quantize } from './run/quantize.ts';
-export type { QuantizeResult, QuantizeRunOptions, WorstWeight } from './run/quantize.ts';
+export type { QuantizeRunOptions } from './run/quantize.ts';
+export { factorize, prune } from './run/stage-commands.ts';
+export type {
+  CalibrationOptions,
+  EvaluationOptions,
+  FactorizeOptions,
+  PruneOptions,
+  StageRunOptions,
+} from './run/stage-commands.ts';
+export { defineRecipe, parseRecipe, readRecipe } from './recipe/read-recipe.ts';
+export { RecipeSchema } from './recipe/recipe-schema.ts';
+export type { Recipe, RecipeInput } from './recipe/recipe-schema.ts';
 export type { ArtefactProblem } from './verify/check-artefact.ts';
 export { verify } from './verify/verify.ts';
 export type { Verification, VerifyOptions } from './verify/verify.ts';

@@ -8,6 +8,7 @@ import { registerInspect } from './commands/inspect.ts';
 import { registerLogits } from './commands/logits.ts';
 import { registerPlan } from './commands/plan.ts';
 import { registerQuantize } from './commands/quantize.ts';
+import { registerCompress, registerFactorize, registerPrune } from './commands/stages.ts';
 import { registerVerify } from './commands/verify.ts';
 import { EXIT, UsageError } from './failure.ts';
 import { addExamples } from './options.ts';
@@ -46,6 +47,9 @@ function createProgram(host: CliHost, run: RunCommand): Command {
     registerInspect,
     registerPlan,
     registerQuantize,
+    registerPrune,
+    registerFactorize,
+    registerCompress,
     registerEval,
     registerGenerate,
     registerLogits,

@@ -67,3 +67,24 @@ export function idList(option: string): (text: string) => number[] {
 export function collect(value: string, previous: readonly string[] | undefined): string[] {
   return [...(previous ?? []), value];
 }
+
+/** Parses named amounts: `layers=2,neurons=0.25,kv-groups=1`; a list of layers is written `layers=3+4+5`. */
+export function amounts(option: string): (text: string) => Record<string, unknown> {
+  return (text) => {
+    const made: Record<string, unknown> = {};
+    for (const part of text.split(',')) {
+      const match = /^([a-z-]+)=([0-9.+]+)$/.exec(part.trim());
+      const name = match?.[1]?.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+      const values = match?.[2]?.split('+').map(Number) ?? [NaN];
+      if (name === undefined || values.some((value) => !Number.isFinite(value)) || name in made) {
+        throw new UsageError(
+          'OPTION_NOT_AMOUNTS',
+          `${option}: must be names with amounts such as layers=2,neurons=0.25,kv-groups=1, got "${text}"`,
+          { option, value: text },
+        );
+      }
+      made[name] = values.length === 1 ? values[0] : values;
+    }
+    return made;
+  };
+}

@@ -34,7 +34,7 @@ describe.skipIf(!hasShared)('evaluate', () => {
 
   it('puts quality before and after into the receipt', async () => {
     const output = join(root, 'out');
-    const result = await quantize(model, { output, scheme: 'w4g4', evaluate: { data: text, context: 64 } });
+    const result = await quantize(model, { output, scheme: 'w4g4', evaluate: { text, context: 64 } });
     const { quality } = await readReceipt(output);
     expect(result.quality).toEqual(quality);
     expect(quality).toMatchObject({ protocol: { context: 64 } });
@@ -48,7 +48,7 @@ describe.skipIf(!hasShared)('evaluate', () => {
   it('is refused before a run that would end with it', async () => {
     const output = join(root, 'never');
     const run = (data: string, context: number): Promise<unknown> =>
-      quantize(model, { output, scheme: 'w8', evaluate: { data, context } });
+      quantize(model, { output, scheme: 'w8', evaluate: { text: data, context } });
     await expect(run(join(root, 'nothing.txt'), 64)).rejects.toMatchObject({ code: 'TEXT_NOT_READABLE' });
     await expect(run(text, 513)).rejects.toMatchObject({ code: 'EVALUATION_OPTIONS' });
     expect(existsSync(`${output}.pith-partial`)).toBe(false);

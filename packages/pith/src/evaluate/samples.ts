@@ -25,6 +25,13 @@ export async function takeSamples(
   if (weightFileBytes > MOST_BYTES || !files.some(({ name }) => name === 'tokenizer.json')) return [];
   const prompt = (await readText(text)).text.trim().split(/\s+/).slice(0, WORDS).join(' ');
   const say = async (model: string): Promise<string> =>
-    (await generate(model, { prompt, maxTokens: TOKENS, threads: run.threads, ...(run.signal && { signal: run.signal }) })).text;
+    (
+      await generate(model, {
+        prompt,
+        maxTokens: TOKENS,
+        threads: run.threads,
+        ...(run.signal && { signal: run.signal }),
+      })
+    ).text;
   return [{ prompt, before: await say(source), after: await say(artefact) }];
 }

@@ -24,7 +24,8 @@ import { LEAF_BYTES } from '../run/leaves.ts';
 import { openSource, type Source } from '../source/open-source.ts';
 import { packageVersions } from '../versions.ts';
 import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
-import { quantizeConfig, type QuantizeConfig } from './quantize-config.ts';
+import { DEFAULT_SCHEME, quantizeConfig, requireKnown, type QuantizeConfig } from './quantize-config.ts';
+import { streamsFiles } from './streams-files.ts';
 import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
 import type { Unit, UnitOutput } from './units.ts';
 
@@ -51,7 +52,11 @@ export interface PreparedPlan {
  */
 export async function plan(model: string, options: PlanOptions = {}): Promise<Plan> {
   const { signal: _signal, ...quantizeOptions } = options;
-  return (await preparePlan(model, quantizeOptions)).plan;
+  if (await streamsFiles(model, quantizeOptions)) return (await preparePlan(model, quantizeOptions)).plan;
+  const { planStage } = await import('../run/stage-commands.ts');
+  const { format, method = 'rtn', scheme = DEFAULT_SCHEME, ...stage } = quantizeOptions;
+  requireKnown({ method, ...(format !== undefined && { format }) });
+  return planStage('quantize', model, { method, scheme, ...stage });
 }
 
 /** Makes a plan and all that is needed to carry it out. */

@@ -2,18 +2,21 @@
 import { availableParallelism } from 'node:os';
 import { nearestWord, PithError } from '@pith/tensor-core';
 import { z } from 'zod';
+import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
 import type { QuantizeOptions } from './types.ts';
 
 /** Methods of this version. */
-export const METHODS = ['rtn'] as const;
+export const METHODS = METHODS_BY_KIND.quantize.map(({ shape }) => shape.method.value);
 /** Formats of artefacts of this version. */
 export const FORMATS = ['compressed-tensors'] as const;
+/** Scheme where none is named. */
+export const DEFAULT_SCHEME = 'w4g128';
 /** Default of `shardBytes`: what transformers writes too. */
 export const DEFAULT_SHARD_BYTES = 5_000_000_000;
 
 const Options = z.strictObject({
   method: z.string().default('rtn'),
-  scheme: z.string().default('w4g128'),
+  scheme: z.string().default(DEFAULT_SCHEME),
   range: z.string().default('minmax'),
   scaleDType: z.string().exactOptional(),
   include: z.array(z.string()).default([]),
@@ -27,7 +30,7 @@ const Options = z.strictObject({
 
 /** Options with every default filled in; frozen. Those that the bytes depend on apart from those they do not. */
 export interface QuantizeConfig {
-  readonly method: (typeof METHODS)[number];
+  readonly method: string;
   readonly scheme: string;
   readonly range: string;
   readonly scaleDType: 'f16' | 'bf16' | 'f32' | undefined;
@@ -69,6 +72,14 @@ export function quantizeConfig(given: QuantizeOptions): QuantizeConfig {
     memoryBytes: data.memoryBytes,
     threads: data.threads ?? availableParallelism(),
   });
+}
+
+/** @throws PithError `OPTIONS_INVALID` for a method that there is not, or a format that cannot be written. */
+export function requireKnown({ method, format }: Pick<QuantizeOptions, 'method' | 'format'>): void {
+  const problems: string[] = [];
+  if (method !== undefined) oneOf('method', method, METHODS, problems);
+  if (format !== undefined) oneOf('format', format, FORMATS, problems);
+  if (problems.length > 0) throw invalid(problems);
 }
 
 function oneOf<T extends string>(

@@ -1,9 +1,10 @@
 // What quantize is asked for and what a plan says.
 import type { RunOptions } from '@pith/tensor-core';
+import type { CalibrationOptions } from '../run/stage-commands.ts';
 
 /** What `plan` and `quantize` are asked for; every field has a default. Unknown keys are refused. */
 export interface QuantizeOptions {
-  /** `rtn`, round to nearest (the default). */
+  /** `rtn`, round to nearest (the default), or a calibrated method: `gptq`. */
   readonly method?: string;
   /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
   readonly scheme?: string;
@@ -11,6 +12,14 @@ export interface QuantizeOptions {
   readonly range?: string;
   /** `f16`, `bf16`, `f32`; the dtype of each weight when left out. */
   readonly scaleDType?: string;
+  /** Of `gptq`: order in which columns are rounded, `weight` (the default), `group` or `none`. */
+  readonly actOrder?: 'none' | 'weight' | 'group';
+  /** Of `gptq`: added to the diagonal of the Gram matrix, as a share of its mean. */
+  readonly damping?: number;
+  /** Of `gptq`: whether errors of a range search count as much as the diagonal of the Gram matrix says. */
+  readonly importance?: 'none' | 'hessian';
+  /** What calibrated methods look at. */
+  readonly calibration?: CalibrationOptions;
   /** Patterns of modules to quantize; all linear layers of the blocks when left out. */
   readonly include?: readonly string[];
   /** Patterns of modules to keep. */

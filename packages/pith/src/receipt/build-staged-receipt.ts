@@ -100,7 +100,9 @@ function tensorHash(
 
 /** What readers must know of the weights. */
 function formatOf(weights: readonly WeightTensor[]): string {
-  const kinds = new Set(weights.flatMap((weight) => (weight.kind === 'factored' ? ['factored', weight.left.kind] : [weight.kind])));
+  const kinds = new Set(
+    weights.flatMap((weight) => (weight.kind === 'factored' ? ['factored', weight.left.kind] : [weight.kind])),
+  );
   const coded = kinds.has('quantized') || kinds.has('sparse') ? 'compressed-tensors' : 'safetensors';
   return kinds.has('factored') ? `${coded}, low rank` : coded;
 }

@@ -121,9 +121,7 @@ export const ReceiptSchema: z.ZodType<Receipt> = z.strictObject({
   notices: z.array(z.string()).exactOptional(),
   totals: z.strictObject({ parameters: Count, bytesBefore: Count, bytesAfter: Count, bitsPerWeight: z.number() }),
   quality: Quality.exactOptional(),
-  samples: z
-    .array(z.strictObject({ prompt: z.string(), before: z.string(), after: z.string() }))
-    .exactOptional(),
+  samples: z.array(z.strictObject({ prompt: z.string(), before: z.string(), after: z.string() })).exactOptional(),
   seal: Digest,
   run: z.strictObject({
     started: z.string(),

@@ -58,7 +58,7 @@ const Stage = z
   });
 
 /** What a stage can do. */
-export const STAGE_KINDS = ['prune', 'factorize', 'distill', 'quantize'] as const;
+export const STAGE_KINDS = ['prune', 'factorize', 'quantize'] as const;
 /** What a stage does. */
 export type StageKind = (typeof STAGE_KINDS)[number];
 

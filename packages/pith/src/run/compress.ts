@@ -15,6 +15,7 @@ import type { Plan } from '../plan/types.ts';
 import { readRecipe, checkRecipe } from '../recipe/read-recipe.ts';
 import type { Recipe, RecipeInput } from '../recipe/recipe-schema.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
+import { saveReport } from '../report/save-report.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
 import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
 import { openSource } from '../source/open-source.ts';
@@ -243,6 +244,7 @@ async function writeArtefact(
     });
     await refuseDifferences('compress', output.workingDirectory, receipt, pool, run);
     await output.writeFile(RECEIPT_NAME, receiptText(receipt));
+    await saveReport(receipt, output, { output: work.paths.output, config: source.checkpoint.config });
     throwIfStopped(signal, 'compress');
     await output.publish();
     return receipt;
@@ -252,10 +254,7 @@ async function writeArtefact(
 }
 
 /** The text of config.json with the members that stages changed; quantization is said when it is known. */
-function changedConfig(
-  { config, configText }: LocalCheckpoint,
-  made: Readonly<Record<string, unknown>>,
-): string {
+function changedConfig({ config, configText }: LocalCheckpoint, made: Readonly<Record<string, unknown>>): string {
   const changes: Record<string, JsonValue | undefined> = {};
   for (const key of new Set([...Object.keys(config), ...Object.keys(made)])) {
     if (key === 'quantization_config') continue;
@@ -310,7 +309,8 @@ async function measure({ prepared, signal, progress }: Job, artefact: string) {
   return { quality, samples: await takeSamples(artefact, source, evaluate.text, run) };
 }
 
-function resultOf(output: string, receipt: Receipt, seconds: number): CompressResult {
+/** What a run has done, from its receipt. */
+export function resultOf(output: string, receipt: Receipt, seconds: number): CompressResult {
   const worst = receipt.weights.reduce<WorstWeight | null>((least, { name, error }) => {
     const snrDb = error?.snrDb ?? null;
     return snrDb === null || (least !== null && least.snrDb <= snrDb) ? least : { name, snrDb };

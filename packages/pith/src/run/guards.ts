@@ -4,6 +4,7 @@ import { PithError, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { Plan } from '../plan/types.ts';
 import { RECEIPT_NAME } from '../receipt/receipt.ts';
+import { REPORT_NAME } from '../report/save-report.ts';
 import type { Receipt } from '../receipt/types.ts';
 import { changedFiles, type Source } from '../source/open-source.ts';
 import { checkArtefact } from '../verify/check-artefact.ts';
@@ -16,7 +17,15 @@ export function headerOf(
   started: string,
 ): JournalHeader {
   const { sha256, versions } = plan;
-  return { kind: 'run', journal: 1, run: randomUUID(), plan: sha256, versions: { ...versions }, source: [...states], started };
+  return {
+    kind: 'run',
+    journal: 1,
+    run: randomUUID(),
+    plan: sha256,
+    versions: { ...versions },
+    source: [...states],
+    started,
+  };
 }
 
 /** @throws PithError `PLAN_PROBLEMS` that lists all of them. */
@@ -49,7 +58,11 @@ export async function refuseDifferences(
   pool: KernelPool,
   run: RunOptions,
 ): Promise<void> {
-  const problems = await checkArtefact(directory, receipt.output, { ...run, pool, allowed: [RECEIPT_NAME] });
+  const problems = await checkArtefact(directory, receipt.output, {
+    ...run,
+    pool,
+    allowed: [RECEIPT_NAME, REPORT_NAME],
+  });
   if (problems.length === 0) return;
   throw new PithError(
     'READ_BACK_FAILED',

@@ -134,8 +134,16 @@ describe('quantize', () => {
     expect(existsSync(output)).toBe(false);
   });
 
-  it('refuses a source that is quantized already', async () => {
-    await expect(run({}, join(root, 'expected'))).rejects.toMatchObject({ code: 'SOURCE_QUANTIZED' });
+  it('quantizes a quantized source again, and says so', async () => {
+    const notices: string[] = [];
+    await run({ scheme: 'w8', onPlan: (made) => notices.push(...made.notices) }, join(root, 'expected'));
+    expect(notices).toEqual([expect.stringMatching(/quantized weights: .* quantized again/)]);
+    expect((await verify(output)).ok).toBe(true);
+    const { stages, weights } = await readReceipt(output);
+    expect(stages).toMatchObject([{ kind: 'quantize', method: 'rtn' }]);
+    // 8 bits of values that had 4 lose next to nothing.
+    const [worst] = weights.flatMap(({ error }) => error?.snrDb ?? []).sort((a, b) => a - b);
+    expect(worst).toBeGreaterThan(30);
   });
 });
 

@@ -1,17 +1,20 @@
 // The main job: plan, run with a journal, read back, receipt, final name.
-import { join } from 'node:path';
 import { openOutput, type CheckpointOutput } from '@pith/checkpoint/node';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
+import { DEFAULT_SCHEME, requireKnown } from '../plan/quantize-config.ts';
+import { streamsFiles } from '../plan/streams-files.ts';
 import type { Plan, QuantizeOptions } from '../plan/types.ts';
 import { buildReceipt } from '../receipt/build-receipt.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
+import { saveReport } from '../report/save-report.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
 import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
-import { peakMemoryBytes } from './peak-memory.ts';
+import { resultOf, type CompressResult } from './compress.ts';
 import { acceptEarlierUnits } from './resume.ts';
 import { runUnits } from './run-units.ts';
+import { runStage, type EvaluationOptions, type StageRunOptions } from './stage-commands.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
 
 /** What {@link quantize} is asked for. */
@@ -21,59 +24,26 @@ export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
   /** Replaces an artefact of Pith at the output, and an unfinished run with other options; false when left out. */
   readonly overwrite?: boolean;
   /** Measures quality before and after on a text, into the receipt. */
-  readonly evaluate?: {
-    /** Text file in UTF-8. */
-    readonly data: string;
-    /** Tokens of a window; 512 when left out. */
-    readonly context?: number;
-  };
+  readonly evaluate?: EvaluationOptions;
   /** Called once, before any work, with the plan and the number of units that an earlier run has finished. */
   readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
-}
-
-/** The weight that lost most. */
-export interface WorstWeight {
-  /** Name in the source. */
-  readonly name: string;
-  /** Signal-to-noise ratio in dB. */
-  readonly snrDb: number;
-}
-
-/** What {@link quantize} has done. */
-export interface QuantizeResult {
-  /** Directory of the artefact, as it was named. */
-  readonly output: string;
-  /** Bytes of the source's tensor files. */
-  readonly bytesBefore: number;
-  /** Bytes of the artefact's tensor files. */
-  readonly bytesAfter: number;
-  /** See {@link Plan.bitsPerWeight}. */
-  readonly bitsPerWeight: number;
-  /** Wall time of this process's run. */
-  readonly seconds: number;
-  /** Most resident memory of this process so far. */
-  readonly peakMemoryBytes: number;
-  /** Path of the receipt. */
-  readonly receipt: string;
-  /** The weight with the lowest signal-to-noise ratio; null where nothing was lost. */
-  readonly worst: WorstWeight | null;
-  /** Present with `evaluate`. */
-  readonly quality: QualityReceipt | null;
 }
 
 /**
  * Quantizes a checkpoint into a new directory.
  *
- * Weights stream from file to file on worker threads; memory does not grow with the model. What is finished is
- * journalled: when the run is stopped or killed, the same call continues it and ends with the same bytes. The artefact
- * is read back and checked before it gets its name, in one atomic step.
+ * Round to nearest of dense weights streams from file to file on worker threads; every other method walks through the
+ * model block by block ({@link compress}). Memory does not grow with the model. What is finished is journalled: when the
+ * run is stopped or killed, the same call continues it and ends with the same bytes. The artefact is read back and checked
+ * before it gets its name, in one atomic step.
  *
- * @param model directory of a checkpoint with dense weights.
+ * @param model directory of a checkpoint.
  * @throws PithError `PLAN_PROBLEMS` (nothing was done; details list all), `OUTPUT_EXISTS`, `OUTPUT_LOCKED`,
  * `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `WEIGHT_NOT_FINITE`,
  * `STOPPED`, `READ_BACK_FAILED`, and those of `plan`.
  */
-export async function quantize(model: string, options: QuantizeRunOptions): Promise<QuantizeResult> {
+export async function quantize(model: string, options: QuantizeRunOptions): Promise<CompressResult> {
+  if (!(await streamsFiles(model, options))) return runStage('quantize', model, stageOptions(options));
   const begun = performance.now();
   const started = new Date().toISOString();
   const { output, overwrite = false, evaluate, onPlan, signal, progress, ...quantizeOptions } = options;
@@ -152,43 +122,38 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
   });
   await refuseDifferences('quantize', output.workingDirectory, receipt, pool, run);
   await output.writeFile(RECEIPT_NAME, receiptText(receipt));
+  await saveReport(receipt, output, { output: work.paths.output, config: source.checkpoint.config });
   throwIfStopped(signal, 'quantize');
   await output.publish();
   return receipt;
 }
 
+/** The options of a staged run: the format is that of every artefact. */
+function stageOptions({
+  format,
+  method = 'rtn',
+  scheme = DEFAULT_SCHEME,
+  ...options
+}: QuantizeRunOptions): StageRunOptions {
+  requireKnown({ method, ...(format !== undefined && { format }) });
+  return { method, scheme, ...options } as StageRunOptions;
+}
+
 /** What would stop the evaluation at the end is found before the work. */
-async function checkEvaluation(model: string, options: NonNullable<Job['evaluate']>): Promise<void> {
+async function checkEvaluation(model: string, { text, ...options }: NonNullable<Job['evaluate']>): Promise<void> {
   const { checkText } = await import('../evaluate/quality.ts');
-  await checkText(model, options);
+  await checkText(model, { data: text, ...options });
 }
 
 async function measureQuality(job: Job, artefact: string): Promise<QualityReceipt> {
   const { measureQuality: measure } = await import('../evaluate/quality.ts');
   const { prepared, signal, progress } = job;
+  const { text, ...options } = job.evaluate!;
   return measure(artefact, prepared.source.directory, {
-    ...job.evaluate!,
+    data: text,
+    ...options,
     threads: prepared.config.threads,
     ...(signal && { signal }),
     ...(progress && { progress }),
   });
-}
-
-function resultOf(output: string, receipt: Receipt, seconds: number): QuantizeResult {
-  const worst = receipt.weights.reduce<WorstWeight | null>((least, { name, error }) => {
-    const snrDb = error?.snrDb ?? null;
-    return snrDb === null || (least !== null && least.snrDb <= snrDb) ? least : { name, snrDb };
-  }, null);
-  const { bytesBefore, bytesAfter, bitsPerWeight } = receipt.totals;
-  return {
-    output,
-    bytesBefore,
-    bytesAfter,
-    bitsPerWeight,
-    seconds,
-    peakMemoryBytes: peakMemoryBytes(),
-    receipt: join(output, RECEIPT_NAME),
-    worst,
-    quality: receipt.quality ?? null,
-  };
 }

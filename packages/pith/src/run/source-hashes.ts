@@ -37,7 +37,8 @@ export async function sourceHashes(
   }
   const path = join(paths.work, 'source.json');
   const known = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as TensorLeaves[]) : undefined;
-  if (known !== undefined && states.every(({ name, modified }) => before.get(name)?.modified === modified)) return known;
+  if (known !== undefined && states.every(({ name, modified }) => before.get(name)?.modified === modified))
+    return known;
   const hashes = await hashAll(source, pool, run);
   if (known !== undefined) {
     const others = hashes.filter(({ leaves }, i) => leaves.join() !== known[i]?.leaves.join());

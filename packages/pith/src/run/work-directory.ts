@@ -36,7 +36,13 @@ export interface WorkPaths {
 export function workPaths(output: string): WorkPaths {
   const final = resolve(output);
   const work = `${final}.pith-partial`;
-  return { output: final, work, journal: join(work, 'journal.jsonl'), artefact: join(work, 'artefact'), stages: join(work, 'stages') };
+  return {
+    output: final,
+    work,
+    journal: join(work, 'journal.jsonl'),
+    artefact: join(work, 'artefact'),
+    stages: join(work, 'stages'),
+  };
 }
 
 /** A working directory that this process holds. */
@@ -170,7 +176,13 @@ function removeTree(path: string): Promise<void> {
 
 /** Removes what an unusable run left, but not the lock. */
 async function clear(paths: WorkPaths): Promise<void> {
-  for (const path of [paths.journal, join(paths.work, 'source.json'), paths.stages, paths.artefact, `${paths.artefact}.partial`]) {
+  for (const path of [
+    paths.journal,
+    join(paths.work, 'source.json'),
+    paths.stages,
+    paths.artefact,
+    `${paths.artefact}.partial`,
+  ]) {
     await guarded(path, () => removeTree(path));
   }
 }

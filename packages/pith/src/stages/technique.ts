@@ -1,5 +1,6 @@
 // A stage of a recipe as what the technique packages offer: a pass over the blocks, or a transform of the whole model.
 import type { BlockPass, ModelTransform } from '@pith/model';
+import { isPithError, PithError } from '@pith/tensor-core';
 import type { OrderedStage } from '../recipe/order-stages.ts';
 import { methodOf, type StageKind } from '../recipe/recipe-schema.ts';
 
@@ -28,11 +29,30 @@ export interface Step extends Pick<OrderedStage, 'id' | 'from' | 'teachers'> {
 /** Makes the technique of a stage from its options. */
 export type TechniqueMaker = (kind: StageKind, options: Readonly<Record<string, unknown>>) => Technique;
 
-/** Stages as steps. */
+/**
+ * Stages as steps.
+ *
+ * @throws PithError those of the technique; `RECIPE_INVALID` where several stages have wrong options, with all of them.
+ */
 export function makeSteps(stages: readonly OrderedStage[], make: TechniqueMaker): readonly Step[] {
-  return stages.map(({ id, from, teachers, stage }) => {
+  const steps: Step[] = [];
+  const failures: { readonly id: string; readonly error: PithError }[] = [];
+  for (const { id, from, teachers, stage } of stages) {
     const { kind, options } = methodOf(stage);
-    return { id, from, teachers, kind, method: options.method, technique: make(kind, options) };
+    try {
+      steps.push({ id, from, teachers, kind, method: options.method, technique: make(kind, options) });
+    } catch (error) {
+      if (!isPithError(error) || error.kind !== 'input') throw error;
+      failures.push({ id, error });
+    }
+  }
+  const [first] = failures;
+  if (first === undefined) return steps;
+  if (stages.length === 1) throw first.error;
+  const problems = failures.map(({ id, error }) => `stage ${id}: ${error.message}`);
+  throw new PithError('RECIPE_INVALID', `recipe: ${problems.join('; ')}`, {
+    details: { problems },
+    cause: first.error,
   });
 }
 

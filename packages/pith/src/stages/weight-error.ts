@@ -8,7 +8,10 @@ const CHUNK_VALUES = 2 ** 21;
 /** The difference of two weights of one shape; sums in f64. */
 export async function weightError(source: WeightTensor, made: WeightTensor): Promise<WeightError> {
   const rows = source.shape[0] ?? 1;
-  const columns = Math.max(1, source.shape.slice(1).reduce((a, b) => a * b, 1));
+  const columns = Math.max(
+    1,
+    source.shape.slice(1).reduce((a, b) => a * b, 1),
+  );
   const step = Math.max(1, Math.floor(CHUNK_VALUES / columns));
   let squares = 0;
   let differences = 0;

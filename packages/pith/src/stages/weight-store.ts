@@ -8,13 +8,13 @@ import { dirname, join } from 'node:path';
 import {
   asConvertible,
   planOutput,
-  storedDenseWeight,
   type OutputTensor,
   type StoredDType,
   type StoredTensor,
 } from '@pith/checkpoint';
 import { openSafetensorsFile, outputError, type LocalSafetensors } from '@pith/checkpoint/node';
 import {
+  denseWeight,
   elementCount,
   factoredWeight,
   isPithError,
@@ -222,8 +222,8 @@ async function restored(stored: Stored, file: LocalSafetensors): Promise<WeightT
   const tensor = (suffix: string) => file.tensors.get(stored.key + suffix)!;
   switch (stored.kind) {
     case 'dense': {
-      const found = tensor('');
-      return storedDenseWeight({ ...found, name: stored.name, dtype: asConvertible(found.dtype, stored.name) });
+      const { dtype, shape, source } = tensor('');
+      return denseWeight({ name: stored.name, dtype: asConvertible(dtype, stored.name), shape, source });
     }
     case 'factored': {
       const left = (await restored(stored.left, file)) as DenseWeight | QuantizedWeight;

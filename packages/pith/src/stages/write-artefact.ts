@@ -69,9 +69,13 @@ class LeafHasher {
   }
 
   #incomplete(at: number): PithError {
-    return new PithError('HASHES_INCOMPLETE', `write ${this.#name}: bytes must come in order, got ${this.#total} up to ${at}`, {
-      kind: 'internal',
-      details: { name: this.#name, written: this.#total, at },
-    });
+    return new PithError(
+      'HASHES_INCOMPLETE',
+      `write ${this.#name}: bytes must come in order, got ${this.#total} up to ${at}`,
+      {
+        kind: 'internal',
+        details: { name: this.#name, written: this.#total, at },
+      },
+    );
   }
 }

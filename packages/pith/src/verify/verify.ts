@@ -2,6 +2,7 @@
 import type { RunOptions } from '@pith/tensor-core';
 import { createKernelPool } from '@pith/tensor-core/node';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
+import { REPORT_NAME } from '../report/save-report.ts';
 import { checkArtefact, type ArtefactProblem } from './check-artefact.ts';
 
 /** Options of {@link verify}. */
@@ -35,7 +36,7 @@ export async function verify(directory: string, options: VerifyOptions = {}): Pr
   const { output } = await readReceipt(directory);
   const pool = createKernelPool(threads === undefined ? {} : { threads });
   try {
-    const problems = await checkArtefact(directory, output, { ...run, pool, allowed: [RECEIPT_NAME] });
+    const problems = await checkArtefact(directory, output, { ...run, pool, allowed: [RECEIPT_NAME, REPORT_NAME] });
     return {
       ok: problems.length === 0,
       problems,

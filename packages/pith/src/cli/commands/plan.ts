@@ -1,26 +1,41 @@
 import type { Command } from 'commander';
-import type { Plan } from '../../plan/types.ts';
-import { EXIT } from '../failure.ts';
-import { formatBytes, formatFacts, formatSeconds, formatTable, significant } from '../../format.ts';
-import { addCommonOptions, addExamples, addQuantizeOptions, type QuantizeFlags } from '../options.ts';
+import type { Plan, PlanOptions } from '../../plan/types.ts';
+import type { StageKind } from '../../recipe/recipe-schema.ts';
+import type { RecipeOptions } from '../../run/compress.ts';
+import { STAGE_KINDS } from '../../recipe/recipe-schema.ts';
+import { EXIT, UsageError } from '../failure.ts';
+import { formatBytes, formatTable } from '../../format.ts';
+import { addCommonOptions, addExamples } from '../options.ts';
 import type { RunCommand } from '../program.ts';
-import { quantizeOptions } from '../quantize-options.ts';
+import { describeTotals } from '../run-view.ts';
 import type { Session } from '../session.ts';
+import {
+  addArtefactFlags,
+  addCalibrationFlags,
+  addStageFlags,
+  kindOf,
+  runOptions,
+  stageOptions,
+  strayFlags,
+  type Flags,
+} from '../stage-flags.ts';
+import { recipeOptions, requireMethod } from './stages.ts';
 
 /** `pith plan <model>`. */
 export function registerPlan(program: Command, run: RunCommand): void {
   const command = program
     .command('plan')
-    .summary('what quantize would do to each tensor, in bytes, before any work')
+    .summary('what a command or a recipe would do to each tensor, in bytes, before any work')
     .description(
-      'Says what will happen to each tensor, what will not and why, the exact output size, the memory and the time it takes. ' +
-        'Reads headers only. Exit status 2 when something does not fit.',
+      'Takes the flags of quantize, prune, factorize and distill, or a recipe. Says what will happen to each tensor, what will not ' +
+        'and why, the output size, the memory and the time it takes. Reads headers only. Exit status 2 when something does not fit.',
     )
-    .argument('<model>', 'directory of a checkpoint');
-  addCommonOptions(addQuantizeOptions(command)).action((model: string, flags: QuantizeFlags) =>
+    .argument('<model>', 'directory of a checkpoint')
+    .option('-r, --recipe <file>', 'recipe in YAML');
+  addStageFlags(command, [...STAGE_KINDS]).option('--format <name>', 'format of the artefact: compressed-tensors');
+  addCommonOptions(addArtefactFlags(addCalibrationFlags(command))).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
-      const { plan } = await import('../../plan/plan.ts');
-      const made = await plan(model, { ...quantizeOptions(flags), signal: session.signal });
+      const made = await planOf(model, flags, session.signal);
       return {
         json: made,
         text: describePlan(made, session) + describeProblems(made, session),
@@ -30,8 +45,47 @@ export function registerPlan(program: Command, run: RunCommand): void {
   );
   addExamples(command, [
     ['pith plan ./model --scheme w4g128', 'what 4 bits with groups of 128 would give'],
+    ['pith plan ./model -r recipe.yaml', 'what a recipe would do'],
     ["pith plan ./model --scheme w4g64 --json | jq '.problems'", 'everything that does not fit, for a script'],
   ]);
+}
+
+async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise<Plan> {
+  const { recipe, method, ...rest } = flags;
+  const { memoryBytes, threads, ...options } = runOptions(flags);
+  const limits = { ...(memoryBytes !== undefined && { memoryBytes }), ...(threads !== undefined && { threads }) };
+  if (recipe !== undefined) {
+    const stray = STAGE_KINDS.flatMap((kind) => Object.keys(stageOptions(kind, rest)));
+    if (method !== undefined || stray.length > 0) {
+      throw new UsageError(
+        'OPTION_CONTRADICTS',
+        '--recipe: says what is done; leave the flags of methods out, or the recipe',
+        {},
+      );
+    }
+    const { planRecipe } = await import('../../run/compress.ts');
+    return planRecipe(model, { ...recipeOptions(flags), ...limits } as RecipeOptions);
+  }
+  const kind: StageKind = kindOf(flags);
+  const stray = strayFlags(kind, flags);
+  if (stray.length > 0) {
+    throw new UsageError(
+      'OPTION_CONTRADICTS',
+      `${stray.join(', ')}: no flag of ${kind}; leave it out, or name another --method`,
+      {
+        kind,
+        flags: stray,
+      },
+    );
+  }
+  const { format } = flags;
+  const all = { ...stageOptions(kind, flags), ...options, ...limits, ...(format !== undefined && { format }) };
+  if (kind === 'quantize') {
+    const { plan } = await import('../../plan/plan.ts');
+    return plan(model, { ...all, signal } as PlanOptions);
+  }
+  const { planStage } = await import('../../run/stage-commands.ts');
+  return planStage(kind, model, requireMethod(kind, all));
 }
 
 /** The plan's table and totals. */
@@ -52,21 +106,8 @@ export function describePlan(plan: Plan, session: Pick<Session, 'style'>): strin
       tensor.reason.replace(/^kept: /, ''),
     ]),
   );
-  return `${table}\n${describeTotals(plan, session)}`;
-}
-
-/** The plan's totals alone. */
-export function describeTotals(plan: Plan, session: Pick<Session, 'style'>): string {
-  const share = plan.bytesBefore === 0 ? 100 : (100 * plan.bytesAfter) / plan.bytesBefore;
-  return formatFacts([
-    [
-      'size',
-      `${formatBytes(plan.bytesBefore)} -> ${session.style('bold', formatBytes(plan.bytesAfter))} (${significant(share, 3)}%)`,
-    ],
-    ['bits per weight', plan.bitsPerWeight.toFixed(3)],
-    ['memory', `at most ${formatBytes(plan.peakMemoryBytes)}`],
-    ['time', `about ${formatSeconds(plan.secondsEstimate)}`],
-  ]);
+  const notices = plan.notices.map((notice) => `${session.style('yellow', 'note')} ${notice}\n`).join('');
+  return `${table}\n${describeTotals(plan, session)}${notices}`;
 }
 
 /** Everything that does not fit; empty where all does. */

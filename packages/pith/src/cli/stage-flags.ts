@@ -1,0 +1,238 @@
+// Flags of stages and runs as options of the library: each flag is said once, with the name that the library gives it.
+import { nearestWord } from '@pith/tensor-core';
+import type { Command } from 'commander';
+import type { StageKind } from '../recipe/recipe-schema.ts';
+import { UsageError } from './failure.ts';
+import { amounts, byteSize, collect, realNumber, wholeNumber } from './values.ts';
+
+/** A flag and the option that it sets. */
+interface Flag {
+  readonly flag: string;
+  readonly help: string;
+  /** Option of the library; the flag in camel case when left out. */
+  readonly option?: string;
+  readonly parse?: (value: string, previous: never) => unknown;
+}
+
+const SELECTION: readonly Flag[] = [
+  { flag: '--include <pattern>', help: 'work only on modules that match; may be given again', parse: collect },
+  { flag: '--ignore <pattern>', help: 'leave modules that match alone; may be given again', parse: collect },
+];
+const DAMPING: Flag = {
+  flag: '--damping <x>',
+  help: 'added to the diagonal of the Gram matrix, as a share of its mean',
+  parse: realNumber('--damping', 0, 1),
+};
+
+/** Flags of the methods of each kind of stage. */
+const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
+  quantize: [
+    {
+      flag: '--scheme <name>',
+      help: 'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8 (default: w4g128)',
+    },
+    { flag: '--range <name>', help: 'range of the codes: minmax, absmax, percentile:99.9, rms:K, mse, lp:P' },
+    {
+      flag: '--scale-dtype <name>',
+      help: 'dtype of stored scales: f16, bf16, f32 (default: that of the weights)',
+      option: 'scaleDType',
+    },
+    { flag: '--act-order <name>', help: 'gptq: order of the columns: weight, group, none' },
+    DAMPING,
+    { flag: '--importance <name>', help: 'gptq: what errors of a range search count: none, hessian' },
+    ...SELECTION,
+  ],
+  prune: [
+    {
+      flag: '--structure <what>',
+      help: 'whole parts: layers=2, neurons=0.25, kv-groups=1, joined by commas; counts or shares',
+      option: '',
+      parse: amounts('--structure'),
+    },
+    { flag: '--score <name>', help: 'structure: how neurons and groups are ranked: wanda, magnitude' },
+    { flag: '--contiguous', help: 'structure: take the layers from one run of neighbours' },
+    {
+      flag: '--multiple-of <n>',
+      help: 'structure: keep a multiple of so many neurons',
+      parse: wholeNumber('--multiple-of', 1),
+    },
+  ],
+  factorize: [
+    { flag: '--rank <r>', help: 'the same rank for each linear layer', parse: wholeNumber('--rank', 0) },
+    { flag: '--ratio <x>', help: 'share of the parameters that goes, of each linear layer', parse: number('--ratio') },
+    { flag: '--energy <x>', help: 'share of the squared singular values that stays', parse: number('--energy') },
+    { flag: '--alpha <x>', help: 'asvd: power of the mean magnitude of the inputs', parse: number('--alpha') },
+    { flag: '--dtype <name>', help: 'dtype of the factors: f32, f16, bf16 (default: that of the weights)' },
+    { flag: '--solver <name>', help: 'exact or randomized (default: exact)' },
+    ...SELECTION,
+  ],
+};
+
+/** What each kind of method is called on the command line. */
+const METHOD_HELP: Readonly<Record<StageKind, string>> = {
+  quantize: 'rtn (to nearest), gptq (default: rtn)',
+  prune: 'structure',
+  factorize: 'svd, asvd, whitened-svd',
+};
+
+/** Methods by kind: how `plan` knows what a method belongs to. */
+export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
+  rtn: 'quantize',
+  gptq: 'quantize',
+  structure: 'prune',
+  svd: 'factorize',
+  asvd: 'factorize',
+  'whitened-svd': 'factorize',
+};
+
+/** Any number: what fits is for the method to say. */
+function number(flag: string): (text: string) => number {
+  return realNumber(flag, -Number.MAX_VALUE, Number.MAX_VALUE);
+}
+
+/** Adds the flags of some kinds of stages, each once. */
+export function addStageFlags(command: Command, kinds: readonly StageKind[]): Command {
+  const help = kinds.map((kind) => METHOD_HELP[kind]).join('; ');
+  command.option('--method <name>', kinds.length === 1 ? help : `what to do: ${help}`);
+  const seen = new Set<string>();
+  for (const { flag, help: text, parse } of kinds.flatMap((kind) => FLAGS[kind])) {
+    if (seen.has(flag)) continue;
+    seen.add(flag);
+    if (parse === undefined) command.option(flag, text);
+    else command.option(flag, text, parse as (value: string, previous: unknown) => unknown);
+  }
+  return command;
+}
+
+/** Parsed flags of any command. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+/** The options of a kind of stage among parsed flags; a flag that was not given is left out. */
+export function stageOptions(kind: StageKind, flags: Flags): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  if (flags['method'] !== undefined) options['method'] = flags['method'];
+  for (const { flag, option } of FLAGS[kind]) {
+    const value = flags[attributeOf(flag)];
+    if (value === undefined) continue;
+    // Several options in one flag.
+    if (option === '') Object.assign(options, value);
+    else options[option ?? attributeOf(flag)] = value;
+  }
+  return options;
+}
+
+/** The kind of stage that parsed flags mean: by the method, or by what only one kind takes. */
+export function kindOf(flags: Flags): StageKind {
+  const { method } = flags;
+  if (method !== undefined) {
+    const kind = METHOD_KINDS[String(method)];
+    if (kind !== undefined) return kind;
+    const known = Object.keys(METHOD_KINDS);
+    const near = nearestWord(String(method), known);
+    throw new UsageError(
+      'METHOD_UNKNOWN',
+      `--method: must be one of ${known.join(', ')}, got "${String(method)}"${near === undefined ? '' : `; did you mean ${near}?`}`,
+      { known },
+    );
+  }
+  const given = (Object.keys(FLAGS) as StageKind[]).filter((kind) =>
+    FLAGS[kind].some(({ flag }) => flags[attributeOf(flag)] !== undefined && kindsOf(flag).length === 1),
+  );
+  return given[0] ?? 'quantize';
+}
+
+/** The kinds that take a flag. */
+function kindsOf(flag: string): StageKind[] {
+  return (Object.keys(FLAGS) as StageKind[]).filter((kind) => FLAGS[kind].some((one) => one.flag === flag));
+}
+
+/** Flags that were given and belong to none of these kinds. */
+export function strayFlags(kind: StageKind, flags: Flags): string[] {
+  const own = new Set(FLAGS[kind].map(({ flag }) => attributeOf(flag)));
+  const others = Object.values(FLAGS).flat();
+  const stray = others.filter(({ flag }) => !own.has(attributeOf(flag)) && flags[attributeOf(flag)] !== undefined);
+  return [...new Set(stray.map(({ flag }) => flag.split(' ')[0]!))];
+}
+
+/** `--scale-dtype <name>` is parsed as `scaleDtype`. */
+function attributeOf(flag: string): string {
+  return flag
+    .split(' ')[0]!
+    .replace(/^--/, '')
+    .replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** Flags of what stages look at. */
+export function addCalibrationFlags(command: Command): Command {
+  return command
+    .option('--calibration <file>', 'text that calibrated methods look at, or a .json file with a list of token ids')
+    .option('--samples <n>', 'windows of it (default: 128)', wholeNumber('--samples', 1))
+    .option('--choose <name>', 'which windows: first, or random by the seed (default: first)')
+    .option(
+      '--sequential <name>',
+      'what a block sees: outputs of the compressed blocks before it, or of the original ones (default: compressed)',
+    )
+    .option(
+      '--true-sequential',
+      'rewrite the layers of a block one input after the other, each seeing those before it',
+    );
+}
+
+/** The calibration of parsed flags. @throws UsageError where flags of a text are given without one. */
+export function calibrationOptions(flags: Flags): Record<string, unknown> | undefined {
+  const { calibration: text, samples, context, choose, sequential, trueSequential } = flags;
+  const given = { samples, choose, inputs: sequential, ...(trueSequential === true && { order: 'groups' }) };
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  if (text !== undefined)
+    return Object.fromEntries([['text', text], ...(context === undefined ? [] : [['context', context]]), ...entries]);
+  if (entries.length === 0) return undefined;
+  const names = { samples: '--samples', choose: '--choose', inputs: '--sequential', order: '--true-sequential' };
+  const flagName = names[entries[0]![0] as keyof typeof names];
+  throw new UsageError(
+    'CALIBRATION_MISSING',
+    `${flagName}: says how a calibration text is used, none was given; add --calibration FILE`,
+  );
+}
+
+/** Flags of commands that write an artefact. */
+export function addOutputFlags(command: Command): Command {
+  return command
+    .requiredOption('-o, --output <dir>', 'directory to create')
+    .option('--overwrite', 'replace an artefact of Pith at the output, or an unfinished run with other options');
+}
+
+/** Flags of what is measured, and of how the artefact is stored. */
+export function addArtefactFlags(command: Command): Command {
+  return command
+    .option('--eval <file>', 'measure quality before and after on a text, into the receipt')
+    .option(
+      '--context <n>',
+      'positions of a window of --calibration and --eval (default: 512)',
+      wholeNumber('--context', 2),
+    )
+    .option(
+      '--eval-context <n>',
+      'positions of a window of --eval, where they differ',
+      wholeNumber('--eval-context', 2),
+    )
+    .option('--shard-size <size>', 'most bytes of tensors in a file (default: 5GB)', byteSize('--shard-size'));
+}
+
+/** The options of the run among parsed flags. */
+export function runOptions(flags: Flags): Record<string, unknown> {
+  const { output, overwrite, eval: text, context, evalContext, shardSize, seed, memory, threads } = flags;
+  const window = evalContext ?? context;
+  const evaluate = text === undefined ? undefined : { text, ...(window === undefined ? {} : { context: window }) };
+  const calibration = calibrationOptions(flags);
+  const options = {
+    output,
+    overwrite,
+    evaluate,
+    calibration,
+    shardBytes: shardSize,
+    seed,
+    memoryBytes: memory,
+    threads,
+  };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

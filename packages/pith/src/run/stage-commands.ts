@@ -1,0 +1,139 @@
+// One technique at a time: recipes of one stage, as functions.
+import type { RunOptions } from '@pith/tensor-core';
+import { validate } from '@pith/tensor-core';
+import { z } from 'zod';
+import type { Plan } from '../plan/types.ts';
+import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
+import type { RecipeInput, StageKind } from '../recipe/recipe-schema.ts';
+import { compress, planRecipe, type CompressResult } from './compress.ts';
+
+/** What every command of one technique takes beside the options of its method. */
+export interface StageRunOptions extends RunOptions {
+  /** Directory to create. */
+  readonly output: string;
+  /** What calibrated methods look at. */
+  readonly calibration?: CalibrationOptions;
+  /** Measures quality before and after on a text, into the receipt. */
+  readonly evaluate?: EvaluationOptions;
+  /** Replaces an artefact of Pith at the output, and an unfinished run with other options; false when left out. */
+  readonly overwrite?: boolean;
+  /** Seed of everything random; 0 when left out. */
+  readonly seed?: number;
+  /** Most bytes of tensors in a file; 5 GB when left out. */
+  readonly shardBytes?: number;
+  /** Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller; false when left out. */
+  readonly sparse?: boolean;
+  /** Memory that may be used, in bytes; a plan that needs more has a problem. */
+  readonly memoryBytes?: number;
+  /** Threads; one for each processor when left out. The result does not depend on it. */
+  readonly threads?: number;
+  /** Called once, before any work, with the plan and the number of units that an earlier run has finished. */
+  readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
+}
+
+/** The text that calibrated methods look at. */
+export interface CalibrationOptions {
+  /** Text file in UTF-8, or a `.json` file with a list of token ids. */
+  readonly text: string;
+  /** Windows to calibrate on; 128 when left out. */
+  readonly samples?: number;
+  /** Positions of a window, BOS included; 512 when left out, or what the model has. */
+  readonly context?: number;
+  /** Which windows of the text: the first (when left out), or a choice by the seed. */
+  readonly choose?: 'first' | 'random';
+  /** Whether a block sees what the compressed blocks before it give (when left out), or what the original ones gave. */
+  readonly inputs?: 'compressed' | 'original';
+  /** Linears of a block are rewritten from one collection (`block`, when left out), or group by group (`groups`). */
+  readonly order?: 'block' | 'groups';
+}
+
+/** The text that quality is measured on. */
+export interface EvaluationOptions {
+  /** Text file in UTF-8, or a `.json` file with a list of token ids. */
+  readonly text: string;
+  /** Positions of a window, BOS included; 512 when left out. */
+  readonly context?: number;
+}
+
+type OptionsOf<K extends StageKind> = z.input<(typeof METHODS_BY_KIND)[K][number]>;
+
+/** What {@link prune} is asked for: the options of a method, and of the run. */
+export type PruneOptions = OptionsOf<'prune'> & StageRunOptions;
+/** What {@link factorize} is asked for: the options of a method, and of the run. */
+export type FactorizeOptions = OptionsOf<'factorize'> & StageRunOptions;
+
+/** Options of the run; all others are those of the method. */
+const RUN_KEYS = [
+  'output',
+  'overwrite',
+  'memoryBytes',
+  'threads',
+  'onPlan',
+  'signal',
+  'progress',
+] as const satisfies readonly (keyof StageRunOptions)[];
+
+/**
+ * A recipe of one stage from flat options.
+ *
+ * @throws PithError `OPTIONS_INVALID` that names every offending option of the method.
+ */
+export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): RecipeInput {
+  const { calibration, evaluate, seed, shardBytes, sparse, ...method } = given as Partial<StageRunOptions>;
+  const schema = z.discriminatedUnion('method', METHODS_BY_KIND[kind] as unknown as [z.ZodObject, ...z.ZodObject[]]);
+  const operation = 'method' in method ? `${kind} ${String(method.method)}` : kind;
+  const stage = validate(schema, method, { operation, code: 'OPTIONS_INVALID' });
+  const output = { ...(shardBytes !== undefined && { shardBytes }), ...(sparse !== undefined && { sparse }) };
+  return {
+    version: 1,
+    ...(seed !== undefined && { seed }),
+    ...(calibration && { calibration }),
+    stages: [{ [kind]: stage }],
+    ...(evaluate && { evaluate }),
+    ...(Object.keys(output).length > 0 && { output }),
+  } as RecipeInput;
+}
+
+/** Runs one technique. */
+export function runStage(kind: StageKind, model: string, options: StageRunOptions): Promise<CompressResult> {
+  const { run, stage } = split({ ...options });
+  return compress(model, { ...(run as unknown as StageRunOptions), recipe: singleStage(kind, stage) });
+}
+
+/** Plans one technique. */
+export function planStage(kind: StageKind, model: string, options: Readonly<Record<string, unknown>>): Promise<Plan> {
+  const { run, stage } = split(options);
+  const { memoryBytes, threads } = run as Partial<StageRunOptions>;
+  const limits = { ...(memoryBytes !== undefined && { memoryBytes }), ...(threads !== undefined && { threads }) };
+  return planRecipe(model, { ...limits, recipe: singleStage(kind, stage) });
+}
+
+/** Options of the run, and those of recipe and method. */
+function split(options: Readonly<Record<string, unknown>>) {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  const isRun = ([key]: readonly [string, unknown]): boolean => (RUN_KEYS as readonly string[]).includes(key);
+  return {
+    run: Object.fromEntries(entries.filter(isRun)),
+    stage: Object.fromEntries(entries.filter((entry) => !isRun(entry))),
+  };
+}
+
+/**
+ * Removes weights, or whole layers, neurons and heads, of a checkpoint into a new directory.
+ *
+ * @param model directory of a checkpoint.
+ * @throws PithError `OPTIONS_INVALID`, and those of {@link compress}.
+ */
+export function prune(model: string, options: PruneOptions): Promise<CompressResult> {
+  return runStage('prune', model, options);
+}
+
+/**
+ * Replaces the linear layers of a checkpoint by products of two smaller ones, into a new directory.
+ *
+ * @param model directory of a checkpoint.
+ * @throws PithError `OPTIONS_INVALID`, and those of {@link compress}.
+ */
+export function factorize(model: string, options: FactorizeOptions): Promise<CompressResult> {
+  return runStage('factorize', model, options);
+}
