@@ -96,6 +96,12 @@ export { collectGradients } from './calibrate/collect-gradients.ts';
 export type { GradientOptions, GradientSummary } from './calibrate/collect-gradients.ts';
 export { blockInfluences } from './calibrate/block-influence.ts';
 export type { BlockInfluence, BlockInfluenceOptions } from './calibrate/block-influence.ts';
+export { planCalibrationMemory } from './calibrate/memory-plan.ts';
+export type {
+  CalibrationMemoryPart,
+  CalibrationMemoryPlan,
+  CalibrationMemoryRequest,
+} from './calibrate/memory-plan.ts';
 export { runBlocks } from './calibrate/block-runner.ts';
 export type { BlockOutcome, BlockRunOptions } from './calibrate/block-runner.ts';
 export { memoryActivations } from './calibrate/activations.ts';

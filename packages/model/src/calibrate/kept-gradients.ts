@@ -8,7 +8,7 @@ import type { GradientNeeds, GradientStatistic, WeightGradient } from './weight-
 import { batchWindows } from './window-batches.ts';
 
 /** What passes want of the gradients, together. */
-export function gradientNeeds(passes: readonly BlockPass[]): GradientNeeds {
+export function gradientNeeds(passes: readonly Pick<BlockPass, 'needsGradients'>[]): GradientNeeds {
   return (linear) => [...new Set(passes.flatMap(({ needsGradients }) => [...(needsGradients?.(linear) ?? [])]))];
 }
 

@@ -72,6 +72,11 @@ export interface BlockPass {
   needs(linear: LinearSpec): readonly InputStatistic[];
   /** Gradients of the loss that it wants of a linear's weight; none when left out. */
   readonly needsGradients?: GradientNeeds;
+  /**
+   * Most bytes that `apply` takes for a linear beside what it is given; when left out, three times the values in f32 and
+   * twice the Gram matrix in f64.
+   */
+  workspaceBytes?(linear: LinearSpec): number;
   /** True where it changes what a linear of the same stage gets as input (scales folded into the norm before). */
   readonly changesInputs?: boolean;
   /** Rewrites one stage. Nothing that it is given is mutated. */

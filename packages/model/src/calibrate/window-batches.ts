@@ -18,10 +18,19 @@ export interface WindowBatch {
   readonly ids: Int32Array;
 }
 
+/**
+ * Windows in each batch: `most`, or fewer where that leaves no smaller batch at the end, for which programs would have to
+ * be made too.
+ */
+export function batchSize(windows: number, most: number): number {
+  for (let size = Math.min(windows, most); 2 * size > most; size--) if (windows % size === 0) return size;
+  return Math.ceil(windows / Math.ceil(windows / most));
+}
+
 /** Windows of one length in batches of at most `tokens` tokens, of one window at least; the last batch may be smaller. */
 export function batchWindows(windows: readonly Int32Array[], tokens: number): WindowBatch[] {
   const context = windows[0].length;
-  const size = Math.max(1, Math.floor(tokens / context));
+  const size = batchSize(windows.length, Math.max(1, Math.floor(tokens / context)));
   const batches: WindowBatch[] = [];
   for (let from = 0; from < windows.length; from += size) {
     const members = windows.slice(from, from + size);

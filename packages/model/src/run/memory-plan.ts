@@ -18,7 +18,7 @@ const SLICE_BYTES = 64 * 2 ** 20;
 /** Most bytes of the logits of one slice. */
 const LOGIT_BYTES = 64 * 2 ** 20;
 /** Runtime, programs, what is read from files and not yet widened. */
-const BASE_BYTES = 256 * 2 ** 20;
+export const BASE_BYTES = 256 * 2 ** 20;
 
 /** How an evaluation is cut into pieces. */
 export interface MemoryPlan {
@@ -45,7 +45,7 @@ export interface MemoryRequest {
 }
 
 /** Bytes of what lives while one block runs on one window: projections, two copies of the gated width, attention. */
-function scratchBytes({ config }: Architecture, context: number): number {
+export function scratchBytes({ config }: Architecture, context: number): number {
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
   const row = 5 * hiddenSize + 3 * intermediateSize + 4 * (heads + keyValueHeads) * headDim;
   return 4 * context * row + 3 * 4 * Math.min(MOST_SCORES, heads * context * context) + 4 * context * context;
