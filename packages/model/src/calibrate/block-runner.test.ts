@@ -259,6 +259,33 @@ describe('runBlocks', () => {
     rmSync(directory, { recursive: true });
   });
 
+  it('compares outputs of the block under other weights', async () => {
+    const found: number[][] = [];
+    const { pass } = watcher();
+    const comparing: BlockPass = {
+      ...pass,
+      apply: async (stage) => {
+        const { name, inputGroup } = stage.block.linears.find(({ role }) => role === 'down')!;
+        const values = await stage.weights.get(name)!.toF32();
+        const { gram, tokens } = stage.statistics.get(inputGroup)!;
+        // Twice the weight adds its output y = x Wᵀ once more: the mean square is tr(W G Wᵀ) over all values.
+        let squares = 0;
+        for (let row = 0; row < 16; row++)
+          for (let i = 0; i < 24; i++)
+            for (let j = 0; j < 24; j++) squares += values[row * 24 + i] * gram![i * 24 + j] * values[row * 24 + j];
+        const doubled = await stage.outputError!(new Map([[name, values.map((value) => 2 * value)]]));
+        found.push([await stage.outputError!(new Map()), doubled, squares / tokens / 16]);
+        return { weights: new Map(), records: {}, interventions: [] };
+      },
+    };
+    await run({ passes: [comparing], inputs: 'original' });
+    expect(found).toHaveLength(3);
+    for (const [same, doubled, expected] of found) {
+      expect(same).toBe(0);
+      expect(Math.abs(doubled / expected - 1)).toBeLessThan(1e-4);
+    }
+  });
+
   it('says where fewer tokens than columns went into a Gram matrix', async () => {
     const first = watcher();
     const [enough, few] = [

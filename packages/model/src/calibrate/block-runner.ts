@@ -11,9 +11,12 @@ import { localName, restoreRows, storedWeight, type RestoreBuffers } from '../ru
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
 import { gradientNeeds, KeptGradients } from './kept-gradients.ts';
-import type { BlockPass, Intervention, StageResult } from './pass.ts';
+import type { BlockPass, Intervention, Stage, StageResult } from './pass.ts';
 import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, hiddenKey, type WindowBatch } from './window-batches.ts';
 import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
+
+/** Tokens that `Stage.outputError` runs. */
+const COMPARED_TOKENS = 8192;
 
 /** What a block became. */
 export interface BlockOutcome {
@@ -172,6 +175,7 @@ class BlockRun {
           weights: this.#weights,
           statistics,
           ...(gradients && { gradients }),
+          outputError: this.#compare(),
         };
         const context = { device, pool, seed, ...(signal && { signal }), ...(progress && { progress }) };
         const result = await pass.apply(stage, context);
@@ -224,13 +228,48 @@ class BlockRun {
     return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result()]));
   }
 
-  /** Runs the block on a batch; with `keep` its output becomes the next block's input. */
-  async #run(batch: WindowBatch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>, keep: boolean) {
+  /** Restores the weights that are not in memory yet. */
+  async #restore(): Promise<void> {
     for (const [name, weight] of storedInputs(this.#block, this.#weights)) {
       if (this.#dense.has(name)) continue;
       const local = localName(this.#block, name);
       this.#dense.set(name, await restoreRows(weight, undefined, this.#buffers, local));
     }
+  }
+
+  /** Compares outputs with those of the weights as they are when it is first called; see `Stage.outputError`. */
+  #compare(): NonNullable<Stage['outputError']> {
+    const perBatch = this.#batches[0].ids.length;
+    const batches = this.#batches.slice(0, Math.max(1, Math.ceil(COMPARED_TOKENS / perBatch)));
+    let expected: Promise<Float32Array[]> | undefined;
+    const outputs = async (weights: ReadonlyMap<string, HostTensor<'f32'>>) => {
+      const found: Float32Array[] = [];
+      for (const batch of batches) {
+        throwIfStopped(this.#options.signal, 'calibration');
+        const hidden = await this.#store.read(hiddenKey(this.#block.index, batch));
+        const { output } = await this.#programs.run(this.#block, batch.count, hidden, weights, new Map());
+        found.push(output);
+      }
+      return found;
+    };
+    return async (changed) => {
+      expected ??= this.#restore().then(() => outputs(new Map(this.#dense)));
+      const before = await expected;
+      const weights = new Map(this.#dense);
+      for (const [name, data] of changed) weights.set(name, { ...weights.get(name)!, data });
+      let sum = 0;
+      let count = 0;
+      for (const [i, values] of (await outputs(weights)).entries()) {
+        count += values.length;
+        for (let j = 0; j < values.length; j++) sum += (values[j] - before[i][j]) ** 2;
+      }
+      return sum / count;
+    };
+  }
+
+  /** Runs the block on a batch; with `keep` its output becomes the next block's input. */
+  async #run(batch: WindowBatch, wanted: ReadonlyMap<string, readonly StatisticPiece[]>, keep: boolean) {
+    await this.#restore();
     const { index } = this.#block;
     const next = this.#batches[batch.slot + 1] ?? this.#batches[0];
     const hidden = await this.#store.read(hiddenKey(index, batch), hiddenKey(index, next));

@@ -48,6 +48,12 @@ export interface Stage {
    * pass touched it.
    */
   readonly gradients?: ReadonlyMap<string, WeightGradient>;
+  /**
+   * Mean squared difference that other values of some weights make to the output of the block on its first calibration
+   * tokens: `changed` are f32 values by checkpoint name, all other weights are those of the stage. One run of the block
+   * for each call; absent where nothing can be run.
+   */
+  readonly outputError?: (changed: ReadonlyMap<string, Float32Array>) => Promise<number>;
 }
 
 /** What a pass did to a stage. */
