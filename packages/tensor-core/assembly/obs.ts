@@ -48,6 +48,7 @@ export function obsSweep(
   scratch: usize,
 ): f64 {
   let loss: f64 = 0;
+  let lossLanes = f64x2.splat(0);
   const pitch = <usize>stride << 2;
   for (let row = rowBegin; row < rowEnd; row += TILE) {
     const rows = min(TILE, rowEnd - row);
@@ -60,32 +61,90 @@ export function obsSweep(
       const at = scratch + <usize>j * TILE_BYTES;
       const scaleOffset = (<usize>j * <usize>scaleStride + <usize>row) << 2;
       const errorAt = errors + ((<usize>j * <usize>stride + <usize>row) << 2);
-      for (let r = 0; r < rows; r++) {
-        const w = load<f32>(at + (<usize>r << 2));
-        let rounded = w;
-        if (mask !== 0 && load<u8>(mask + <usize>j * <usize>stride + <usize>(row + r)) === 0) {
-          rounded = 0;
-          if (quantize !== 0) {
-            store<i8>(codes + <usize>j * <usize>stride + <usize>(row + r), <i8>load<f32>(zeros + scaleOffset + (<usize>r << 2)));
+      const maskAt = mask === 0 ? 0 : mask + <usize>j * <usize>stride + <usize>row;
+      const codesAt = codes + <usize>j * <usize>stride + <usize>row;
+      if (rows === TILE) {
+        const sums = roundTile(at, d, quantize, scales + scaleOffset, zeros + scaleOffset, low, high, maskAt, codesAt, errorAt);
+        lossLanes = f64x2.add(lossLanes, sums);
+      } else {
+        for (let r = 0; r < rows; r++) {
+          const lane = <usize>r << 2;
+          const w = load<f32>(at + lane);
+          let rounded = w;
+          if (maskAt !== 0 && load<u8>(maskAt + <usize>r) === 0) {
+            rounded = 0;
+            if (quantize !== 0) store<i8>(codesAt + <usize>r, <i8>load<f32>(zeros + scaleOffset + lane));
+          } else if (quantize !== 0) {
+            const scale = load<f32>(scales + scaleOffset + lane);
+            const zero = load<f32>(zeros + scaleOffset + lane);
+            // Adding 0 turns -0, which rounding gives for small negatives, into 0.
+            const code = nearest(max(low, min(high, w / scale + zero))) + 0;
+            rounded = (code - zero) * scale;
+            store<i8>(codesAt + <usize>r, <i8>code);
           }
-        } else if (quantize !== 0) {
-          const scale = load<f32>(scales + scaleOffset + (<usize>r << 2));
-          const zero = load<f32>(zeros + scaleOffset + (<usize>r << 2));
-          // Adding 0 turns -0, which rounding gives for small negatives, into 0.
-          const code = nearest(max(low, min(high, w / scale + zero))) + 0;
-          rounded = (code - zero) * scale;
-          store<i8>(codes + <usize>j * <usize>stride + <usize>(row + r), <i8>code);
+          const error = (w - rounded) / d;
+          store<f32>(at + lane, rounded);
+          store<f32>(errorAt + lane, error);
+          loss += <f64>error * <f64>error;
         }
-        const error = (w - rounded) / d;
-        store<f32>(at + (<usize>r << 2), rounded);
-        store<f32>(errorAt + (<usize>r << 2), error);
-        loss += <f64>error * <f64>error;
       }
       updateRest(scratch, errorAt, rows, factor + ((<usize>j * <usize>factorStride) << 2), j + 1, end);
     }
     copyOut(weights + (<usize>row << 2), pitch, first, end, rows, scratch);
   }
-  return loss / 2;
+  return (loss + f64x2.extract_lane(lossLanes, 0) + f64x2.extract_lane(lossLanes, 1)) / 2;
+}
+
+/** One column of a full tile: what the loop over rows does, four rows at a time. Returns the sums of squared errors. */
+// @ts-ignore: decorator
+@inline
+function roundTile(
+  at: usize,
+  d: f32,
+  quantize: i32,
+  scales: usize,
+  zeros: usize,
+  low: f32,
+  high: f32,
+  mask: usize,
+  codes: usize,
+  errors: usize,
+): v128 {
+  let sums = f64x2.splat(0);
+  // Four f32 codes at a time become four bytes.
+  for (let lane: usize = 0; lane < TILE_BYTES; lane += 16) {
+    const w = v128.load(at + lane);
+    let rounded = w;
+    let code = f32x4.splat(0);
+    if (quantize !== 0) {
+      const scale = v128.load(scales + lane);
+      const zero = v128.load(zeros + lane);
+      const place = f32x4.add(f32x4.div(w, scale), zero);
+      code = f32x4.add(f32x4.nearest(f32x4.max(f32x4.splat(low), f32x4.min(f32x4.splat(high), place))), f32x4.splat(0));
+      rounded = f32x4.mul(f32x4.sub(code, zero), scale);
+      if (mask !== 0) code = v128.bitselect(code, zero, keptLanes(mask + (lane >> 2)));
+      const words = i32x4.trunc_sat_f32x4_s(code);
+      const halves = i16x8.narrow_i32x4_s(words, words);
+      v128.store32_lane(codes + (lane >> 2), i8x16.narrow_i16x8_s(halves, halves), 0);
+    }
+    if (mask !== 0) rounded = v128.and(rounded, keptLanes(mask + (lane >> 2)));
+    const error = f32x4.div(f32x4.sub(w, rounded), f32x4.splat(d));
+    v128.store(at + lane, rounded);
+    v128.store(errors + lane, error);
+    const low2 = f64x2.promote_low_f32x4(error);
+    const high2 = f64x2.promote_low_f32x4(i8x16.shuffle(error, error, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    sums = f64x2.add(sums, f64x2.add(f64x2.mul(low2, low2), f64x2.mul(high2, high2)));
+  }
+  return sums;
+}
+
+/** All bits set in the lanes whose mask byte is not 0. */
+// @ts-ignore: decorator
+@inline
+function keptLanes(mask: usize): v128 {
+  const bytes = v128.load32_zero(mask);
+  const words = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(bytes));
+  return i32x4.ne(words, i32x4.splat(0));
 }
 
 /** Columns `from` to `end` of the tile lose errors (outer) factor row. */
@@ -167,13 +226,28 @@ function copyIn(weights: usize, pitch: usize, first: i32, end: i32, rows: i32, s
   for (let k = first; k < end; k++) {
     const at = scratch + <usize>k * TILE_BYTES;
     const from = weights + <usize>k * pitch;
-    memory.copy(at, from, <usize>rows << 2);
-    if (rows < TILE) memory.fill(at + (<usize>rows << 2), 0, <usize>(TILE - rows) << 2);
+    if (rows === TILE) copyFull(at, from);
+    else {
+      memory.fill(at, 0, TILE_BYTES);
+      memory.copy(at, from, <usize>rows << 2);
+    }
   }
 }
 
 function copyOut(weights: usize, pitch: usize, first: i32, end: i32, rows: i32, scratch: usize): void {
   for (let k = first; k < end; k++) {
-    memory.copy(weights + <usize>k * pitch, scratch + <usize>k * TILE_BYTES, <usize>rows << 2);
+    const at = scratch + <usize>k * TILE_BYTES;
+    const to = weights + <usize>k * pitch;
+    if (rows === TILE) copyFull(to, at);
+    else memory.copy(to, at, <usize>rows << 2);
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function copyFull(to: usize, from: usize): void {
+  v128.store(to, v128.load(from));
+  v128.store(to, v128.load(from, 16), 16);
+  v128.store(to, v128.load(from, 32), 32);
+  v128.store(to, v128.load(from, 48), 48);
 }

@@ -187,6 +187,7 @@ describe('@pith/tensor-core', () => {
         "throwIfStopped",
         "toF32",
         "trace",
+        "transposeMatrix",
         "triangularInverse",
         "unpack",
         "unpackAlongRows",

@@ -117,5 +117,6 @@ export type { ColumnRule, ColumnSpan, Solution, SolveOptions } from './obs/solve
 export type { PoolBlock, SweepRule } from './obs/sweep.ts';
 export { DEFAULT_DAMPING, inverseFactor } from './obs/inverse-factor.ts';
 export type { FactorFailure, InverseFactor, InverseFactorOptions } from './obs/inverse-factor.ts';
+export { transposeMatrix } from './obs/transpose.ts';
 export type { ColumnRounding, RoundingRun, RoundingTarget } from './obs/column-rounding.ts';
 export { congruence } from './linalg/congruence.ts';

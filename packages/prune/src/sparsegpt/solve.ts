@@ -7,6 +7,7 @@ import {
   blockColumnsFor,
   inverseFactor,
   solveColumns,
+  transposeMatrix,
   type ColumnRounding,
   type ColumnRule,
   type Device,
@@ -80,7 +81,9 @@ export async function sparsify(target: SparsifyTarget, options: SparsifyOptions)
   const factor = await inverseFactor(target.gram, columns, device, { damping, label: name, ...stop });
   const weights = withoutDead(target, factor.deadColumns);
   const importance = Float64Array.from({ length: columns }, (_, i) => target.gram[i * (columns + 1)]!);
-  const run = await rounding?.begin({ name, dtype, rows, columns, weights, importance }, pool, signal);
+  const transposed = rounding && transposeMatrix(weights, rows, columns);
+  const run =
+    transposed && (await rounding.begin({ name, dtype, rows, columns, weights: transposed, importance }, pool, signal));
   const runLength = pattern.kind === 'n:m' ? pattern.of : 1;
   const span = run?.span ?? columns;
   const blockColumns = Math.min(columns, blockSize(options.blockColumns, span === columns ? 1 : span, runLength));

@@ -84,21 +84,16 @@ class GptqRun implements RoundingRun {
     this.#importance = config.importance === 'hessian' && importance ? relative(importance) : undefined;
   }
 
-  /** Chooses the scales of all groups, as the columns lie in the checkpoint, from the weights before the sweep. */
+  /** Chooses the scales of all groups, as the columns lie in the weight, before any is rounded. */
   async chooseAll(): Promise<void> {
-    const { rows, columns, weights, order } = this.#target;
-    const position = new Int32Array(columns);
-    order!.forEach((column, i) => (position[column] = i));
+    const { rows, columns, weights } = this.#target;
     const chooser = this.#chooser();
     try {
-      const values = new Float32Array(this.#size * rows);
       for (const group of this.#scales.keys()) {
-        const positions = position.subarray(group * this.#size, (group + 1) * this.#size);
-        gather(weights, rows, columns, positions, values);
-        const importance = this.#importance && Float32Array.from(positions, (i) => this.#importance![i]!);
+        const [first, last] = [group * this.#size, (group + 1) * this.#size];
         const into = { scales: this.#scales[group]!, zeros: this.#zeros[group]! };
-        const source = { rows, columns: this.#size, values };
-        await chooser.choose(source, [0, this.#size], importance, into, this.#signal);
+        const importance = this.#importance?.subarray(first, last);
+        await chooser.choose({ rows, columns, values: weights }, [first, last], importance, into, this.#signal);
       }
     } finally {
       chooser.free();
@@ -122,7 +117,7 @@ class GptqRun implements RoundingRun {
     if (from === 0) {
       const chooser = this.#chooser();
       try {
-        const importance = this.#importance?.subarray(span.first, span.last);
+        const importance = this.#importanceOf(span);
         const source = { rows, columns: this.#size, values: span.weights };
         await chooser.choose(source, [0, this.#size], importance, { scales, zeros }, this.#signal);
       } finally {
@@ -145,7 +140,7 @@ class GptqRun implements RoundingRun {
       if (!scheme.symmetric) for (let r = 0; r < rows; r++) zeroPoints[r * groups + g] = this.#zeros[g]![r]!;
     }
     const block = {
-      codes: order ? restoreOrder(codes, rows, columns, order) : codes,
+      codes,
       scales,
       ...(scheme.symmetric ? {} : { zeroPoints }),
     };
@@ -154,6 +149,14 @@ class GptqRun implements RoundingRun {
     if (moved) order.forEach((column, i) => (groupIndex[column] = Math.floor(i / this.#size)));
     const read = memoryBlock(block, scheme, rows, columns);
     return quantizedWeight({ name, shape: [rows, columns], scheme, read, ...(moved && { groupIndex }) });
+  }
+
+  /** Importance of the columns of a span, which lie where the order says. */
+  #importanceOf({ first, last }: ColumnSpan): Float32Array | undefined {
+    const { order } = this.#target;
+    const all = this.#importance;
+    if (all === undefined || order === undefined) return all?.subarray(first, last);
+    return Float32Array.from(order.subarray(first, last), (column) => all[column]!);
   }
 
   #chooser(): ColumnScales {
@@ -173,30 +176,4 @@ class GptqRun implements RoundingRun {
 function relative(importance: Float64Array): Float32Array {
   const largest = importance.reduce((a, b) => Math.max(a, b), 0);
   return Float32Array.from(importance, (value) => (largest > 0 ? value / largest : 1));
-}
-
-/** Columns of [rows, columns] row-major to [positions, rows], in tiles that stay in the cache. */
-function gather(
-  source: Float32Array,
-  rows: number,
-  columns: number,
-  positions: Int32Array,
-  target: Float32Array,
-): void {
-  const TILE = 32;
-  for (let r0 = 0; r0 < rows; r0 += TILE) {
-    const r1 = Math.min(rows, r0 + TILE);
-    for (let j = 0; j < positions.length; j++) {
-      const from = positions[j]!;
-      for (let r = r0; r < r1; r++) target[j * rows + r] = source[r * columns + from]!;
-    }
-  }
-}
-
-function restoreOrder(codes: Int8Array, rows: number, columns: number, order: Int32Array): Int8Array {
-  const restored = new Int8Array(codes.length);
-  for (let at = 0; at < rows * columns; at += columns) {
-    for (let i = 0; i < columns; i++) restored[at + order[i]!] = codes[at + i]!;
-  }
-  return restored;
 }

@@ -5,6 +5,7 @@ import {
   OBS_BLOCK_COLUMNS,
   PithError,
   solveColumns,
+  transposeMatrix,
   type ColumnRounding,
   type Device,
   type DType,
@@ -60,7 +61,7 @@ export function fallingOrder(diagonal: Float64Array): Int32Array {
 }
 
 /**
- * Quantizes one weight. Columns that no token reached become zero.
+ * Quantizes one weight. Columns that no token reached become zero, unless no token reached any.
  *
  * @throws PithError `WEIGHT_NOT_FINITE`, `GPTQ_DIVERGED`, and those of the rounding and the solver.
  */
@@ -72,13 +73,13 @@ export async function gptqSolve(
 ): Promise<GptqSolution> {
   const { name, dtype, values, rows, columns } = weight;
   requireFinite(weight);
-  const { order, deadColumns, diagonal } = input;
-  const weights = prepared(weight, input);
-  const importance = order ? Float64Array.from(order, (column) => diagonal[column]!) : diagonal;
-  const target = { name, dtype, rows, columns, weights, importance, ...(order && { order }) };
-  const run = await rounding.begin(target, pool, signal);
+  const { order, diagonal: importance } = input;
+  const sweep = { rows, columns, ...(order && { order }) };
+  const weights = transposeMatrix(values, rows, columns);
+  const lost = clearDead(weights, rows, input);
+  const run = await rounding.begin({ name, dtype, weights, importance, ...sweep }, pool, signal);
   const solution = await solveColumns({
-    ...{ weights, rows, columns, factor: input.factor, device, pool, ...(signal && { signal }) },
+    ...{ weights, transposed: true, ...sweep, factor: input.factor, device, pool, ...(signal && { signal }) },
     // A span of all columns begins where a block does, however long blocks are.
     blockColumns: run.span === columns ? OBS_BLOCK_COLUMNS : blockColumnsFor(run.span),
     rule: {
@@ -87,42 +88,43 @@ export async function gptqSolve(
     },
   });
   if (!Number.isFinite(solution.loss)) throw diverged(name, input);
-  const errors = differences(weights, solution.values);
-  let [error, squares] = [errors.error, errors.squares];
-  for (const column of deadColumns) {
-    for (let at = column; at < values.length; at += columns) {
-      error += values[at]! ** 2;
-      squares += values[at]! ** 2;
-    }
-  }
+  const { error, squares } = differences(weights, solution.swept, rows, order);
   return {
     weight: run.finish(solution.codes),
-    outputError: Math.max(0, 2 * solution.loss - input.added * errors.error) / input.tokens,
-    signalToNoise: error === 0 ? Infinity : 10 * Math.log10(squares / error),
+    outputError: Math.max(0, 2 * solution.loss - input.added * error) / input.tokens,
+    signalToNoise: error + lost === 0 ? Infinity : 10 * Math.log10((squares + lost) / (error + lost)),
   };
 }
 
-/** The weight in the order of the sweep, dead columns zero. */
-function prepared({ values, rows, columns }: GptqWeight, { order, deadColumns }: FactoredInput): Float32Array {
-  if (order === undefined && deadColumns.length === 0) return values;
-  const weights = new Float32Array(values.length);
-  const dead = new Uint8Array(columns);
-  for (const column of deadColumns) dead[column] = 1;
-  const source = order ?? Int32Array.from({ length: columns }, (_, i) => i);
-  for (let at = 0; at < rows * columns; at += columns) {
-    for (let i = 0; i < columns; i++) weights[at + i] = dead[source[i]!] === 1 ? 0 : values[at + source[i]!]!;
+/**
+ * Sets columns that no token reached to zero, unless no token reached any: then nothing speaks against the weights.
+ *
+ * @returns The sum of squares that went, f64.
+ */
+function clearDead(weights: Float32Array, rows: number, { deadColumns, diagonal }: FactoredInput): number {
+  if (deadColumns.length === diagonal.length) return 0;
+  let lost = 0;
+  for (const column of deadColumns) {
+    const values = weights.subarray(column * rows, (column + 1) * rows);
+    for (const value of values) lost += value * value;
+    values.fill(0);
   }
-  return weights;
+  return lost;
 }
 
-/** Sums of squares in f64. */
-function differences(before: Float32Array, after: Float32Array): { error: number; squares: number } {
+/** Sums of squares in f64: of the weights [columns, rows], and of what the sweep made of them, in its order. */
+function differences(before: Float32Array, swept: Float32Array, rows: number, order: Int32Array | undefined) {
   let error = 0;
   let squares = 0;
-  for (let i = 0; i < before.length; i++) {
-    const difference = before[i]! - after[i]!;
-    error += difference * difference;
-    squares += before[i]! * before[i]!;
+  for (let i = 0; i * rows < swept.length; i++) {
+    const from = (order === undefined ? i : order[i]!) * rows;
+    const at = i * rows;
+    for (let r = 0; r < rows; r++) {
+      const value = before[from + r]!;
+      const difference = value - swept[at + r]!;
+      error += difference * difference;
+      squares += value * value;
+    }
   }
   return { error, squares };
 }

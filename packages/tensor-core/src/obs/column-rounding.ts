@@ -16,11 +16,11 @@ export interface RoundingTarget {
   readonly rows: number;
   /** Input channels. */
   readonly columns: number;
-  /** f32 [rows, columns] row-major before any column is rounded, columns in the order of the sweep. Finite; not mutated. */
+  /** f32 [columns, rows] before any column is rounded: column after column, as they lie in the weight. Finite; not mutated. */
   readonly weights: Float32Array;
   /** Column of the weight at each position of the sweep; absent where they are swept in order. */
   readonly order?: Int32Array;
-  /** How much a squared error in each position counts: the Gram matrix's diagonal, [columns] in the order of the sweep. */
+  /** How much a squared error in each column counts: the Gram matrix's diagonal, [columns] as they lie in the weight. */
   readonly importance?: Float64Array;
 }
 
@@ -49,6 +49,6 @@ export interface RoundingRun {
    * @throws PithError `SCALE_OVERFLOW`, `STOPPED`
    */
   decide(span: ColumnSpan, block: PoolBlock, at: number): Promise<NonNullable<SweepRule['quantize']>>;
-  /** The quantized weight of these codes: i8 [rows, columns] row-major, columns in the order of the sweep; may be kept. */
+  /** The quantized weight of these codes: i8 [rows, columns] row-major, columns as they lie in the weight; kept, not copied. */
   finish(codes: Int8Array): QuantizedWeight;
 }

@@ -3,6 +3,7 @@ import { cpuDevice } from '../node/cpu-device.ts';
 import { createKernelPool } from '../node/kernel-pool.ts';
 import { sweepReference } from './sweep-reference.ts';
 import { blockColumnsFor, solveColumns, type ColumnRule } from './solve.ts';
+import { transposeMatrix } from './transpose.ts';
 
 const pool = createKernelPool({ threads: 2 });
 const device = cpuDevice({ threads: 1 });
@@ -78,6 +79,10 @@ describe('solveColumns', () => {
     { rows: 17, columns: 43, span: 43, blockColumns: 43 },
     { rows: 17, columns: 44, span: 44, blockColumns: 11 },
     { rows: 20, columns: 96, span: 48, blockColumns: 16 },
+    // Several panels: of many spans, of one span each, and under one span.
+    { rows: 3, columns: 1100, span: 50, blockColumns: 100 },
+    { rows: 3, columns: 1200, span: 600, blockColumns: 100 },
+    { rows: 3, columns: 1100, span: 1100, blockColumns: 128 },
   ])('gives the codes of the unblocked solver: %j', async ({ rows, columns, span, blockColumns }) => {
     const weights = values(rows * columns, 5);
     const before = weights.slice();
@@ -109,6 +114,31 @@ describe('solveColumns', () => {
     await serial.dispose();
     expect(a.values).toEqual(b.values);
     expect(a.loss).toBe(b.loss);
+  });
+
+  it('takes columns in another order, and weights that lie transposed', async () => {
+    const [rows, columns] = [21, 48];
+    const order = Int32Array.from({ length: columns }, (_, i) => (i * 5) % columns);
+    const weights = values(rows * columns, 5);
+    const shared = { rows, columns, factor: factorOf(columns), device, pool };
+    const moved = Float32Array.from(weights, (_, at) => weights[at - (at % columns) + order[at % columns]]);
+    const expected = await solveColumns({ ...shared, weights: moved, rule: groups(8, rows) });
+    for (const transposed of [false, true]) {
+      const given = transposed ? transposeMatrix(weights, rows, columns) : weights;
+      const before = given.slice();
+      const solution = await solveColumns({ ...shared, weights: given, transposed, order, rule: groups(8, rows) });
+      expect(given).toEqual(before);
+      expect(solution.swept).toEqual(expected.swept);
+      // Each access makes an array.
+      const [found, codes, movedValues, movedCodes] = [solution, solution, expected, expected].map((one, i) =>
+        i % 2 === 0 ? one.values : one.codes,
+      );
+      const back = (array: ArrayLike<number>, at: number) => array[at - (at % columns) + order[at % columns]];
+      for (let at = 0; at < weights.length; at++) {
+        expect([back(found, at), back(codes, at)]).toEqual([movedValues[at], movedCodes[at]]);
+      }
+      expect(solution.mask.every((keep) => keep === 1)).toBe(true);
+    }
   });
 
   it('prunes 2 of 4 and keeps the mask', async () => {

@@ -1,16 +1,19 @@
-// The whole weight, block after block: sweep a block of columns, then move its errors onto all later columns with one matrix
-// product ("lazy batch updates", GPTQ section 3.3).
-import * as tf from '@tensorflow/tfjs-core';
-import { compile, type Program } from '../compile/compile.ts';
+// The whole weight, block after block: sweep a block of columns, then move its errors onto later columns with a matrix product
+// ("lazy batch updates", GPTQ section 3.3). Blocks make up panels: a block's errors go to the rest of its panel, a panel's
+// to all that is behind it, so that columns far behind are read and written a few times only.
 import type { Device } from '../device/device.ts';
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { KernelPool } from '../node/kernel-pool.ts';
+import { Products } from '../linalg/products.ts';
 import { allocateBlock, sweep, type PoolBlock, type SweepRule } from './sweep.ts';
+import { restoreMatrix, transposeMatrix } from './transpose.ts';
 
 /** Columns of a block where nothing asks for another size. */
 export const OBS_BLOCK_COLUMNS = 128;
+/** Columns of a panel, about. */
+const PANEL_COLUMNS = 512;
 /** Most columns of one trailing product; fewer shapes mean fewer programs. */
-const TRAILING_COLUMNS = 1024;
+const TRAILING_COLUMNS = 512;
 
 /** Columns that are rounded by one decision. */
 export interface ColumnSpan {
@@ -39,11 +42,15 @@ export interface ColumnRule {
 
 /** What {@link solveColumns} works on. */
 export interface SolveOptions {
-  /** f32 [rows, columns] row-major; not mutated. */
+  /** f32 [rows, columns] row-major, or [columns, rows] where `transposed`; not mutated. */
   readonly weights: Float32Array;
   readonly rows: number;
   readonly columns: number;
-  /** U of H⁻¹ = UᵀU: f32 [columns, columns], upper triangular. */
+  /** Weights lie as the sweep has them: column after column. */
+  readonly transposed?: boolean;
+  /** Column of the weight at each position of the sweep; in order when left out. */
+  readonly order?: Int32Array;
+  /** U of H⁻¹ = UᵀU: f32 [columns, columns], upper triangular, in the order of the sweep. */
   readonly factor: Float32Array;
   readonly rule: ColumnRule;
   readonly device: Device;
@@ -53,14 +60,16 @@ export interface SolveOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A weight after all columns were rounded. */
+/** A weight after all columns were rounded. What is not asked for is not made. */
 export interface Solution {
-  /** f32 [rows, columns] row-major. */
+  /** f32 [rows, columns] row-major, columns as in the weight. */
   readonly values: Float32Array;
-  /** i8 [rows, columns] row-major; all 0 where nothing was quantized. */
+  /** i8 [rows, columns] row-major, columns as in the weight; all 0 where nothing was quantized. */
   readonly codes: Int8Array;
-  /** u8 [rows, columns] row-major, 1 keeps; all 1 where nothing was pruned. */
+  /** u8 [rows, columns] row-major, columns as in the weight, 1 keeps; all 1 where nothing was pruned. */
   readonly mask: Uint8Array;
+  /** The values as the sweep left them: f32 [columns, rows], in the order of the sweep. */
+  readonly swept: Float32Array;
   /** Half the sum of squared errors over U's diagonal, f64. */
   readonly loss: number;
 }
@@ -77,6 +86,12 @@ export function blockColumnsFor(span: number, limit: number = OBS_BLOCK_COLUMNS)
   return size;
 }
 
+/** Blocks that make up a panel: spans begin where panels do, but for the one span of all columns. */
+function panelColumnsFor(span: number, size: number, columns: number): number {
+  const unit = span > size && span < columns ? span : size;
+  return unit * Math.max(1, Math.floor(PANEL_COLUMNS / unit));
+}
+
 /**
  * Rounds every column of a weight in order, each one's error moved onto the columns that are still to come.
  *
@@ -86,14 +101,16 @@ export function blockColumnsFor(span: number, limit: number = OBS_BLOCK_COLUMNS)
  * @throws PithError `STOPPED`, `KERNEL_MEMORY_EXHAUSTED`
  */
 export async function solveColumns(options: SolveOptions): Promise<Solution> {
-  const { weights, rows, columns, factor, rule, device, pool, signal } = options;
+  const { rows, columns, order, factor, rule, device, pool, signal } = options;
   const size = options.blockColumns ?? blockColumnsFor(rule.span);
+  const panel = panelColumnsFor(rule.span, size, columns);
   const block = allocateBlock(pool, rows, size);
-  const products = new TrailingProducts(device, rows);
-  let current = transpose(weights, rows, columns);
-  let next: Float32Array = new Float32Array(current.length);
+  const current = inSweepOrder(options);
   const codes = new Int8Array(rows * columns);
-  const mask = new Uint8Array(rows * columns).fill(1);
+  const trailing = new TrailingColumns(device, current, factor, rows, columns);
+  // Errors of the panel so far. The runtime cannot be lent memory that is shared between threads.
+  const errors = new Float32Array(Math.min(panel, columns) * rows);
+  let mask: Uint8Array | undefined;
   let loss = 0;
   try {
     for (let start = 0; start < columns; start += size) {
@@ -124,103 +141,97 @@ export async function solveColumns(options: SolveOptions): Promise<Solution> {
         loss += await sweep(pool, block, sweepRule, at, to, { end: width, ...(signal && { signal }) });
         at = to;
       }
-      // Finished columns are in both arrays: a long span looks back at its first columns.
-      for (const array of [current, next]) array.set(block.weights.subarray(0, width * rows), start * rows);
+      current.set(block.weights.subarray(0, width * rows), start * rows);
       codes.set(block.codes.subarray(0, width * rows), start * rows);
-      if (masked) mask.set(block.mask.subarray(0, width * rows), start * rows);
-      await products.update(current, next, block.errors, factor, columns, start, width);
-      [current, next] = [next, current];
+      if (masked) {
+        mask ??= new Uint8Array(rows * columns).fill(1);
+        mask.set(block.mask.subarray(0, width * rows), start * rows);
+      }
+      const panelStart = start - (start % panel);
+      const panelEnd = Math.min(panelStart + panel, columns);
+      const done = start + width;
+      errors.set(block.errors.subarray(0, width * rows), (start - panelStart) * rows);
+      const own = errors.subarray((start - panelStart) * rows, (done - panelStart) * rows);
+      if (done < panelEnd) await trailing.update(own, start, width, done, panelEnd);
+      else await trailing.update(errors, panelStart, panelEnd - panelStart, panelEnd, columns);
     }
   } finally {
     block.free();
-    await products.dispose();
+    await trailing.dispose();
   }
   return {
-    values: transpose(current, columns, rows),
-    codes: transpose(codes, columns, rows),
-    mask: transpose(mask, columns, rows),
+    get values() {
+      return restoreMatrix(current, rows, columns, order);
+    },
+    get codes() {
+      return restoreMatrix(codes, rows, columns, order);
+    },
+    get mask() {
+      return mask === undefined ? new Uint8Array(codes.length).fill(1) : restoreMatrix(mask, rows, columns, order);
+    },
+    swept: current,
     loss,
   };
 }
 
-/** Later columns lose errors (outer) factor: next = current - UᵀE, compiled once per shape. */
-class TrailingProducts {
-  readonly #device: Device;
-  readonly #rows: number;
-  readonly #programs = new Map<string, Promise<Program>>();
+/** A copy of the weights, column after column in the order of the sweep. */
+function inSweepOrder({ weights, rows, columns, transposed = false, order }: SolveOptions): Float32Array<ArrayBuffer> {
+  if (!transposed) return transposeMatrix(weights, rows, columns, order) as Float32Array<ArrayBuffer>;
+  const current = new Float32Array(weights.length);
+  if (order === undefined) current.set(weights);
+  else order.forEach((column, i) => current.set(weights.subarray(column * rows, (column + 1) * rows), i * rows));
+  return current;
+}
 
-  constructor(device: Device, rows: number) {
-    this.#device = device;
+/** Columns that are still to come lose errors: columns -= Uᵀ errors, in place. */
+class TrailingColumns {
+  readonly #products: Products<'f32'>;
+  readonly #current: Float32Array<ArrayBuffer>;
+  readonly #factor: Float32Array;
+  readonly #rows: number;
+  readonly #columns: number;
+  readonly #updated: Float32Array<ArrayBuffer>;
+
+  constructor(device: Device, current: Float32Array<ArrayBuffer>, factor: Float32Array, rows: number, columns: number) {
+    this.#products = new Products(device, 'f32');
+    this.#current = current;
+    this.#factor = factor;
     this.#rows = rows;
+    this.#columns = columns;
+    this.#updated = new Float32Array(Math.min(TRAILING_COLUMNS, columns) * rows);
   }
 
-  /** Writes columns `start + width` onwards of `next`. */
+  /** Moves the errors of `width` columns from `start` on, f32 [width, rows], onto columns `from` to `to`. */
   async update(
-    current: Float32Array,
-    next: Float32Array,
-    errors: Float32Array,
-    factor: Float32Array,
-    columns: number,
+    errors: Float32Array<ArrayBuffer>,
     start: number,
     width: number,
+    from: number,
+    to: number,
   ): Promise<void> {
     const rows = this.#rows;
-    // The runtime cannot be lent memory that is shared between threads.
-    const e = { dtype: 'f32' as const, shape: [width, rows], data: errors.slice(0, width * rows) };
-    for (let from = start + width; from < columns;) {
-      const count = Math.min(TRAILING_COLUMNS, largestPowerOfTwo(columns - from));
+    const e = { data: errors.subarray(0, width * rows), rows: width, columns: rows };
+    while (from < to) {
+      const count = Math.min(TRAILING_COLUMNS, largestPowerOfTwo(to - from));
       const u = new Float32Array(width * count);
       for (let j = 0; j < width; j++) {
-        const row = (start + j) * columns + from;
-        u.set(factor.subarray(row, row + count), j * count);
+        const row = (start + j) * this.#columns + from;
+        u.set(this.#factor.subarray(row, row + count), j * count);
       }
-      const part = (array: Float32Array) => ({
-        dtype: 'f32' as const,
-        shape: [count, rows],
-        data: array.subarray(from * rows, (from + count) * rows) as Float32Array<ArrayBuffer>,
-      });
-      const program = await this.#program(width, count);
-      await program.run(
-        { w: part(current), u: { dtype: 'f32', shape: [width, count], data: u }, e },
-        { w2: part(next) },
-      );
+      const target = this.#current.subarray(from * rows, (from + count) * rows);
+      const into = this.#updated.subarray(0, count * rows);
+      const factors = { data: u, rows: width, columns: count, transpose: true };
+      await this.#products.multiply(factors, e, { scale: -1, add: target, into });
+      target.set(into);
       from += count;
     }
   }
 
-  async dispose(): Promise<void> {
-    for (const program of this.#programs.values()) await (await program).dispose();
-  }
-
-  #program(width: number, count: number): Promise<Program> {
-    const key = `${width}x${count}`;
-    const known = this.#programs.get(key);
-    if (known) return known;
-    const program = compile(
-      ({ w, u, e }) => ({ w2: tf.sub(w, tf.matMul(u as tf.Tensor2D, e as tf.Tensor2D, true, false)) }),
-      { w: { shape: [count, this.#rows] }, u: { shape: [width, count] }, e: { shape: [width, this.#rows] } },
-      this.#device,
-      { name: `trailing-update-${key}` },
-    );
-    this.#programs.set(key, program);
-    return program;
+  dispose(): Promise<void> {
+    return this.#products.dispose();
   }
 }
 
 function largestPowerOfTwo(n: number): number {
   return 2 ** Math.floor(Math.log2(n));
-}
-
-/** [rows, columns] row-major to [columns, rows], in tiles that stay in the cache. */
-function transpose<T extends Float32Array | Int8Array | Uint8Array>(source: T, rows: number, columns: number): T {
-  const TILE = 32;
-  const target = new (source.constructor as new (length: number) => T)(source.length);
-  for (let r0 = 0; r0 < rows; r0 += TILE) {
-    for (let c0 = 0; c0 < columns; c0 += TILE) {
-      for (let r = r0; r < Math.min(r0 + TILE, rows); r++) {
-        for (let c = c0; c < Math.min(c0 + TILE, columns); c++) target[c * rows + r] = source[r * columns + c];
-      }
-    }
-  }
-  return target;
 }
