@@ -7,6 +7,8 @@ it('exports exactly this', () => {
     'DEFAULT_NORM',
     'DEFAULT_SMALLEST',
     'SCHEME_EXAMPLES',
+    'awqConfig',
+    'awqPass',
     'defineRange',
     'defineScheme',
     'dequantize',
