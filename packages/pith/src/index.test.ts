@@ -10,6 +10,7 @@ it('exports exactly this', () => {
     'RecipeSchema',
     'compress',
     'defineRecipe',
+    'distill',
     'doctor',
     'evaluate',
     'factorize',

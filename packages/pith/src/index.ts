@@ -45,13 +45,15 @@ export { compress, planRecipe } from './run/compress.ts';
 export type { CompressOptions, CompressResult, RecipeOptions, WorstWeight } from './run/compress.ts';
 export { quantize } from './run/quantize.ts';
 export type { QuantizeRunOptions } from './run/quantize.ts';
-export { factorize, prune } from './run/stage-commands.ts';
+export { distill, factorize, prune } from './run/stage-commands.ts';
 export type {
   CalibrationOptions,
+  DistillOptions,
   EvaluationOptions,
   FactorizeOptions,
   PruneOptions,
   StageRunOptions,
+  TrainingText,
 } from './run/stage-commands.ts';
 export { defineRecipe, parseRecipe, readRecipe } from './recipe/read-recipe.ts';
 export { RecipeSchema } from './recipe/recipe-schema.ts';

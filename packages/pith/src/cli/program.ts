@@ -8,7 +8,7 @@ import { registerInspect } from './commands/inspect.ts';
 import { registerLogits } from './commands/logits.ts';
 import { registerPlan } from './commands/plan.ts';
 import { registerQuantize } from './commands/quantize.ts';
-import { registerCompress, registerFactorize, registerPrune } from './commands/stages.ts';
+import { registerCompress, registerDistill, registerFactorize, registerPrune } from './commands/stages.ts';
 import { registerVerify } from './commands/verify.ts';
 import { EXIT, UsageError } from './failure.ts';
 import { addExamples } from './options.ts';
@@ -49,6 +49,7 @@ function createProgram(host: CliHost, run: RunCommand): Command {
     registerQuantize,
     registerPrune,
     registerFactorize,
+    registerDistill,
     registerCompress,
     registerEval,
     registerGenerate,

@@ -1,10 +1,10 @@
 // What quantize is asked for and what a plan says.
 import type { RunOptions } from '@pith/tensor-core';
-import type { CalibrationOptions } from '../run/stage-commands.ts';
+import type { CalibrationOptions, TrainingText } from '../run/stage-commands.ts';
 
 /** What `plan` and `quantize` are asked for; every field has a default. Unknown keys are refused. */
 export interface QuantizeOptions {
-  /** `rtn`, round to nearest (the default), or a calibrated method: `gptq`. */
+  /** `rtn`, round to nearest (the default), or `gptq`, `qat`. */
   readonly method?: string;
   /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
   readonly scheme?: string;
@@ -18,6 +18,12 @@ export interface QuantizeOptions {
   readonly damping?: number;
   /** Of `gptq`: whether errors of a range search count as much as the diagonal of the Gram matrix says. */
   readonly importance?: 'none' | 'hessian';
+  /** Of `qat`: steps of the optimizer. */
+  readonly steps?: number;
+  /** Of `qat`: highest learning rate. */
+  readonly learningRate?: number;
+  /** Of `qat`: the text that is trained on; the calibration text when left out. */
+  readonly data?: TrainingText;
   /** What calibrated methods look at. */
   readonly calibration?: CalibrationOptions;
   /** Patterns of modules to quantize; all linear layers of the blocks when left out. */

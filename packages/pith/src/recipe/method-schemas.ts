@@ -13,15 +13,13 @@ const selection = {
 /** The methods of a kind as a union, one strict object for each. */
 type MethodSchema = z.ZodObject & { readonly shape: { readonly method: z.ZodLiteral<string> } };
 
-const scheme = z.string().max(100).describe('Bits, group size and kind of the codes: w4g128.');
-const range = z
-  .string()
-  .max(100)
-  .exactOptional()
-  .describe('How the range of the codes is found: minmax, absmax, percentile:99.9, rms:K, mse, lp:P.');
 const coding = {
-  scheme,
-  range,
+  scheme: z.string().max(100).describe('Bits, group size and kind of the codes: w4g128.'),
+  range: z
+    .string()
+    .max(100)
+    .exactOptional()
+    .describe('How the range of the codes is found: minmax, absmax, percentile:99.9, rms:K, mse, lp:P.'),
   scaleDType: z
     .enum(['f16', 'bf16', 'f32'])
     .exactOptional()
@@ -31,10 +29,29 @@ const damping = z
   .number()
   .exactOptional()
   .describe('Added to the diagonal of the Gram matrix, as a share of its mean.');
+const count = z.int().exactOptional();
+
+const training = {
+  learningRate: z.number().exactOptional().describe('Highest learning rate.'),
+  schedule: z
+    .enum(['cosine', 'wsd', 'constant'])
+    .exactOptional()
+    .describe('What the rate does after its warm-up.'),
+  warmupSteps: count.describe('Steps in which the rate rises.'),
+  batchSize: count.describe('Windows in a batch.'),
+  microBatches: count.describe('Batches whose gradients make up one step.'),
+  clipNorm: z.number().nullable().exactOptional().describe('Largest global norm of the gradients; null for no clipping.'),
+  weightDecay: z.number().exactOptional().describe("AdamW's decay."),
+  saveEvery: count.describe('Steps after which the state is saved.'),
+};
+const steps = z.int().describe('Steps of the optimizer.');
+const trainable = z
+  .string()
+  .exactOptional()
+  .describe('What is trained: all, norms, factors, lora:rank=8, or patterns of modules.');
 
 const Rtn = z.strictObject({ method: z.literal('rtn'), ...coding, ...selection });
-const Gptq = z.strictObject({
-  method: z.literal('gptq'),
+const gptqOptions = {
   ...coding,
   actOrder: z.enum(['none', 'weight', 'group']).exactOptional().describe('Order in which columns are rounded.'),
   damping,
@@ -42,20 +59,102 @@ const Gptq = z.strictObject({
     .enum(['none', 'hessian'])
     .exactOptional()
     .describe('Whether errors of a range search count as much as the diagonal of the Gram matrix says.'),
+};
+const Gptq = z.strictObject({ method: z.literal('gptq'), ...gptqOptions, ...selection });
+const Qat = z.strictObject({
+  method: z.literal('qat'),
+  steps,
+  ...coding,
+  train: z.enum(['all', 'linears', 'steps']).exactOptional().describe('Weights and step sizes, or step sizes alone.'),
+  stepRate: z.number().exactOptional().describe('Learning rate of step sizes, relative to that of the weights.'),
+  soft: z.number().exactOptional().describe('Weight of the distributions of the dense model, or of a teacher.'),
+  hard: z.number().exactOptional().describe('Weight of the tokens of the text.'),
+  temperature: z.number().exactOptional().describe('Temperature of the distributions.'),
+  ...training,
   ...selection,
 });
 
-const rule = {
+const sparsity = z.number().describe('Share of the weights that go, 0 to 1.');
+const pattern = z.string().max(20).exactOptional().describe('2:4: so many of so many neighbours in a row stay.');
+const comparison = z.enum(['row', 'layer']).exactOptional().describe('Which weights are compared with one another.');
+const unstructured = { sparsity: sparsity.exactOptional(), pattern, comparison, ...selection };
+const Magnitude = z.strictObject({ method: z.literal('magnitude'), ...unstructured });
+const Wanda = z.strictObject({ method: z.literal('wanda'), ...unstructured });
+const Taylor = z.strictObject({ method: z.literal('taylor'), ...unstructured });
+const SparseGpt = z.strictObject({
+  method: z.literal('sparsegpt'),
+  sparsity: sparsity.exactOptional(),
+  pattern,
+  damping,
+  blockColumns: count.describe('Columns whose weights are compared with one another.'),
+  quantize: z
+    .strictObject(gptqOptions)
+    .exactOptional()
+    .describe('Quantizes what stays in the same sweep, as gptq does.'),
+  ...selection,
+});
+const amount = z.number().exactOptional();
+const structure = {
+  neurons: amount.describe('Channels of the feed-forward part of each layer: a count or a share.'),
+  kvGroups: amount.describe('Key-value heads with their query heads, of each layer: a count or a share.'),
+  score: z.enum(['wanda', 'magnitude']).exactOptional().describe('How neurons and groups are ranked.'),
+  contiguous: z.boolean().exactOptional().describe('Takes the layers from one run of neighbours.'),
+  multipleOf: z.int().exactOptional().describe('Keeps a multiple of so many neurons.'),
+};
+const Structure = z.strictObject({
+  method: z.literal('structure'),
+  layers: z
+    .union([z.number(), z.array(z.int())])
+    .exactOptional()
+    .describe('Whole layers: how many, a share, or which ones.'),
+  ...structure,
+});
+const Iterative = z.strictObject({
+  method: z.literal('iterative'),
+  by: z
+    .discriminatedUnion('method', [
+      z.strictObject({ method: z.literal('magnitude'), comparison, ...selection }),
+      z.strictObject({ method: z.literal('wanda'), comparison, ...selection }),
+      z.strictObject({ method: z.literal('taylor'), comparison, ...selection }),
+      z.strictObject({ method: z.literal('sparsegpt'), damping, blockColumns: count, ...selection }),
+      z.strictObject({ method: z.literal('structure'), layers: z.number().exactOptional(), ...structure }),
+    ])
+    .describe('How each round prunes.'),
+  sparsity: sparsity.exactOptional(),
+  rounds: count.describe('Rounds on the way.'),
+  spacing: z.enum(['cubic', 'linear']).exactOptional().describe('How the rounds divide the way.'),
+  degradation: z
+    .number()
+    .exactOptional()
+    .describe('Ends before a round whose perplexity is above so many times the original; needs evaluate.'),
+  fineTune: z.strictObject({ steps, ...training, trainable }).exactOptional().describe('Training after each round.'),
+});
+const Gradual = z.strictObject({
+  method: z.literal('gradual'),
+  steps,
+  sparsity,
+  initialSparsity: z.number().exactOptional().describe('Share that is cut before the first step.'),
+  rampSteps: count.describe('Steps until the share is reached.'),
+  pruneEvery: count.describe('Steps from one pruning to the next.'),
+  comparison,
+  trainable,
+  ...training,
+  ...selection,
+});
+
+const factors = {
   rank: z.int().exactOptional().describe('The same rank for each linear.'),
   ratio: z.number().exactOptional().describe('Share of the parameters that goes, of each linear.'),
   energy: z.number().exactOptional().describe('Share of the squared singular values that stays, of each linear.'),
+  budget: z.number().exactOptional().describe('Share of the parameters that goes, of all linears together.'),
+  weigh: z
+    .enum(['output', 'loss'])
+    .exactOptional()
+    .describe('With budget: what the error of a linear counts.'),
   ranks: z
     .record(z.string(), z.int().nullable())
     .exactOptional()
     .describe('Rank by module path; null for one that stays dense.'),
-};
-const factors = {
-  ...rule,
   dtype: z
     .enum(['f32', 'f16', 'bf16'])
     .exactOptional()
@@ -73,30 +172,61 @@ const Asvd = z.strictObject({
   ...factors,
 });
 const WhitenedSvd = z.strictObject({ method: z.literal('whitened-svd'), ...factors });
-
-const amount = z.number().exactOptional();
-const Structure = z.strictObject({
-  method: z.literal('structure'),
-  layers: z
-    .union([z.number(), z.array(z.int())])
+const stack = {
+  stack: z.enum(['layers', 'heads']).exactOptional().describe('What is stacked: matrices of one role, or heads.'),
+  ratio: z.number().exactOptional().describe('Share of the stored parameters that goes, of each matrix.'),
+  tolerance: z.number().exactOptional().describe('Ends when a round lowers the relative error by less.'),
+  iterations: count.describe('Most rounds.'),
+  dtype: factors.dtype,
+  ...selection,
+};
+const Tucker = z.strictObject({
+  method: z.literal('tucker'),
+  ranks: z
+    .tuple([z.int(), z.int(), z.int()])
     .exactOptional()
-    .describe('Whole layers: how many, a share, or which ones.'),
-  neurons: amount.describe('Channels of the feed-forward part of each layer: a count or a share.'),
-  kvGroups: amount.describe('Key-value heads with their query heads, of each layer: a count or a share.'),
-  score: z.enum(['wanda', 'magnitude']).exactOptional().describe('How neurons and groups are ranked.'),
-  contiguous: z.boolean().exactOptional().describe('Takes the layers from one run of neighbours.'),
-  multipleOf: z.int().exactOptional().describe('Keeps a multiple of so many neurons.'),
+    .describe('Ranks of the stack, of rows and of columns.'),
+  ...stack,
+});
+const Cp = z.strictObject({
+  method: z.literal('cp'),
+  rank: count.describe('Terms.'),
+  starts: count.describe('Starts, of which the best counts.'),
+  ...stack,
+});
+
+const Offline = z.strictObject({
+  method: z.literal('offline'),
+  steps,
+  loss: z.string().max(1000).exactOptional().describe('Terms of the loss: kl:T=2,hard:0.1.'),
+  student: z
+    .union([z.string().max(4096), z.strictObject({ kind: z.literal('random'), config: z.record(z.string(), z.unknown()) })])
+    .exactOptional()
+    .describe('model (as it is), layers=0,2,4, or the path of a config.json for random weights.'),
+  trainable,
+  keepZeros: z.boolean().exactOptional().describe('Keeps zeros of pruned matrices.'),
+  combine: z.enum(['weights', 'confidence']).exactOptional().describe('How several teachers become one.'),
+  teacherWeights: z.array(z.number()).max(16).exactOptional().describe('Weight of each teacher.'),
+  cacheTop: count.describe('Keeps so many of the most likely tokens of the teacher on the disk, and trains from them.'),
+  generations: count.describe('Generations of self-distillation.'),
+  mutual: z.boolean().exactOptional().describe('The teacher is a second student that is trained too.'),
+  ...training,
 });
 
 /** The methods of each kind of stage. */
 export const METHODS_BY_KIND = {
-  prune: [Structure],
-  factorize: [Svd, Asvd, WhitenedSvd],
-  distill: [],
-  quantize: [Rtn, Gptq],
+  prune: [Magnitude, Wanda, Taylor, SparseGpt, Structure, Iterative, Gradual],
+  factorize: [Svd, Asvd, WhitenedSvd, Tucker, Cp],
+  distill: [Offline],
+  quantize: [Rtn, Gptq, Qat],
 } as const satisfies Readonly<Record<string, readonly MethodSchema[]>>;
 
-const { prune, factorize, quantize } = METHODS_BY_KIND;
+/** Methods that train, on a text that their stage may name. */
+export const TRAINING_METHODS: ReadonlySet<string> = new Set(['qat', 'iterative', 'gradual', 'offline']);
+/** Methods that a teacher can help. */
+export const TAUGHT_METHODS: ReadonlySet<string> = new Set(['qat', 'offline']);
+
+const { prune, factorize, distill, quantize } = METHODS_BY_KIND;
 
 /** One entry for each kind of stage: the options of its methods. */
 export const MethodSchemas = {
@@ -105,5 +235,6 @@ export const MethodSchemas = {
     .discriminatedUnion('method', factorize)
     .exactOptional()
     .describe('Replaces matrices by products of smaller ones.'),
+  distill: z.discriminatedUnion('method', distill).exactOptional().describe('Trains a student by what teachers say.'),
   quantize: z.discriminatedUnion('method', quantize).exactOptional().describe('Stores weights in fewer bits.'),
 };

@@ -1,6 +1,6 @@
 // Which model each stage starts from and learns from, and an order in which all of them can run.
 import { nearestWord, PithError } from '@pith/tensor-core';
-import { methodOf, type RecipeStage } from './recipe-schema.ts';
+import type { RecipeStage } from './recipe-schema.ts';
 
 /** Name of the model that a recipe starts from. */
 export const SOURCE = 'source';
@@ -22,10 +22,16 @@ export interface OrderedStage {
  *
  * @throws PithError `RECIPE_REFERENCE` for an unknown or repeated id, a circle, and a stage that nothing uses.
  */
-export function orderStages(stages: readonly RecipeStage[], name = 'recipe'): readonly OrderedStage[] {
+export function orderStages(
+  stages: readonly RecipeStage[],
+  models: readonly string[] = [],
+  name = 'recipe',
+): readonly OrderedStage[] {
   const problems: string[] = [];
   const ids = stages.map((stage, index) => stage.id ?? `stage-${index + 1}`);
+  const given = [SOURCE, ...models];
   for (const [index, id] of ids.entries()) {
+    if (models.includes(id)) problems.push(`stages[${index}].id: "${id}" is the name of a model too`);
     if (ids.indexOf(id) < index) problems.push(`stages[${index}].id: "${id}" is taken by another stage`);
   }
   const resolved = stages.map((stage, index): OrderedStage => {
@@ -36,10 +42,10 @@ export function orderStages(stages: readonly RecipeStage[], name = 'recipe'): re
       ...teachers.map((teacher) => ['teacher', teacher] as const),
     ];
     for (const [key, reference] of used) {
-      if (reference === SOURCE || ids.includes(reference)) continue;
-      const near = nearestWord(reference, [SOURCE, ...ids]);
+      if (given.includes(reference) || ids.includes(reference)) continue;
+      const near = nearestWord(reference, [...given, ...ids]);
       problems.push(
-        `stages[${index}].${key}: there is no stage "${reference}"; known are ${[SOURCE, ...ids].join(', ')}` +
+        `stages[${index}].${key}: there is no model "${reference}"; known are ${[...given, ...ids].join(', ')}` +
           (near === undefined ? '' : `; did you mean ${near}?`),
       );
     }
@@ -53,17 +59,16 @@ export function orderStages(stages: readonly RecipeStage[], name = 'recipe'): re
 }
 
 /** Says what {@link orderStages} would refuse. */
-export function checkStageReferences(stages: readonly RecipeStage[], name: string): void {
-  orderStages(stages, name);
+export function checkStageReferences(stages: readonly RecipeStage[], models: readonly string[], name: string): void {
+  orderStages(stages, models, name);
 }
 
-function teachersOf(stage: RecipeStage): readonly string[] {
-  const { teacher } = methodOf(stage).options as { teacher?: string | readonly string[] };
+function teachersOf({ teacher }: RecipeStage): readonly string[] {
   return teacher === undefined ? [] : typeof teacher === 'string' ? [teacher] : teacher;
 }
 
 function needs({ from, teachers }: OrderedStage): readonly string[] {
-  return [from, ...teachers].filter((id) => id !== SOURCE);
+  return [from, ...teachers];
 }
 
 function circles(stages: readonly OrderedStage[]): string[] {
@@ -72,7 +77,7 @@ function circles(stages: readonly OrderedStage[]): string[] {
   const walk = (id: string, path: readonly string[]): string[] | undefined => {
     if (path.includes(id)) return [...path.slice(path.indexOf(id)), id];
     if (clear.has(id)) return undefined;
-    for (const next of needs(byId.get(id)!)) {
+    for (const next of needs(byId.get(id)!).filter((other) => byId.has(other))) {
       const found = walk(next, [...path, id]);
       if (found !== undefined) return found;
     }
@@ -101,7 +106,7 @@ function sorted(stages: readonly OrderedStage[]): OrderedStage[] {
   const done = new Set<OrderedStage>();
   const visit = (stage: OrderedStage): void => {
     if (done.has(stage)) return;
-    for (const id of needs(stage)) visit(byId.get(id)!);
+    for (const id of needs(stage)) if (byId.has(id)) visit(byId.get(id)!);
     done.add(stage);
   };
   for (const stage of stages) visit(stage);

@@ -66,7 +66,7 @@ export function parseRecipe(text: string, name = 'recipe'): Recipe {
  */
 export function checkRecipe(value: unknown, name = 'recipe'): Recipe {
   const recipe = validate(RecipeSchema, value, { operation: name, code: 'RECIPE_INVALID' });
-  checkStageReferences(recipe.stages, name);
+  checkStageReferences(recipe.stages, Object.keys(recipe.models ?? {}), name);
   return recipe;
 }
 
@@ -78,12 +78,25 @@ export function defineRecipe(recipe: RecipeInput): Recipe {
 /** Relative paths of a recipe count from the directory that it lies in. */
 function resolvePaths(recipe: Recipe, directory: string): Recipe {
   const resolve = (path: string): string => (isAbsolute(path) ? path : join(directory, path));
-  const { calibration, evaluate } = recipe;
+  const { calibration, evaluate, models } = recipe;
   return {
     ...recipe,
+    ...(models && {
+      models: Object.fromEntries(Object.entries(models).map(([name, path]) => [name, resolve(path)])),
+    }),
     ...(calibration && { calibration: { ...calibration, text: resolve(calibration.text) } }),
     ...(evaluate && { evaluate: { ...evaluate, text: resolve(evaluate.text) } }),
+    stages: recipe.stages.map((stage) => ({
+      ...stage,
+      ...(stage.data && { data: { ...stage.data, text: resolve(stage.data.text) } }),
+      ...(stage.distill && { distill: { ...stage.distill, ...studentPath(stage.distill.student, resolve) } }),
+    })),
   };
+}
+
+/** A student that is the path of a config. */
+function studentPath(student: unknown, resolve: (path: string) => string) {
+  return typeof student === 'string' && student.endsWith('.json') ? { student: resolve(student) } : {};
 }
 
 /** What the parser lets through and a recipe never needs: very many nodes, keys that are collections. */

@@ -2,7 +2,7 @@
 // editors complete and check recipes. The options of each method are checked again, with the model at hand, by the
 // package of the technique.
 import { z } from 'zod';
-import { MethodSchemas } from './method-schemas.ts';
+import { MethodSchemas, TAUGHT_METHODS, TRAINING_METHODS } from './method-schemas.ts';
 
 const Path = z.string().min(1).max(4096);
 const Count = z.int().positive();
@@ -42,23 +42,43 @@ const Text = z.strictObject({
   context: Count.exactOptional().describe('Positions of a window, BOS included.'),
 });
 
+const Data = z.strictObject({
+  text: Path.describe('Text file in UTF-8, or a .json file with a list of token ids.'),
+  context: Count.exactOptional().describe('Positions of a window, BOS included.'),
+  samples: Count.exactOptional().describe('Windows; all of the text when left out.'),
+});
+
 const Stage = z
   .strictObject({
     id: Id.exactOptional().describe('Name that other stages refer to.'),
     from: Reference.exactOptional().describe(
       'Model that it starts from: "source" or the id of a stage; the stage before when left out.',
     ),
+    teacher: z
+      .union([Reference, z.array(Reference).min(1).max(16)])
+      .exactOptional()
+      .describe('Models that teach: "source", names of models, ids of stages.'),
+    data: Data.exactOptional().describe('What a stage that trains reads; the calibration text when left out.'),
     ...MethodSchemas,
   })
   .superRefine((stage, context) => {
     const given = STAGE_KINDS.filter((kind) => kind in stage);
-    if (given.length === 1) return;
+    if (given.length === 1) {
+      const method = stage[given[0]!]!.method;
+      const refuse = (key: 'teacher' | 'data', why: string) =>
+        context.addIssue({ code: 'custom', path: [key], message: `${why}; leave it out`, input: stage[key] });
+      if (stage.teacher !== undefined && !TAUGHT_METHODS.has(method)) refuse('teacher', `${method} learns from no teacher`);
+      if (stage.data !== undefined && !TRAINING_METHODS.has(method)) {
+        refuse('data', `${method} does not train; calibration names the text for all stages`);
+      }
+      return;
+    }
     const message = `must have exactly one of ${STAGE_KINDS.join(', ')}, ${given.length === 0 ? 'it has none' : `it has ${given.join(' and ')}`}`;
     context.addIssue({ code: 'custom', message, input: stage });
   });
 
 /** What a stage can do. */
-export const STAGE_KINDS = ['prune', 'factorize', 'quantize'] as const;
+export const STAGE_KINDS = ['prune', 'factorize', 'distill', 'quantize'] as const;
 /** What a stage does. */
 export type StageKind = (typeof STAGE_KINDS)[number];
 
@@ -66,6 +86,10 @@ export type StageKind = (typeof STAGE_KINDS)[number];
 export const RecipeSchema = z.strictObject({
   version: z.literal(1).describe('Version of this layout.'),
   seed: z.int().nonnegative().exactOptional().describe('Seed of everything random; 0 when left out.'),
+  models: z
+    .record(Id, Path)
+    .exactOptional()
+    .describe('Further checkpoints by name, for stages to start from or to learn from.'),
   calibration: Calibration.exactOptional().describe('What calibrated stages look at; one text for all.'),
   stages: z.array(Stage).min(1).max(32).describe('What is done, in order.'),
   evaluate: Text.exactOptional().describe('Measures quality before and after on a text.'),

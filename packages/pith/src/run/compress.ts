@@ -3,15 +3,16 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { setMembers, storedConfig, type JsonValue } from '@pith/checkpoint';
+import { parseJsonObject, setMembers, storedConfig, type JsonValue } from '@pith/checkpoint';
 import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
 import type { CalibrationWindows } from '@pith/model';
-import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { canonicalJson } from '../canonical-json.ts';
-import { readTextOrIds } from '../evaluate/read-text.ts';
+import { readText, readTextOrIds, type Text } from '../evaluate/read-text.ts';
 import type { Plan } from '../plan/types.ts';
+import { orderStages, SOURCE } from '../recipe/order-stages.ts';
 import { readRecipe, checkRecipe } from '../recipe/read-recipe.ts';
 import type { Recipe, RecipeInput } from '../recipe/recipe-schema.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
@@ -22,12 +23,12 @@ import { openSource } from '../source/open-source.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
 import { prepareRecipe, type PreparedRecipe } from '../stages/prepare-recipe.ts';
 import { runPhases, type FinishedPhases } from '../stages/run-phases.ts';
-import { stageSource } from '../stages/stage-source.ts';
+import { stageSource, type StageSource } from '../stages/stage-source.ts';
 import { makeTechnique } from '../stages/make-technique.ts';
-import { windowsOf } from '../stages/texts.ts';
+import { dataWindows, windowsOf } from '../stages/texts.ts';
 import { writeWeights } from '../stages/write-artefact.ts';
 import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
-import type { TensorLeaves } from './journal.ts';
+import type { SourceFileState, TensorLeaves } from './journal.ts';
 import { peakMemoryBytes } from './peak-memory.ts';
 import { sourceHashes } from './source-hashes.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
@@ -121,13 +122,19 @@ export async function compress(model: string, options: CompressOptions): Promise
     const { evaluate } = prepared.recipe;
     if (evaluate !== undefined) await checkEvaluation(model, evaluate);
     const calibration = prepared.calibration && windowsOf(prepared.source.model, prepared.calibration, prepared.recipe);
-    const header = headerOf(prepared, prepared.source.source.states, started);
+    const data = new Map(
+      prepared.steps.flatMap(({ id, data: own }) =>
+        own ? [[id, dataWindows(prepared.source.model, prepared.data.get(id)!, own)] as const] : [],
+      ),
+    );
+    const evaluationWindows = await windowsToJudge(prepared);
+    const header = headerOf(prepared, statesOf(prepared), started);
     const opened = await openWork(output, { header, overwrite });
     const seconds = (): number => (performance.now() - begun) / 1000;
     if (opened.kind === 'finished') return resultOf(output, opened.receipt, seconds());
     const work = opened.directory;
     try {
-      const receipt = await carryOut({ prepared, work, calibration, onPlan, seconds, ...run });
+      const receipt = await carryOut({ prepared, work, calibration, data, evaluationWindows, onPlan, seconds, ...run });
       await work.finish();
       return resultOf(output, receipt, seconds());
     } catch (error) {
@@ -139,19 +146,29 @@ export async function compress(model: string, options: CompressOptions): Promise
   }
 }
 
-/** Opens and plans; `close` closes the source. */
+/** Opens and plans; `close` closes the models. */
 async function prepare(
   model: string,
   { recipe: given, memoryBytes, threads = availableParallelism() }: RecipeOptions,
 ): Promise<{ readonly prepared: PreparedRecipe; readonly close: () => Promise<void> }> {
-  const recipe: Recipe = typeof given === 'string' ? await readRecipe(given) : checkRecipe(given);
+  const recipe = await withStudents(typeof given === 'string' ? await readRecipe(given) : checkRecipe(given));
   const calibration = recipe.calibration && (await readTextOrIds(recipe.calibration.text));
-  const source = await openSource(model);
-  const close = (): Promise<void> => source.checkpoint.store.close();
+  const data = new Map<string, Text>();
+  for (const { id, stage } of orderStages(recipe.stages, Object.keys(recipe.models ?? {}))) {
+    if (stage.data) data.set(id, await readTextOrIds(stage.data.text));
+  }
+  const sources = new Map<string, StageSource>();
+  const close = async (): Promise<void> => {
+    for (const { source } of sources.values()) await source.checkpoint.store.close();
+  };
   try {
+    for (const [name, path] of [[SOURCE, model], ...Object.entries(recipe.models ?? {})] as [string, string][]) {
+      sources.set(name, await stageSource(await openSource(path)));
+    }
     const prepared = prepareRecipe({
       recipe,
-      source: await stageSource(source),
+      sources,
+      data,
       make: makeTechnique,
       threads,
       ...(calibration && { calibration }),
@@ -164,16 +181,42 @@ async function prepare(
   }
 }
 
+/** Students that are the path of a config.json, with what it says put in. */
+async function withStudents(recipe: Recipe): Promise<Recipe> {
+  const stages = await Promise.all(
+    recipe.stages.map(async (stage) => {
+      const student = stage.distill?.student;
+      if (typeof student !== 'string' || !student.endsWith('.json')) return stage;
+      const config = parseJsonObject(Buffer.from((await readText(student)).text), {
+        codes: 'STUDENT',
+        operation: 'read student',
+        file: student,
+      });
+      return { ...stage, distill: { ...stage.distill!, student: { kind: 'random' as const, config: { ...config } } } };
+    }),
+  );
+  return { ...recipe, stages };
+}
+
+/** The state of every model's files; those of models beside the first under their names. */
+function statesOf({ sources }: PreparedRecipe): SourceFileState[] {
+  return [...sources].flatMap(([name, { source }]) =>
+    source.states.map((state) => (name === SOURCE ? state : { ...state, name: `${name}/${state.name}` })),
+  );
+}
+
 interface Job extends RunOptions {
   readonly prepared: PreparedRecipe;
   readonly work: WorkDirectory;
   readonly calibration: CalibrationWindows | undefined;
+  readonly data: ReadonlyMap<string, readonly Int32Array[]>;
+  readonly evaluationWindows: readonly Int32Array[] | undefined;
   readonly onPlan: CompressOptions['onPlan'];
   readonly seconds: () => number;
 }
 
 async function carryOut(job: Job): Promise<Receipt> {
-  const { prepared, work, calibration, onPlan, signal, progress } = job;
+  const { prepared, work, calibration, data, evaluationWindows, onPlan, signal, progress } = job;
   if (work.published) {
     // Killed between the two last renames: the artefact was checked and has its receipt.
     onPlan?.(prepared.plan, 0);
@@ -184,13 +227,15 @@ async function carryOut(job: Job): Promise<Receipt> {
   const device = cpuDevice({ threads: prepared.threads });
   try {
     onPlan?.(prepared.plan, finishedUnits(work.paths.stages));
-    const hashes = await sourceHashes(prepared.source.source, work, pool, run);
+    const hashes = await sourceHashes(prepared.source.source, statesOf(prepared), work, pool, run);
     const finished = await runPhases({
       prepared,
       directory: work.paths.stages,
       device,
       pool,
       windows: calibration?.windows ?? [],
+      data,
+      ...(evaluationWindows && { evaluationWindows }),
       ...run,
     });
     try {
@@ -214,14 +259,15 @@ async function writeArtefact(
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
   const { source } = prepared.source;
   const { model, config } = finished.result;
-  const weights = [...model.weights.values()].map((weight) => prepared.source.original(weight));
+  const made = [...model.weights.values()].map((weight) => prepared.source.original(weight));
+  const weights = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
   const options = storedOptions(model.architecture, new Map(weights.map((weight) => [weight.name, weight])));
   const layout = layoutOf(weights, options, prepared.shardBytes);
   const configText = storedConfig(changedConfig(source.checkpoint, config), weights, options);
   const output = await openOutput(work.paths.artefact, layout, { mode: 'either' });
   try {
     const wrote = await writeWeights(weights, output, options, run);
-    await refuseChangedSource('compress', source);
+    for (const one of prepared.sources.values()) await refuseChangedSource('compress', one.source);
     for (const { name, carried } of source.checkpoint.files) {
       if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
     }
@@ -285,6 +331,14 @@ function finishedUnits(stages: string): number {
   }, 0);
 }
 
+/** Windows of the evaluation, for stages that go on until quality falls; only they need them before the end. */
+async function windowsToJudge({ recipe, source, steps }: PreparedRecipe): Promise<readonly Int32Array[] | undefined> {
+  if (recipe.evaluate === undefined || steps.every(({ technique }) => technique.kind === 'pass')) return undefined;
+  const { text, context } = recipe.evaluate;
+  const content = await readTextOrIds(text);
+  return dataWindows(source.model, content, { text, ...(context !== undefined && { context }) });
+}
+
 /** What would stop the evaluation at the end is found before the work. */
 async function checkEvaluation(model: string, { text, context }: NonNullable<Recipe['evaluate']>): Promise<void> {
   const { checkText } = await import('../evaluate/quality.ts');
@@ -299,7 +353,7 @@ async function measure({ prepared, signal, progress }: Job, artefact: string) {
     await import('../evaluate/samples.ts'),
   ];
   const run = { threads: prepared.threads, ...(signal && { signal }), ...(progress && { progress }) };
-  const source = prepared.source.source.directory;
+  const source = prepared.sources.get(SOURCE)!.source.directory;
   const quality = await measureQuality(artefact, source, {
     data: evaluate.text,
     ...(evaluate.context !== undefined && { context: evaluate.context }),

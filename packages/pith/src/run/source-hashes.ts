@@ -6,7 +6,7 @@ import type { RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { locationOf, type Source } from '../source/open-source.ts';
 import { replaceFile } from '../stages/weight-store.ts';
-import type { TensorLeaves } from './journal.ts';
+import type { SourceFileState, TensorLeaves } from './journal.ts';
 import { LEAF_BYTES, runLeaves } from './leaves.ts';
 import { sourceChanged } from './resume.ts';
 import type { WorkDirectory } from './work-directory.ts';
@@ -14,15 +14,17 @@ import type { WorkDirectory } from './work-directory.ts';
 /**
  * The leaves of every tensor of the source, in the order of its files.
  *
+ * @param states of the files of all models that are read, the source's among them.
  * @throws PithError `SOURCE_CHANGED` when it is not the source that the run was begun with.
  */
 export async function sourceHashes(
   source: Source,
+  states: readonly SourceFileState[],
   { journal, paths }: Pick<WorkDirectory, 'journal' | 'paths'>,
   pool: KernelPool,
   run: RunOptions,
 ): Promise<readonly TensorLeaves[]> {
-  const { states, directory } = source;
+  const { directory } = source;
   const before = new Map(journal.source.map((state) => [state.name, state]));
   const changed = states.filter(({ name, bytes, sha256 }) => {
     const old = before.get(name);

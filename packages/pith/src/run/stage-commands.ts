@@ -13,6 +13,8 @@ export interface StageRunOptions extends RunOptions {
   readonly output: string;
   /** What calibrated methods look at. */
   readonly calibration?: CalibrationOptions;
+  /** What methods that train read; the calibration text when left out. */
+  readonly data?: TrainingText;
   /** Measures quality before and after on a text, into the receipt. */
   readonly evaluate?: EvaluationOptions;
   /** Replaces an artefact of Pith at the output, and an unfinished run with other options; false when left out. */
@@ -47,6 +49,12 @@ export interface CalibrationOptions {
   readonly order?: 'block' | 'groups';
 }
 
+/** The text that methods train on. */
+export interface TrainingText extends EvaluationOptions {
+  /** Windows; all of the text when left out. */
+  readonly samples?: number;
+}
+
 /** The text that quality is measured on. */
 export interface EvaluationOptions {
   /** Text file in UTF-8, or a `.json` file with a list of token ids. */
@@ -61,6 +69,14 @@ type OptionsOf<K extends StageKind> = z.input<(typeof METHODS_BY_KIND)[K][number
 export type PruneOptions = OptionsOf<'prune'> & StageRunOptions;
 /** What {@link factorize} is asked for: the options of a method, and of the run. */
 export type FactorizeOptions = OptionsOf<'factorize'> & StageRunOptions;
+/** What {@link distill} is asked for: the options of a method, and of the run. */
+export type DistillOptions = Omit<OptionsOf<'distill'>, 'method'> &
+  StageRunOptions & {
+    /** A checkpoint to start from, where the student is neither the teacher itself nor made of it. */
+    readonly studentModel?: string;
+    /** Further checkpoints that teach beside the first. */
+    readonly furtherTeachers?: readonly string[];
+  };
 
 /** Options of the run; all others are those of the method. */
 const RUN_KEYS = [
@@ -79,16 +95,28 @@ const RUN_KEYS = [
  * @throws PithError `OPTIONS_INVALID` that names every offending option of the method.
  */
 export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): RecipeInput {
-  const { calibration, evaluate, seed, shardBytes, sparse, ...method } = given as Partial<StageRunOptions>;
+  const { calibration, evaluate, seed, shardBytes, sparse, data, studentModel, furtherTeachers, ...method } =
+    given as Partial<StageRunOptions & DistillOptions>;
   const schema = z.discriminatedUnion('method', METHODS_BY_KIND[kind] as unknown as [z.ZodObject, ...z.ZodObject[]]);
   const operation = 'method' in method ? `${kind} ${String(method.method)}` : kind;
   const stage = validate(schema, method, { operation, code: 'OPTIONS_INVALID' });
+  const teachers = new Map((furtherTeachers ?? []).map((path, index) => [`teacher-${index + 2}`, path]));
+  const named = [...(studentModel === undefined ? [] : [['student', studentModel] as const]), ...teachers];
+  const models = named.length > 0 ? Object.fromEntries(named) : undefined;
   const output = { ...(shardBytes !== undefined && { shardBytes }), ...(sparse !== undefined && { sparse }) };
   return {
     version: 1,
     ...(seed !== undefined && { seed }),
     ...(calibration && { calibration }),
-    stages: [{ [kind]: stage }],
+    ...(models && { models }),
+    stages: [
+      {
+        ...(studentModel !== undefined && { from: 'student' }),
+        ...(kind === 'distill' && { teacher: ['source', ...teachers.keys()] }),
+        ...(data && { data }),
+        [kind]: stage,
+      },
+    ],
     ...(evaluate && { evaluate }),
     ...(Object.keys(output).length > 0 && { output }),
   } as RecipeInput;
@@ -136,4 +164,14 @@ export function prune(model: string, options: PruneOptions): Promise<CompressRes
  */
 export function factorize(model: string, options: FactorizeOptions): Promise<CompressResult> {
   return runStage('factorize', model, options);
+}
+
+/**
+ * Trains a student by what a teacher says about a text, and writes the student to a new directory.
+ *
+ * @param teacher directory of a checkpoint.
+ * @throws PithError `OPTIONS_INVALID`, and those of {@link compress}.
+ */
+export function distill(teacher: string, options: DistillOptions): Promise<CompressResult> {
+  return runStage('distill', teacher, { method: 'offline', ...options } as StageRunOptions);
 }

@@ -57,7 +57,7 @@ function blockCost(phase: Extract<Phase, { kind: 'blocks' }>, { architecture }: 
   const largest = blocks.reduce((a, b) => (blockValues(b) >= blockValues(a) ? b : a), blocks[0]!);
   const values = largest === undefined ? 0 : blockValues(largest);
   const linears = largest?.linears ?? [];
-  if (!needsWindows(phase, linears as never)) {
+  if (!needsWindows(phase, linears)) {
     return { bytes: 12 * values, where: 'the values of a block', products: 0 };
   }
   const { windows, context } = tokensOf(recipe);

@@ -1,9 +1,32 @@
 // The techniques that stages are made of: the only place that knows the packages which offer them. Options come from
 // outside and are checked by the packages, whatever their type says here.
 import type { BlockPass, ModelTransform } from '@pith/model';
-import { factorizePass, type FactorizeOptions } from '@pith/lowrank';
-import { structureTransform } from '@pith/prune';
-import { gptqPass, rtnPass, type GptqOptions, type RtnPassOptions } from '@pith/quant';
+import { distillTransform, type DistillOptions } from '@pith/distill';
+import {
+  decomposeTransform,
+  factorizePass,
+  factorizeTransform,
+  type DecomposeOptions,
+  type FactorizeOptions,
+} from '@pith/lowrank';
+import {
+  gradualTransform,
+  iterativeTransform,
+  prunePass,
+  structureTransform,
+  type GradualOptions,
+  type IterativeOptions,
+  type PruneOptions,
+} from '@pith/prune';
+import {
+  gptqPass,
+  gptqRounding,
+  qatTransform,
+  rtnPass,
+  type GptqOptions,
+  type QatOptions,
+  type RtnPassOptions,
+} from '@pith/quant';
 import { PithError } from '@pith/tensor-core';
 import type { StageKind } from '../recipe/recipe-schema.ts';
 import type { Technique } from './technique.ts';
@@ -18,17 +41,47 @@ const transform =
   <T>(make: (options: T) => ModelTransform): Maker =>
   (options) => ({ kind: 'transform', transform: make(options as T) });
 
-const svd = (method: FactorizeOptions['method']): Maker =>
-  pass<Options>((options) => factorizePass({ ...options, method } as FactorizeOptions));
+const unstructured = (method: PruneOptions['method']): Maker =>
+  pass<Options>(({ quantize, ...options }) => {
+    const rounding = quantize === undefined ? {} : { rounding: gptqRounding(quantize as GptqOptions) };
+    return prunePass({ ...options, ...rounding, method } as PruneOptions);
+  });
+
+/** Ranks under a budget for all linears are found by a walk of their own. */
+const svd =
+  (method: FactorizeOptions['method']): Maker =>
+  (given) => {
+    const options = { ...given, method } as FactorizeOptions;
+    return options.budget === undefined
+      ? { kind: 'pass', pass: factorizePass(options) }
+      : { kind: 'transform', transform: factorizeTransform(options) };
+  };
+
+const decomposition = (method: DecomposeOptions['method']): Maker =>
+  transform<Options>((options) => decomposeTransform({ ...options, method } as DecomposeOptions));
 
 const MAKERS: Readonly<Record<StageKind, Readonly<Record<string, Maker>>>> = {
   prune: {
+    magnitude: unstructured('magnitude'),
+    wanda: unstructured('wanda'),
+    taylor: unstructured('taylor'),
+    sparsegpt: unstructured('sparsegpt'),
     structure: transform(structureTransform),
+    iterative: transform<IterativeOptions>((options) => iterativeTransform(options)),
+    gradual: transform<GradualOptions>(gradualTransform),
   },
-  factorize: { svd: svd('svd'), asvd: svd('asvd'), 'whitened-svd': svd('whitened-svd') },
+  factorize: {
+    svd: svd('svd'),
+    asvd: svd('asvd'),
+    'whitened-svd': svd('whitened-svd'),
+    tucker: decomposition('tucker'),
+    cp: decomposition('cp'),
+  },
+  distill: { offline: transform<DistillOptions>(distillTransform) },
   quantize: {
     rtn: pass<RtnPassOptions>(rtnPass),
     gptq: pass<GptqOptions>(gptqPass),
+    qat: transform<QatOptions>(qatTransform),
   },
 };
 

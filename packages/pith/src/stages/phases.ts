@@ -1,5 +1,6 @@
 // Steps that run together: consecutive passes share one walk over the blocks, and with it one calibration; a transform
 // stands alone. A model that another stage starts from or learns from ends a walk, so that it exists.
+import type { BlockPass, LinearSpec } from '@pith/model';
 import type { PassTechnique, Step, TransformTechnique } from './technique.ts';
 
 /** One walk over the blocks. */
@@ -46,8 +47,13 @@ export function resultOf(phase: Phase): string {
   return phase.steps.at(-1)!.id;
 }
 
-/** True where a phase looks at calibration windows. */
-export function needsWindows(phase: Phase, linears: Parameters<PassTechnique['pass']['needs']>[0][]): boolean {
+/** True where a phase looks at windows of a text. */
+export function needsWindows(phase: Phase, linears: readonly LinearSpec[]): boolean {
   if (phase.kind === 'model') return phase.steps[0].technique.transform.calibrated;
-  return phase.steps.some(({ technique: { pass } }) => linears.some((linear) => pass.needs(linear).length > 0));
+  return phase.steps.some(({ technique }) => isCalibrated(technique.pass, linears));
+}
+
+/** True where a pass looks at what goes through these linears. */
+export function isCalibrated(pass: BlockPass, linears: readonly LinearSpec[]): boolean {
+  return linears.some((linear) => pass.needs(linear).length + (pass.needsGradients?.(linear).length ?? 0) > 0);
 }

@@ -20,10 +20,13 @@ import type { Text } from '../evaluate/read-text.ts';
 /** What {@link prepareRecipe} is given. */
 export interface RecipeInputs {
   readonly recipe: Recipe;
-  readonly source: StageSource;
+  /** The model that the recipe starts from, and others that it names. */
+  readonly sources: ReadonlyMap<string, StageSource>;
   readonly make: TechniqueMaker;
   /** The calibration text, where the recipe names one. */
   readonly calibration?: Text;
+  /** Texts of stages that train, by the id of the stage. */
+  readonly data: ReadonlyMap<string, Text>;
   readonly threads: number;
   readonly memoryBytes?: number;
 }
@@ -31,6 +34,8 @@ export interface RecipeInputs {
 /** A planned recipe with all that is needed to carry it out. */
 export interface PreparedRecipe extends RecipeInputs {
   readonly plan: Plan;
+  /** The model that the result descends from: its files are carried over. */
+  readonly source: StageSource;
   readonly steps: readonly Step[];
   readonly phases: readonly Phase[];
   readonly shardBytes: number;
@@ -43,13 +48,14 @@ export interface PreparedRecipe extends RecipeInputs {
 
 /** Plans a recipe. What does not fit is listed in the plan's `problems`. */
 export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
-  const { recipe, source, make } = inputs;
+  const { recipe, sources, make } = inputs;
   const problems: PlanProblem[] = [];
+  const steps = makeSteps(orderStages(recipe.stages, Object.keys(recipe.models ?? {})), make);
+  const source = sources.get(rootOf(steps))!;
   const notices: string[] = [...sourceNotices(source)];
-  const steps = makeSteps(orderStages(recipe.stages), make);
   const phases = phasesOf(steps);
-  const models = new Map<string, PlannedModel>([[SOURCE, source.planned]]);
-  const traces = new Map<string, Trace>([[SOURCE, startTrace(source.planned)]]);
+  const models = new Map<string, PlannedModel>([...sources].map(([name, { planned }]) => [name, planned]));
+  const traces = new Map<string, Trace>([...sources].map(([name, { planned }]) => [name, startTrace(planned)]));
   const stagePlans = new Map<string, TechniquePlan>();
   const label = (step: Step): string => (steps.length === 1 ? '' : `stage ${step.id}, ${titleOf(step)}: `);
   for (const step of steps) {
@@ -82,11 +88,12 @@ export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
   problems.push(...calibrationProblems(inputs, phases, models));
   const made = summarize({
     ...inputs,
+    source,
     steps,
     phases,
     models,
     result,
-    trace: traces.get(last.id) ?? traces.get(SOURCE)!,
+    trace: traces.get(last.id) ?? startTrace(source.planned),
     problems,
     notices,
     shardBytes,
@@ -102,7 +109,9 @@ export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
       teachers: step.teachers,
       kind: step.kind,
       config: configOf(step),
+      data: step.data && { ...step.data, text: inputs.data.get(step.id)!.sha256 },
     })),
+    models: modelHashes(sources),
     shardBytes,
     sparse: recipe.output?.sparse ?? false,
     evaluate: recipe.evaluate && { context: recipe.evaluate.context ?? null },
@@ -112,6 +121,7 @@ export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
   return {
     ...inputs,
     plan: made,
+    source,
     steps,
     phases,
     shardBytes,
@@ -119,6 +129,20 @@ export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
     stagePlans,
     sha256: sha256(canonicalJson(identity)),
   };
+}
+
+/** The model that the last step descends from. */
+function rootOf(steps: readonly Step[]): string {
+  const byId = new Map(steps.map((step) => [step.id, step]));
+  let id = steps.at(-1)!.id;
+  for (let step = byId.get(id); step !== undefined; step = byId.get(id)) id = step.from;
+  return id;
+}
+
+/** What the models that a recipe names are, by the hashes of their files. */
+export function modelHashes(sources: ReadonlyMap<string, StageSource>): Readonly<Record<string, string>> {
+  const others = [...sources].filter(([name]) => name !== SOURCE);
+  return Object.fromEntries(others.map(([name, { source }]) => [name, sha256(canonicalJson(source.files))]));
 }
 
 function sourceNotices({ restored }: StageSource): string[] {
@@ -139,7 +163,8 @@ function calibrationProblems(
   phases: readonly Phase[],
   models: ReadonlyMap<string, PlannedModel>,
 ): PlanProblem[] {
-  const calibrated = phases.filter((phase) => needsWindows(phase, linearsOf(models.get(phase.from))));
+  const looking = phases.filter((phase) => needsWindows(phase, linearsOf(models.get(phase.from))));
+  const calibrated = looking.filter(({ steps }) => steps.some(({ data }) => data === undefined));
   if (calibrated.length > 0 && recipe.calibration === undefined) {
     const names = calibrated.flatMap(({ steps }) => steps.map(titleOf)).join(', ');
     return [
@@ -205,6 +230,7 @@ function extendTrace(trace: Trace, step: Step, { changes }: TechniquePlan): Trac
 }
 
 interface Summary extends RecipeInputs {
+  readonly source: StageSource;
   readonly steps: readonly Step[];
   readonly phases: readonly Phase[];
   readonly models: ReadonlyMap<string, PlannedModel>;
@@ -218,7 +244,11 @@ interface Summary extends RecipeInputs {
 function summarize(summary: Summary): Plan {
   const { source, result, trace, recipe, steps, problems } = summary;
   const { checkpoint } = source.source;
-  const finals = [...result.weights.values()].map((weight) => source.originalPlan(weight));
+  const sparse = recipe.output?.sparse === true;
+  const finals = [...result.weights.values()].map((weight) => {
+    const original = source.originalPlan(weight);
+    return sparse ? sparsePlan(original) : original;
+  });
   const byName = new Map(finals.map((weight) => [weight.name, weight]));
   const tensors = [...source.planned.weights.values()].map((weight): PlannedTensor => {
     const before = source.originalPlan(weight).byteLength;
@@ -260,7 +290,7 @@ function summarize(summary: Summary): Plan {
     .reduce((sum, file) => sum + file.byteLength, 0);
   return {
     architecture: source.model.config.modelType,
-    options: recipeOptions(recipe, steps),
+    options: recipeOptions(recipe, steps, summary.sources),
     stages: steps.map((step) => ({
       id: step.id,
       kind: step.kind,
@@ -283,6 +313,15 @@ function summarize(summary: Summary): Plan {
   };
 }
 
+/** About what a pruned weight takes with one bit for each value beside those that stay. */
+function sparsePlan(weight: PlannedWeight): PlannedWeight {
+  const { kind, sparsity = 0, shape, byteLength } = weight;
+  if (kind !== 'dense' || sparsity === 0) return weight;
+  const values = shape.reduce((a, b) => a * b, 1);
+  const bytes = Math.ceil(byteLength * (1 - sparsity) + values / 8 + 8 * (shape[0] ?? 0));
+  return bytes < byteLength ? { ...weight, byteLength: bytes } : weight;
+}
+
 function valuesOf(weights: Iterable<Pick<PlannedWeight, 'shape'>>): number {
   let sum = 0;
   for (const { shape } of weights) sum += shape.reduce((a, b) => a * b, 1);
@@ -290,10 +329,15 @@ function valuesOf(weights: Iterable<Pick<PlannedWeight, 'shape'>>): number {
 }
 
 /** What a receipt and a plan say was asked for. Paths are left out: they say more of the machine than of the work. */
-export function recipeOptions(recipe: Recipe, steps: readonly Step[]): Readonly<Record<string, unknown>> {
+export function recipeOptions(
+  recipe: Recipe,
+  steps: readonly Step[],
+  sources: ReadonlyMap<string, StageSource>,
+): Readonly<Record<string, unknown>> {
   const { text: _text, ...calibration } = recipe.calibration ?? {};
   return {
     seed: recipe.seed ?? 0,
+    ...(recipe.models && { models: modelHashes(sources) }),
     ...(recipe.calibration && { calibration }),
     stages: steps.map((step) => ({
       id: step.id,

@@ -14,8 +14,7 @@ import {
 } from '@pith/model';
 import { PithError, throwIfStopped, type Device, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
-import { SOURCE } from '../recipe/order-stages.ts';
-import { resultOf, type BlockPhase, type ModelPhase } from './phases.ts';
+import { isCalibrated, resultOf, type BlockPhase, type ModelPhase } from './phases.ts';
 import type { PreparedRecipe } from './prepare-recipe.ts';
 import type { StageModel } from './stage-source.ts';
 import type { Step } from './technique.ts';
@@ -40,6 +39,8 @@ export interface RunPhasesOptions extends RunOptions {
   readonly pool: KernelPool;
   /** Calibration windows; empty where no stage looks at any. */
   readonly windows: readonly Int32Array[];
+  /** Windows of stages that train on a text of their own, by the id of the stage. */
+  readonly data: ReadonlyMap<string, readonly Int32Array[]>;
   /** Windows to judge by, where the recipe evaluates. */
   readonly evaluationWindows?: readonly Int32Array[];
 }
@@ -57,7 +58,7 @@ export interface FinishedPhases {
 /** Runs all phases that are not finished. */
 export async function runPhases(options: RunPhasesOptions): Promise<FinishedPhases> {
   const { prepared, directory, signal } = options;
-  const models = new Map<string, StageModel>([[SOURCE, prepared.source]]);
+  const models = new Map<string, StageModel>(prepared.sources);
   const stores: WeightStore[] = [];
   const facts: StepFacts[] = [];
   const units = { resumed: 0, total: 0 };
@@ -130,9 +131,7 @@ async function runBlockPhase(
     take(block, group);
     return new Map(blockTensors(block).map(({ name }) => [name, weights.get(name)!]));
   };
-  const calibrated = passes.some((pass) =>
-    blocks.some(({ linears }) => linears.some((linear) => pass.needs(linear).length > 0)),
-  );
+  const calibrated = passes.some((pass) => blocks.some(({ linears }) => isCalibrated(pass, linears)));
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
   const seed = prepared.recipe.seed ?? 0;
   if (calibrated) {
@@ -181,7 +180,7 @@ async function runModelPhase(
   place: string,
   options: RunPhasesOptions,
 ): Promise<PhaseRun> {
-  const { prepared, windows, evaluationWindows, device, pool, signal, progress } = options;
+  const { prepared, windows, data, evaluationWindows, device, pool, signal, progress } = options;
   const [step] = phase.steps;
   const input = models.get(phase.from)!;
   const done = await readResult(store, input);
@@ -192,7 +191,7 @@ async function runModelPhase(
     device,
     pool,
     seed: prepared.recipe.seed ?? 0,
-    windows,
+    windows: data.get(step.id) ?? windows,
     directory,
     teachers: step.teachers.map((id) => models.get(id)!.model),
     ...(evaluationWindows && { evaluationWindows }),

@@ -2,7 +2,7 @@
 import type { BlockPass, ModelTransform } from '@pith/model';
 import { isPithError, PithError } from '@pith/tensor-core';
 import type { OrderedStage } from '../recipe/order-stages.ts';
-import { methodOf, type StageKind } from '../recipe/recipe-schema.ts';
+import { methodOf, type RecipeStage, type StageKind } from '../recipe/recipe-schema.ts';
 
 /** A technique at work on one block after the other. */
 export interface PassTechnique {
@@ -24,6 +24,8 @@ export interface Step extends Pick<OrderedStage, 'id' | 'from' | 'teachers'> {
   readonly kind: StageKind;
   readonly method: string;
   readonly technique: Technique;
+  /** The text that it trains on, where it has one of its own. */
+  readonly data?: NonNullable<RecipeStage['data']>;
 }
 
 /** Makes the technique of a stage from its options. */
@@ -40,7 +42,15 @@ export function makeSteps(stages: readonly OrderedStage[], make: TechniqueMaker)
   for (const { id, from, teachers, stage } of stages) {
     const { kind, options } = methodOf(stage);
     try {
-      steps.push({ id, from, teachers, kind, method: options.method, technique: make(kind, options) });
+      steps.push({
+        id,
+        from,
+        teachers,
+        kind,
+        method: options.method,
+        technique: make(kind, options),
+        ...(stage.data && { data: stage.data }),
+      });
     } catch (error) {
       if (!isPithError(error) || error.kind !== 'input') throw error;
       failures.push({ id, error });

@@ -12,6 +12,7 @@ import type { Session } from '../session.ts';
 import {
   addArtefactFlags,
   addCalibrationFlags,
+  addDataFlag,
   addStageFlags,
   kindOf,
   runOptions,
@@ -19,7 +20,8 @@ import {
   strayFlags,
   type Flags,
 } from '../stage-flags.ts';
-import { recipeOptions, requireMethod } from './stages.ts';
+import { collect } from '../values.ts';
+import { recipeOptions, requireMethod, studentOptions } from './stages.ts';
 
 /** `pith plan <model>`. */
 export function registerPlan(program: Command, run: RunCommand): void {
@@ -33,7 +35,8 @@ export function registerPlan(program: Command, run: RunCommand): void {
     .argument('<model>', 'directory of a checkpoint')
     .option('-r, --recipe <file>', 'recipe in YAML');
   addStageFlags(command, [...STAGE_KINDS]).option('--format <name>', 'format of the artefact: compressed-tensors');
-  addCommonOptions(addArtefactFlags(addCalibrationFlags(command))).action((model: string, flags: Flags) =>
+  command.option('--teacher <dir>', 'distill: a further teacher; may be given again', collect);
+  addCommonOptions(addArtefactFlags(addDataFlag(addCalibrationFlags(command)))).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const made = await planOf(model, flags, session.signal);
       return {
@@ -85,7 +88,7 @@ async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise
     return plan(model, { ...all, signal } as PlanOptions);
   }
   const { planStage } = await import('../../run/stage-commands.ts');
-  return planStage(kind, model, requireMethod(kind, all));
+  return planStage(kind, model, { ...requireMethod(kind, all), ...studentOptions(kind, flags) });
 }
 
 /** The plan's table and totals. */

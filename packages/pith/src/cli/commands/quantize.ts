@@ -6,6 +6,7 @@ import { announcePlan, describeResult } from '../run-view.ts';
 import {
   addArtefactFlags,
   addCalibrationFlags,
+  addDataFlag,
   addOutputFlags,
   addStageFlags,
   runOptions,
@@ -25,7 +26,7 @@ export function registerQuantize(program: Command, run: RunCommand): void {
     .argument('<model>', 'directory of a checkpoint');
   addOutputFlags(command);
   addStageFlags(command, ['quantize']);
-  addCalibrationFlags(command).option(
+  addDataFlag(addCalibrationFlags(command)).option(
     '--format <name>',
     'format of the artefact: compressed-tensors (default: compressed-tensors)',
   );

@@ -7,9 +7,11 @@ import { UsageError } from '../failure.ts';
 import { addCommonOptions, addExamples } from '../options.ts';
 import type { RunCommand } from '../program.ts';
 import { announcePlan, describeResult } from '../run-view.ts';
+import { collect } from '../values.ts';
 import {
   addArtefactFlags,
   addCalibrationFlags,
+  addDataFlag,
   addOutputFlags,
   addStageFlags,
   METHOD_KINDS,
@@ -53,15 +55,33 @@ export function registerFactorize(program: Command, run: RunCommand): void {
   ]);
 }
 
+/** `pith distill <teacher> --student <what> -o <out>`. */
+export function registerDistill(program: Command, run: RunCommand): void {
+  const command = program
+    .command('distill')
+    .summary('train a student by what a teacher says')
+    .description(`Trains a student on a text and on what the teacher says about it. ${RESUMES}`)
+    .argument('<teacher>', 'directory of a checkpoint')
+    .option('--teacher <dir>', 'a further teacher; may be given again', collect);
+  addStageCommand(command, 'distill', run);
+  addExamples(command, [
+    ['pith distill ./model --student layers=0,2,4 --data text.txt --steps 500 -o ./small', 'some layers of the teacher'],
+    ['pith distill ./model --student ./pruned --data text.txt --steps 500 --loss kl:T=2,hard:0.1 -o ./small', 'a pruned model recovers'],
+  ]);
+}
+
 function addStageCommand(command: Command, kind: StageKind, run: RunCommand): void {
   addOutputFlags(command);
   addStageFlags(command, [kind]);
-  addCommonOptions(addArtefactFlags(addCalibrationFlags(command))).action((model: string, flags: Flags) =>
+  if (kind !== 'distill') addCalibrationFlags(command);
+  if (kind !== 'factorize') addDataFlag(command);
+  addCommonOptions(addArtefactFlags(command)).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const { runStage } = await import('../../run/stage-commands.ts');
       const result = await runStage(kind, model, {
         ...requireMethod(kind, stageOptions(kind, flags)),
         ...runOptions(flags),
+        ...studentOptions(kind, flags),
         signal: session.signal,
         progress: session.progress,
         onPlan: announcePlan(session),
@@ -71,10 +91,22 @@ function addStageCommand(command: Command, kind: StageKind, run: RunCommand): vo
   );
 }
 
+/** A student that is a checkpoint is a model to start from; further teachers are models too. */
+export function studentOptions(kind: StageKind, flags: Flags): Record<string, unknown> {
+  if (kind !== 'distill') return {};
+  const { student, teacher } = flags;
+  const isModel = typeof student === 'string' && student !== 'model' && !/^layers=|\.json$/.test(student);
+  return {
+    ...(isModel && { student: 'model', studentModel: student }),
+    ...(teacher !== undefined && { furtherTeachers: teacher }),
+  };
+}
+
 /** `--structure` says the method by itself; others are named. */
 export function requireMethod(kind: StageKind, options: Record<string, unknown>): Record<string, unknown> {
   if (options['method'] !== undefined) return options;
   if (kind === 'quantize') return { method: 'rtn', ...options };
+  if (kind === 'distill') return { method: 'offline', ...options };
   if (['layers', 'neurons', 'kvGroups'].some((name) => name in options)) return { method: 'structure', ...options };
   const known = Object.entries(METHOD_KINDS).flatMap(([method, of]) => (of === kind ? [method] : []));
   throw new UsageError('METHOD_MISSING', `--method: must be named, one of ${known.join(', ')}`, { known });
