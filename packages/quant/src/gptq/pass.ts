@@ -7,7 +7,6 @@ import {
   quantizedByteLength,
   type ColumnRounding,
   type DenseWeight,
-  type InverseFactor,
   type QuantizedWeight,
   type WeightTensor,
 } from '@pith/tensor-core';
@@ -146,13 +145,18 @@ function facts({ outputError, signalToNoise }: GptqSolution, input: FactoredInpu
 /** Columns that are named in a message or in details. */
 const NAMED_COLUMNS = 20;
 
-function interventionsOf({ deadColumns, failures, damping, dtype }: InverseFactor, where: string): Intervention[] {
+function interventionsOf(
+  { deadColumns, diagonal, failures, damping, dtype }: FactoredInput,
+  where: string,
+): Intervention[] {
   const found: Intervention[] = [];
   if (deadColumns.length > 0) {
+    const all = deadColumns.length === diagonal.length;
+    const become = all ? 'no weight speaks for another, they are rounded to nearest' : 'their weights become zero';
     found.push({
       code: 'DEAD_COLUMNS',
       where,
-      message: `${deadColumns.length} columns of the input are zero for every calibration token; their weights become zero`,
+      message: `${all ? 'all' : deadColumns.length} columns of the input are zero for every calibration token: ${become}`,
       details: { count: deadColumns.length, columns: deadColumns.slice(0, NAMED_COLUMNS) },
     });
   }
@@ -184,14 +188,16 @@ function requireGram(group: string, statistics: InputStatistics | undefined): Fl
   });
 }
 
-/** Adds the bytes of the group index that `actOrder: 'group'` stores. */
+/** Adds the bytes of the group index that `actOrder: 'group'` stores where there are several groups. */
 function withGroupIndex(change: WeightChange, { scheme, actOrder }: GptqConfig): WeightChange {
   const { after } = change;
-  if (actOrder !== 'group' || scheme.weights.granularity.kind !== 'group' || after?.scheme === undefined) return change;
+  const { granularity } = scheme.weights;
+  if (actOrder !== 'group' || granularity.kind !== 'group' || after?.scheme === undefined) return change;
   const [rows = 0, columns = 0] = after.shape;
+  const coding = after.scheme;
   const indexed = (r: number, c: number) =>
-    quantizedByteLength(after.scheme!, r, c, true) - quantizedByteLength(after.scheme!, r, c, false);
-  const added =
-    after.rank === undefined ? indexed(rows, columns) : indexed(rows, after.rank) + indexed(after.rank, columns);
+    c > granularity.size ? quantizedByteLength(coding, r, c, true) - quantizedByteLength(coding, r, c, false) : 0;
+  const { rank } = after;
+  const added = rank === undefined ? indexed(rows, columns) : indexed(rows, rank) + indexed(rank, columns);
   return { ...change, after: { ...after, byteLength: after.byteLength + added } };
 }

@@ -35,7 +35,7 @@ export interface FactorFailure {
   readonly damping: number;
   /** Position in the order of the sweep where it failed. */
   readonly position: number;
-  /** What was left of the diagonal there: not positive, or (f32) lost in rounding. */
+  /** What was left of the diagonal there: not positive, or lost in rounding. */
   readonly pivot: number;
 }
 
@@ -179,8 +179,8 @@ async function invert(
   const matrix = { dtype, n, data } as Parameters<typeof factorInPlace>[0];
   try {
     await factorInPlace(matrix, products, options);
-    // An f32 pivot is the difference of numbers as large as the diagonal: below this, most of it is rounding.
-    const least = dtype === 'f32' ? 4 * Math.sqrt(n) * 2 ** -23 : 0;
+    // A pivot is the difference of numbers as large as the diagonal: below this, most of it is rounding.
+    const least = 4 * Math.sqrt(n) * (dtype === 'f32' ? 2 ** -23 : 2 ** -52);
     for (let index = 0; index < n; index++) {
       const pivot = data[index * (n + 1)] ** 2;
       if (pivot < least * diagonal[index]) return { index, pivot };
