@@ -10,7 +10,8 @@ import { syntheticCheckpoint } from './synthetic.mjs';
 
 const BUFFER = Buffer.alloc(8 << 20);
 
-function readAll(file, into) {
+/** Reads a file, and writes it to `into` where that is given. */
+export function readAll(file, into) {
   const from = openSync(file, 'r');
   for (;;) {
     const n = readSync(from, BUFFER, 0, BUFFER.length, null);
@@ -32,6 +33,32 @@ const timed = (work) => {
   work();
   return (performance.now() - start) / 1000;
 };
+
+/** Seconds of copying a file and writing so many bytes more, synced; the source is in the page cache. */
+export function copyAndWrite(source, scratch, bytes) {
+  readAll(source);
+  const seconds = timed(() => {
+    const to = openSync(scratch, 'w');
+    readAll(source, to);
+    fsyncSync(to);
+    closeSync(to);
+    rmSync(scratch);
+    if (bytes > 0) writeBytes(scratch, bytes);
+  });
+  rmSync(scratch, { force: true });
+  return seconds;
+}
+
+/** Seconds of reading a file, keeping nothing, and writing so many bytes, synced; the source is in the page cache. */
+export function readAndWrite(source, scratch, bytes) {
+  readAll(source);
+  const seconds = timed(() => {
+    readAll(source);
+    writeBytes(scratch, bytes);
+  });
+  rmSync(scratch);
+  return seconds;
+}
 
 /**
  * @param {{ work: string, pith: string, layers?: number, rounds?: number, scheme?: string, flags?: string[] }} options
@@ -68,27 +95,8 @@ export async function benchQuantize({ work, pith, layers = 22, rounds = 3, schem
     peakBytes = Math.max(peakBytes, run.peakBytes ?? 0, JSON.parse(run.stdout).peakMemoryBytes);
     outputBytes = statSync(join(output, 'model.safetensors')).size;
     rmSync(output, { recursive: true, force: true });
-
-    readAll(model.file);
-    copy.push(
-      timed(() => {
-        const to = openSync(scratch, 'w');
-        readAll(model.file, to);
-        fsyncSync(to);
-        closeSync(to);
-        rmSync(scratch);
-        writeBytes(scratch, outputBytes);
-      }),
-    );
-    rmSync(scratch);
-    readAll(model.file);
-    floor.push(
-      timed(() => {
-        readAll(model.file);
-        writeBytes(scratch, outputBytes);
-      }),
-    );
-    rmSync(scratch);
+    copy.push(copyAndWrite(model.file, scratch, outputBytes));
+    floor.push(readAndWrite(model.file, scratch, outputBytes));
   }
   const ratios = (base) => ours.map((seconds, i) => seconds / base[i]);
   return {

@@ -40,6 +40,24 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
     ],
   },
   {
+    title: 'Pruning',
+    intro: `The same checkpoint, every linear of the blocks pruned, column norms given, written and synced to disk as large as it was. *copy*: plain
+\`fs\` copies the source. *floor*: plain \`fs\` reads the source, keeps nothing, and writes as many bytes.`,
+    match: (r) => r.name.startsWith('prune'),
+    head: ['job', 'source', 'time', 'copy', 'ratio to copy', 'floor', 'ratio to floor', 'weights/s', 'peak memory'],
+    row: (r) => [
+      r.name,
+      GB(r.sourceBytes),
+      seconds(r.seconds),
+      seconds(r.copySeconds),
+      r.ratioToCopy.toFixed(2),
+      seconds(r.floorSeconds),
+      r.ratioToFloor.toFixed(2),
+      `${(r.weightsPerSecond / 1e6).toFixed(0)} M`,
+      MB(r.peakBytes),
+    ],
+  },
+  {
     title: 'Kernels',
     intro:
       'Weights a second of the quantization kernels alone, bytes in memory, error sums included; the best of short rounds.',

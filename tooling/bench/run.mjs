@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { benchEvaluate } from './evaluate.mjs';
 import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
+import { benchPrune } from './prune.mjs';
 import { benchQuantize } from './quantize.mjs';
 import { render } from './report.mjs';
 import { benchStartup } from './startup.mjs';
@@ -22,6 +23,16 @@ const BENCHMARKS = {
   'quantize-2gb': () => benchQuantize({ work, pith }),
   'quantize-4gb': () => benchQuantize({ work, pith, layers: 44, rounds: 2 }),
   'quantize-mse': () => benchQuantize({ work, pith, flags: MSE, rounds: 2 }),
+  'prune-wanda': () => benchPrune({ work, name: 'prune wanda 50%', flags: ['--method', 'wanda'] }),
+  'prune-wanda-2-4': () =>
+    benchPrune({ work, name: 'prune wanda 2:4', flags: ['--method', 'wanda', '--pattern', '2:4'], rounds: 2 }),
+  'prune-magnitude': () =>
+    benchPrune({
+      work,
+      name: 'prune magnitude 50% (by layer)',
+      flags: ['--method', 'magnitude', '--comparison', 'layer'],
+      rounds: 2,
+    }),
   'kernel-int4': () => benchKernels({}),
   'kernel-int4-one-thread': () => benchKernels({ threads: 1 }),
   'kernel-int4-mse': () => benchKernels({ search: true }),

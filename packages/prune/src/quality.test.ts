@@ -1,4 +1,4 @@
-// Perplexity after pruning against golden/quality.json: magnitude and Wanda by plain PyTorch after the papers, SparseGPT by
+// Perplexity after pruning against golden/quality.json: Wanda by plain PyTorch after the paper, SparseGPT by
 // llm-compressor 0.14 (`SparseGPTModifier(sparsity=0.5, mask_structure='0:0', block_size=128, dampening_frac=0.01)`); 128
 // calibration windows of 256, block by block, each block seeing the pruned ones before it.
 import { readFileSync } from 'node:fs';
@@ -32,10 +32,9 @@ describe.skipIf(!hasShared)('perplexity of stories260k', () => {
     await device.dispose();
   });
 
-  // Magnitude and Wanda choose the same weights as the reference. The reference of SparseGPT takes one weight more out of each
+  // Wanda chooses the same weights as the reference. The reference of SparseGPT takes one weight more out of each
   // block than asked (`score <= threshold`), which moves the perplexity by a few thousandths of its logarithm.
   it.each<[string, string, PruneOptions, number]>([
-    ['magnitude', '50%', { method: 'magnitude', sparsity: 0.5 }, 1e-4],
     ['wanda', '50%', { method: 'wanda', sparsity: 0.5 }, 1e-4],
     ['sparsegpt-llmc', '50%', { method: 'sparsegpt', sparsity: 0.5 }, 5e-3],
   ])('%s, %s', { timeout: 120_000 }, async (method, scheme, options, tolerance) => {
@@ -44,8 +43,7 @@ describe.skipIf(!hasShared)('perplexity of stories260k', () => {
     };
     const golden = quality.models.stories260k.results.find((row) => row.scheme === scheme && row.method === method);
     const text = readFileSync(shared('data/stories-calibration.txt'), 'utf8');
-    const samples = options.method === 'magnitude' ? 1 : 128;
-    const { windows } = calibrationWindows(model, { text, samples, context: 256 });
+    const { windows } = calibrationWindows(model, { text, samples: 128, context: 256 });
     const weights = new Map<string, WeightTensor>(model.weights);
     await runBlocks(model, {
       ...{ device, pool, windows, passes: [prunePass(options)] },
