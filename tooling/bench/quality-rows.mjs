@@ -4,6 +4,7 @@ const calibrate = (inputs = 'compressed', order = 'block') => ({ inputs, order }
 const gptq = (scheme, options = {}) => ({ quantize: { method: 'gptq', scheme, scaleDType: 'f32', ...options } });
 const rtn = (scheme, range = 'minmax') => ({ quantize: { method: 'rtn', scheme, range, scaleDType: 'f32' } });
 const MSE = 'lp:2.4,candidates=80';
+const SQUARED = 'mse:candidates=80';
 const prune = (method, sparsity, pattern) => ({ prune: { method, ...(pattern ? { pattern } : { sparsity }) } });
 const svd = (method, ratio) => ({ factorize: { method, ratio } });
 
@@ -13,14 +14,18 @@ const GPTQ = {
   'gptq-nomse': { actOrder: 'weight', range: 'minmax' },
   'gptq-plain-order': { actOrder: 'none', range: MSE },
   'gptq-best': { actOrder: 'weight', range: MSE },
-  'gptq-hweight': { actOrder: 'weight', range: MSE, importance: 'hessian' },
+  // The reference weights squared errors here, not their 2.4th powers.
+  'gptq-hweight': { actOrder: 'weight', range: SQUARED, importance: 'hessian' },
   'gptq-trueseq': { actOrder: 'weight', range: MSE, order: 'groups' },
-  'gptq-hweight-trueseq': { actOrder: 'weight', range: MSE, importance: 'hessian', order: 'groups' },
+  'gptq-hweight-trueseq': { actOrder: 'weight', range: SQUARED, importance: 'hessian', order: 'groups' },
 };
 
 function gptqRows(model, ours, reference, methods) {
   return methods.map((method) => {
-    const { order, ...options } = GPTQ[method];
+    const { order, ...given } = GPTQ[method];
+    // With groups the reference orders columns first and cuts groups then.
+    const moving = given.actOrder === 'weight' && /g\d/.test(reference);
+    const options = moving ? { ...given, actOrder: 'group' } : given;
     return {
       model,
       method,
