@@ -16,7 +16,15 @@ import type {
   TransformContext,
   TransformResult,
 } from '@pith/model';
-import { denseWeight, isPithError, memoryBytes, PithError, type HostTensor, type RunOptions } from '@pith/tensor-core';
+import {
+  denseWeight,
+  isPithError,
+  memoryBytes,
+  PithError,
+  type HostTensor,
+  type ProgressEvent,
+  type RunOptions,
+} from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { Comparison } from '../pattern/mask.ts';
 import { pruneInto } from '../streaming/prune-into.ts';
@@ -167,7 +175,13 @@ class GradualRun {
         // A state that was saved between two prunings has the zeros of the one before: masks come out the same again.
         await this.#prune(this.#lastPruning(this.#trainer.step));
         const until = Math.min(steps, this.#nextPruning(this.#trainer.step), this.#nextSave(this.#trainer.step));
-        await this.#trainer.train({ steps: until, onStep, ...(signal && { signal }), ...(progress && { progress }) });
+        const whole = progress && ((event: ProgressEvent) => progress({ ...event, total: steps }));
+        await this.#trainer.train({
+          steps: until,
+          onStep,
+          ...(signal && { signal }),
+          ...(whole && { progress: whole }),
+        });
         await this.#folder?.save(this.#trainer.state());
       }
       await this.#prune(this.#lastPruning(steps));
