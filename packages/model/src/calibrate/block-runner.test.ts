@@ -5,13 +5,14 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import type { Device, WeightTensor } from '@pith/tensor-core';
+import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BlockSpec } from '../architecture/architecture.ts';
 import { causalMask } from '../architecture/ops/masks.ts';
 import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
 import type { LanguageModel } from '../language-model.ts';
-import { madeUpModel, memoryWeight } from '../testing/folder-model.fixture.ts';
+import { folderModel, madeUpModel, memoryWeight } from '../testing/folder-model.fixture.ts';
 import { spilledActivations } from '../node/spilled-activations.ts';
 import { runBlocks, type BlockOutcome, type BlockRunOptions } from './block-runner.ts';
 import type { BlockPass, Stage } from './pass.ts';
@@ -66,9 +67,9 @@ async function eagerInputs(model: LanguageModel): Promise<Map<string, number[][]
       const attention = {
         cos: tf.tensor2d(cos, [CONTEXT, half]),
         sin: tf.tensor2d(sin, [CONTEXT, half]),
-        mask: tf.tensor2d(causalMask(CONTEXT, 0, 0, null), [CONTEXT, CONTEXT]),
       };
       for (const block of architecture.blocks) {
+        const mask = tf.tensor2d(causalMask(CONTEXT, 0, 0, block.window), [CONTEXT, CONTEXT]);
         const scope = blockScope(
           block,
           (name) => dense.get(name),
@@ -78,7 +79,7 @@ async function eagerInputs(model: LanguageModel): Promise<Map<string, number[][]
             return apply();
           },
         );
-        hidden = architecture.program.block(scope, block, hidden, attention).hidden;
+        hidden = architecture.program.block(scope, block, hidden, { ...attention, mask }).hidden;
       }
     });
   }
@@ -123,12 +124,25 @@ const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance
     expect(Math.abs(actual[i] - expected[i])).toBeLessThanOrEqual(tolerance * scale);
 };
 
+const architectures: [string, () => LanguageModel][] = [
+  ['a llama with a tied head', () => madeUpModel(config)],
+  ...(hasShared
+    ? ['llama', 'qwen2', 'mistral'].map((name): [string, () => LanguageModel] => [
+        `the ${name} of the golden files`,
+        () => folderModel(shared(`golden/arch/${name}`)),
+      ])
+    : []),
+];
+
 describe('runBlocks', () => {
-  it('collects what an eager forward pass gives', async () => {
+  it.each(architectures)('collects what an eager forward pass gives: %s', async (_, make) => {
     const { pass, seen } = watcher();
-    const outcomes = await run({ passes: [pass] });
-    expect(outcomes.map(({ block }) => block.index)).toEqual([0, 1, 2]);
-    const inputs = await eagerInputs(madeUpModel(config));
+    const model = make();
+    const outcomes: BlockOutcome[] = [];
+    const onBlock = (outcome: BlockOutcome) => Promise.resolve(void outcomes.push(outcome));
+    await runBlocks(model, { device, pool, windows, batchTokens: BATCH, onBlock, passes: [pass] });
+    expect(outcomes.map(({ block }) => block.index)).toEqual([...model.architecture.blocks.keys()]);
+    const inputs = await eagerInputs(model);
     expect([...seen.keys()].sort()).toEqual([...inputs.keys()].sort());
     for (const [path, rows] of inputs) {
       const statistics = seen.get(path)!;
