@@ -25,7 +25,7 @@ export interface AdamWOptions {
  *     w = w - a weightDecay w - a (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
  *
  * The two corrections are folded into the rate and into epsilon, on the host, which is the same number with fewer passes
- * over the arrays: a' = a sqrt(1 - beta2^t) / (1 - beta1^t), epsilon' = epsilon sqrt(1 - beta2^t).
+ * over the arrays. So are the factors 1 - beta of the new gradient: the slots hold m / (1 - beta1) and v / (1 - beta2).
  *
  * @throws PithError `ADAMW_INVALID` naming every option that is out of range.
  */
@@ -37,19 +37,17 @@ export function adamw(options: AdamWOptions = {}): Optimizer {
     name: 'adamw',
     slots: ['mean', 'meanSquare'],
     scalars(step, learningRate) {
-      const root = Math.sqrt(1 - beta2 ** (step + 1));
+      const root = Math.sqrt((1 - beta2 ** (step + 1)) / (1 - beta2));
       return {
-        rate: (learningRate * root) / (1 - beta1 ** (step + 1)),
+        rate: (learningRate * (1 - beta1) * root) / (1 - beta1 ** (step + 1)),
         epsilon: epsilon * root,
         keep: 1 - learningRate * weightDecay,
       };
     },
     update({ name, value, gradient, gradientScale, slots }, { rate, epsilon: small, keep }) {
-      // The clipping factor goes into the constants that gradients are multiplied by anyway.
-      const linear = gradientScale ? tf.mul(gradientScale, 1 - beta1) : 1 - beta1;
-      const quadratic = gradientScale ? tf.mul(tf.square(gradientScale), 1 - beta2) : 1 - beta2;
-      const mean = tf.add(tf.mul(slots['mean']!, beta1), tf.mul(gradient, linear));
-      const meanSquare = tf.add(tf.mul(slots['meanSquare']!, beta2), tf.mul(tf.square(gradient), quadratic));
+      const clipped = gradientScale ? tf.mul(gradient, gradientScale) : gradient;
+      const mean = tf.add(tf.mul(slots['mean']!, beta1), clipped);
+      const meanSquare = tf.add(tf.mul(slots['meanSquare']!, beta2), tf.square(clipped));
       const kept = decays(name, value.shape) ? tf.mul(value, keep!) : value;
       const step = tf.div(tf.mul(mean, rate!), tf.add(tf.sqrt(meanSquare), small!));
       return { value: tf.sub(kept, step), slots: { mean, meanSquare } };

@@ -1,6 +1,6 @@
 // Losses: functions from weights and a batch to one number, which the trainer differentiates.
 import * as tf from '@tensorflow/tfjs-core';
-import type { GradSaveFunc, Scalar, Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
+import type { GradSaveFunc, Scalar, Tensor, Tensor1D, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { causalLogits, type NamedTensors } from '../architecture/causal-logits.ts';
 
@@ -22,7 +22,8 @@ export type DetailedLoss = (weights: NamedTensors, batch: NamedTensors) => LossT
  * The mean over all positions of `-log softmax(logits)[target]`, in nats, computed and summed in f32.
  *
  * The gradient is written out, `(softmax - one-hot) / positions`: the automatic one would keep and pass over four more
- * arrays of the logits' size.
+ * arrays of the logits' size. With m the largest logit and p its probability the log-sum is `m - log p`, so that one
+ * softmax serves value and gradient; p is never below 1 / vocabulary.
  *
  * @param logits f32 [batch, tokens, vocabulary].
  * @param targets int32 [batch, tokens], each in [0, vocabulary).
@@ -30,19 +31,21 @@ export type DetailedLoss = (weights: NamedTensors, batch: NamedTensors) => LossT
 export function crossEntropy(logits: Tensor3D, targets: Tensor2D): Scalar {
   const [batch, tokens, vocabulary] = logits.shape;
   const positions = batch * tokens;
-  const loss = tf.customGrad((flat, save) => {
-    const x = flat as Tensor2D;
-    const wanted = tf.oneHot(tf.reshape(targets, [positions]), vocabulary) as Tensor2D;
-    const shifted = tf.sub(x, tf.max(x, 1, true));
-    const exponentials = tf.exp(shifted);
-    const sums = tf.sum(exponentials, 1, true);
-    const chosen = tf.sum(tf.mul(shifted, wanted), 1, true);
-    (save as GradSaveFunc)([exponentials, sums, wanted]);
-    const gradFunc = (dy: Tensor, saved: Tensor[]) => {
-      const [weights, total, target] = saved as [Tensor, Tensor, Tensor];
-      return tf.mul(tf.sub(tf.div(weights, total), target), tf.div(dy, positions));
-    };
-    return { value: tf.mean(tf.sub(tf.log(sums), chosen)), gradFunc };
+  const starts = tf.tensor1d(
+    Int32Array.from({ length: positions }, (_, i) => i * vocabulary),
+    'int32',
+  );
+  const wanted = tf.reshape(targets, [positions]) as Tensor1D;
+  const places = tf.add(wanted, starts);
+  const flat = (x: Tensor) => tf.reshape(x, [positions * vocabulary]) as Tensor1D;
+  const loss = tf.customGrad((input, save) => {
+    const x = input as Tensor2D;
+    const shares = tf.softmax(x);
+    const logSums = tf.sub(tf.max(x, 1), tf.log(tf.max(shares, 1)));
+    const chosen = tf.gather(flat(x), places as Tensor1D);
+    (save as GradSaveFunc)([tf.sub(shares, tf.oneHot(wanted, vocabulary))]);
+    const gradFunc = (dy: Tensor, [saved]: Tensor[]) => tf.mul(saved, tf.div(dy, positions));
+    return { value: tf.mean(tf.sub(logSums, chosen)), gradFunc };
   });
   return loss(tf.reshape(logits, [positions, vocabulary])) as Scalar;
 }

@@ -1,7 +1,7 @@
 // Causal self-attention with grouped queries (Ainslie et al. 2023). Query heads that share a key head become rows of
 // one product, so that keys and values are never repeated in memory.
 import * as tf from '@tensorflow/tfjs-core';
-import type { Tensor } from '@tensorflow/tfjs-core';
+import type { GradSaveFunc, Tensor } from '@tensorflow/tfjs-core';
 import type { AttentionInputs } from '../architecture.ts';
 import { rotate } from './rotary.ts';
 
@@ -56,9 +56,21 @@ function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Te
   const columns = keys.shape[2]!;
   // The heads of one key head become rows of one product: keys and values are never repeated in memory.
   const rows = tf.reshape(queries, [batch, groups, repeat * tokens, headDim]);
-  const scores = tf.reshape(tf.matMul(rows, keys, false, true), [batch, groups, repeat, tokens, columns]);
-  const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), [batch, groups, repeat * tokens, columns]);
-  return tf.reshape(tf.matMul(shares, values), [batch, groups, repeat, tokens, headDim]);
+  const mix = tf.customGrad((q, k, v, save) => {
+    const products = tf.matMul(q as Tensor, k as Tensor, false, true);
+    const scores = tf.reshape(products, [batch, groups, repeat, tokens, columns]);
+    const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), products.shape);
+    const mixed = tf.matMul(shares, v as Tensor);
+    (save as GradSaveFunc)([q as Tensor, k as Tensor, v as Tensor, shares, mixed]);
+    const gradFunc = (dy: Tensor, [ofQ, ofK, ofV, p, out]: Tensor[]) => {
+      // The sum of p dp over a row is that of dy out (Dao et al. 2022, appendix B.2), which is headDim long, not columns.
+      const drop = tf.sum(tf.mul(dy, out), -1, true);
+      const slope = tf.mul(p, tf.sub(tf.matMul(dy, ofV, false, true), drop));
+      return [tf.matMul(slope, ofK), tf.matMul(slope, ofQ, true, false), tf.matMul(p, dy, true, false)];
+    };
+    return { value: mixed, gradFunc };
+  });
+  return tf.reshape(mix(rows, keys, values), [batch, groups, repeat, tokens, headDim]);
 }
 
 /**

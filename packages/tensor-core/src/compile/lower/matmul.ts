@@ -3,7 +3,8 @@
 import { PithError } from '../../errors/pith-error.ts';
 import { MICROSOFT_DOMAIN } from '../onnx/onnx-types.ts';
 import type { GraphValue, OnnxGraph } from '../graph.ts';
-import { broadcastShape, reshape, transpose } from './shape.ts';
+import { splatValue } from './elementwise.ts';
+import { broadcastShape, reshape, sameShape, transpose } from './shape.ts';
 
 /**
  * a · b over the last two axes, batch axes broadcast. a is [..., m, k] ([..., k, m] with transposeA), b is [..., k, n]
@@ -37,11 +38,19 @@ export function matmul(
     const row = reshape(graph, b, [...b.shape.slice(0, -2), 1, k]);
     return matmul(graph, a, row, transposeA, true);
   }
-  if (!transposeA && !transposeB) return graph.op('MatMul', [a, b], type);
   if (a.dtype === 'f32') {
-    const flags = { transA: { int: transposeA ? 1 : 0 }, transB: { int: transposeB ? 1 : 0 } };
-    return graph.op('FusedMatMul', [a, b], type, flags, MICROSOFT_DOMAIN);
+    const [left, right] = [unscaled(graph, a), unscaled(graph, b)];
+    const alpha = Math.fround(left.factor * right.factor);
+    if (!transposeA && !transposeB && alpha === 1) return graph.op('MatMul', [a, b], type);
+    const flags = {
+      transA: { int: transposeA ? 1 : 0 },
+      transB: { int: transposeB ? 1 : 0 },
+      ...(alpha !== 1 && { alpha: { float: alpha } }),
+    };
+    const operands = alpha === 1 ? [a, b] : [left.value, right.value];
+    return graph.op('FusedMatMul', operands, type, flags, MICROSOFT_DOMAIN);
   }
+  if (!transposeA && !transposeB) return graph.op('MatMul', [a, b], type);
   if (a.dtype === 'f64' && a.shape.length === 2 && b.shape.length === 2) {
     return graph.op('Gemm', [a, b], type, {
       transA: { int: transposeA ? 1 : 0 },
@@ -51,6 +60,34 @@ export function matmul(
   const left = transposeA ? swapLast(graph, a) : a;
   const right = transposeB ? swapLast(graph, b) : b;
   return graph.op('MatMul', [left, right], type);
+}
+
+/**
+ * What an operand is a multiple of, and the factor: the product takes it as its own, for free, where a pass over the
+ * operand would be needed. Gradients are often such multiples (divided by the number of tokens, by the root of a length).
+ */
+function unscaled(graph: OnnxGraph, x: GraphValue): { readonly value: GraphValue; readonly factor: number } {
+  const source = x.node?.opType === 'Reshape' ? x.node.inputs[0]! : x;
+  const { node } = source;
+  if (node?.opType !== 'Mul' && node?.opType !== 'Div') return { value: x, factor: 1 };
+  const [first, second] = node.inputs as [GraphValue, GraphValue];
+  const by = splatValue(second);
+  const pairs =
+    node.opType === 'Div'
+      ? [[first, by === undefined ? undefined : 1 / by] as const]
+      : [[first, by] as const, [second, splatValue(first)] as const];
+  for (const [value, factor] of pairs) {
+    // A factor that f32 cannot hold, or that broadcasts what it multiplies, is no such multiple.
+    if (
+      factor === undefined ||
+      !Number.isFinite(factor) ||
+      Math.abs(factor) < 2 ** -100 ||
+      !sameShape(value.shape, source.shape)
+    )
+      continue;
+    return { value: reshape(graph, value, x.shape), factor };
+  }
+  return { value: x, factor: 1 };
 }
 
 function swapLast(graph: OnnxGraph, x: GraphValue): GraphValue {
