@@ -103,6 +103,14 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
     ],
   },
   {
+    title: 'GPTQ',
+    intro:
+      'One 5632 x 2048 layer, w4g128, from its Gram matrix: factorization, scales, sweep. *processor*: time of all threads together.',
+    match: (r) => r.name.startsWith('gptq'),
+    head: ['range', 'act-order', 'threads', 'time', 'processor', 'peak memory'],
+    row: (r) => [r.range, r.actOrder, `${r.threads}`, seconds(r.seconds), seconds(r.cpuSeconds), MB(r.peakBytes)],
+  },
+  {
     title: 'Training step',
     intro:
       'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program.',

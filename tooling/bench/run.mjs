@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEvaluate } from './evaluate.mjs';
+import { benchGptq } from './gptq.mjs';
 import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
 import { benchPrune } from './prune.mjs';
@@ -39,6 +40,8 @@ const BENCHMARKS = {
   evaluate: () => benchEvaluate({ work, pith }),
   training: () => benchTraining(),
   svd: () => benchSvd(['--full']),
+  'gptq-layer': () => benchGptq(),
+  'gptq-layer-default': () => benchGptq(['--range', 'mse', '--act-order', 'weight']),
 };
 
 const names = process.argv.slice(2);
