@@ -181,6 +181,7 @@ describe('@pith/model', () => {
         "perplexity",
         "planCalibrationMemory",
         "plannedWeight",
+        "quantizesActivations",
         "readModelConfig",
         "renamedWeight",
         "runBlocks",
@@ -198,6 +199,7 @@ describe('@pith/model', () => {
         "trainerParts",
         "trainingFields",
         "trainingSchema",
+        "weightsOnly",
         "windowBatches",
         "wsdSchedule",
       ]

@@ -87,6 +87,7 @@ export type { TrainFolder, TrainLog, TrainRunOptions, TrainRunResult } from './t
 export type { TrainState } from './train/train-state.ts';
 export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';
+export { quantizesActivations, weightsOnly } from './run/weights-only.ts';
 export { generate } from './generate/generate.ts';
 export type { GeneratedToken, GenerateOptions, GenerateResult } from './generate/generate.ts';
 export { calibrationWindows, DEFAULT_CALIBRATION_SAMPLES } from './calibrate/calibration-windows.ts';

@@ -10,7 +10,16 @@ export type TensorLookup = (name: string) => Tensor | undefined;
 /** Applies one linear layer; `apply` is the plain product, or the two products of a factored weight. */
 export type LinearHook = (spec: LinearSpec, x: Tensor, apply: () => Tensor) => Tensor;
 
-function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorLookup, hook?: LinearHook): Scope {
+/** Rounds what a product of a linear reads: its input, and what lies between two factors. */
+export type InputRounding = (spec: LinearSpec, x: Tensor) => Tensor;
+
+function scopeOver(
+  prefix: string,
+  linears: readonly LinearSpec[],
+  find: TensorLookup,
+  hook?: LinearHook,
+  rounding: InputRounding = (_, x) => x,
+): Scope {
   const byPath = new Map(linears.map((spec) => [spec.path, spec]));
   const tensor = (name: string): Tensor => {
     const found = find(name);
@@ -32,8 +41,9 @@ function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorL
         const bias = spec.biasName === null ? undefined : tensor(spec.biasName);
         const names = factorNames(spec.name);
         const [left, right] = [find(names.left), find(names.right)];
-        if (left && right && !find(spec.name)) return linear(linear(x, right), left, bias);
-        return linear(x, tensor(spec.name), bias);
+        const input = rounding(spec, x);
+        if (left && right && !find(spec.name)) return linear(rounding(spec, linear(input, right)), left, bias);
+        return linear(input, tensor(spec.name), bias);
       };
       return hook ? hook(spec, x, apply) : apply();
     },
@@ -41,8 +51,8 @@ function scopeOver(prefix: string, linears: readonly LinearSpec[], find: TensorL
 }
 
 /** The scope of one block: names are relative to `block.path`, `find` gets full checkpoint names. */
-export function blockScope(block: BlockSpec, find: TensorLookup, hook?: LinearHook): Scope {
-  return scopeOver(`${block.path}.`, block.linears, find, hook);
+export function blockScope(block: BlockSpec, find: TensorLookup, hook?: LinearHook, rounding?: InputRounding): Scope {
+  return scopeOver(`${block.path}.`, block.linears, find, hook, rounding);
 }
 
 /** The scope of what lies outside the blocks: embedding, final norm, head. */

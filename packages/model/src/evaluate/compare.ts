@@ -5,8 +5,9 @@ import { compileComparison, MODEL, REFERENCE } from '../run/head-programs.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { addLogs } from './log-sum.ts';
 import type { EvaluationCost, EvaluationOptions } from './options.ts';
-import { idsOf } from './perplexity.ts';
+import { idsOf, measuredProtocol } from './perplexity.ts';
 import type { EvaluationText } from './perplexity.ts';
+import { weightsOnly } from '../run/weights-only.ts';
 import { runSession } from './session.ts';
 import { checkFinite, cutWindows, DEFAULT_CONTEXT } from './windows.ts';
 import type { EvaluationProtocol, WindowOptions } from './windows.ts';
@@ -88,10 +89,13 @@ function checkPair(model: LanguageModel, reference: LanguageModel, context: numb
  * `STOPPED`.
  */
 export async function compare(
-  model: LanguageModel,
-  reference: LanguageModel,
+  givenModel: LanguageModel,
+  givenReference: LanguageModel,
   options: CompareOptions,
 ): Promise<CompareResult> {
+  const [model, reference] = [givenModel, givenReference].map((given) =>
+    options.activations === 'weights-only' ? weightsOnly(given) : given,
+  );
   checkPair(model, reference, options.context ?? DEFAULT_CONTEXT);
   const cut = cutWindows(reference, idsOf(reference, options), options);
   const { context, predictedPerWindow } = cut.protocol;
@@ -178,7 +182,7 @@ export async function compare(
     tokens,
     textTokens: cut.textTokens,
     droppedTokens: cut.droppedTokens,
-    protocol: cut.protocol,
+    protocol: measuredProtocol(cut.protocol, model),
     ...cost,
   };
 }

@@ -5,6 +5,7 @@ import { ForwardPass } from '../run/forward-pass.ts';
 import { compileLogits, headFeeds } from '../run/head-programs.ts';
 import { DEFAULT_MEMORY_BYTES, planMemory } from '../run/memory-plan.ts';
 import { PhaseClock } from '../run/phase-clock.ts';
+import { weightsOnly } from '../run/weights-only.ts';
 import { restoreHead, vocabularySlices } from '../run/vocabulary-slices.ts';
 import type { LanguageModel } from '../language-model.ts';
 import type { EvaluationOptions } from './options.ts';
@@ -19,11 +20,12 @@ import { checkIds } from './windows.ts';
  * `MEMORY_LIMIT`, `STOPPED`.
  */
 export async function logits(
-  model: LanguageModel,
+  given: LanguageModel,
   ids: ArrayLike<number>,
   options: EvaluationOptions,
 ): Promise<HostTensor<'f32'>> {
   const { device, signal, progress, memoryLimitBytes = DEFAULT_MEMORY_BYTES } = options;
+  const model = options.activations === 'weights-only' ? weightsOnly(given) : given;
   const { architecture, config } = model;
   const tokens = ids.length;
   if (tokens === 0 || tokens > config.maxPositions) {

@@ -5,6 +5,11 @@ import type { MemoryPlan } from '../run/memory-plan.ts';
 export interface EvaluationOptions extends RunOptions {
   /** Where the compiled programs run. */
   readonly device: Device;
+  /**
+   * `quantized`: where the weights say that a runtime quantizes their inputs (W8A8, FP8), these are rounded as it would;
+   * `weights-only` leaves them alone. `quantized` when left out.
+   */
+  readonly activations?: 'quantized' | 'weights-only';
   /** Memory that the evaluation may use, bytes; 3 GiB when left out. */
   readonly memoryLimitBytes?: number;
   /** Overrides parts of the memory plan: for benchmarks, and for tests that want many small pieces. */

@@ -3,6 +3,7 @@ import { compileScore } from '../run/head-programs.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { addLogs } from './log-sum.ts';
 import type { EvaluationCost, EvaluationOptions } from './options.ts';
+import { quantizesActivations, weightsOnly } from '../run/weights-only.ts';
 import { runSession } from './session.ts';
 import { checkFinite, cutWindows, tokensOf } from './windows.ts';
 import type { EvaluationProtocol, WindowOptions } from './windows.ts';
@@ -43,6 +44,11 @@ export interface PerplexityResult extends EvaluationCost {
   readonly protocol: EvaluationProtocol;
 }
 
+/** The protocol, with what was done to the activations of a model. */
+export function measuredProtocol(protocol: EvaluationProtocol, model: LanguageModel): EvaluationProtocol {
+  return Object.freeze({ ...protocol, activations: quantizesActivations(model) ? 'quantized' : 'f32' });
+}
+
 /** The tokens of an evaluation text. */
 export function idsOf(model: LanguageModel, source: EvaluationText, operation = 'evaluate'): Int32Array {
   return 'ids' in source ? source.ids : tokensOf(model, source.text, operation);
@@ -55,7 +61,8 @@ export function idsOf(model: LanguageModel, source: EvaluationText, operation = 
  *
  * @throws PithError what `cutWindows` throws, `LOGITS_NOT_FINITE`, `MEMORY_LIMIT`, `STOPPED`.
  */
-export async function perplexity(model: LanguageModel, options: PerplexityOptions): Promise<PerplexityResult> {
+export async function perplexity(given: LanguageModel, options: PerplexityOptions): Promise<PerplexityResult> {
+  const model = options.activations === 'weights-only' ? weightsOnly(given) : given;
   const cut = cutWindows(model, idsOf(model, options), options);
   const windowNll = new Float64Array(cut.windows.length);
   let state: { logSum: Float64Array; target: Float32Array; targets: Int32Array }[] = [];
@@ -106,7 +113,7 @@ export async function perplexity(model: LanguageModel, options: PerplexityOption
     textTokens: cut.textTokens,
     droppedTokens: cut.droppedTokens,
     windowNll,
-    protocol: cut.protocol,
+    protocol: measuredProtocol(cut.protocol, model),
     ...cost,
   };
 }

@@ -18,6 +18,8 @@ export interface EvaluationProtocol {
   readonly tail: 'dropped';
   /** Logits and log-sums in f32, sums over tokens in f64. */
   readonly precision: 'f32, summed in f64';
+  /** Whether inputs of linears were rounded to 8 bits and restored, as a runtime would: where the weights ask for it. */
+  readonly activations: 'f32' | 'quantized';
 }
 
 /** Text cut into windows. */
@@ -132,15 +134,17 @@ export function cutWindows(
       predictedPerWindow: stride,
       tail: 'dropped',
       precision: 'f32, summed in f64',
+      activations: 'f32',
     }),
   });
 }
 
 /** A protocol in one sentence. */
-export function describeProtocol({ context, bosTokenId, stride }: EvaluationProtocol): string {
+export function describeProtocol({ context, bosTokenId, stride, activations }: EvaluationProtocol): string {
   return (
     `whole text tokenized once without special tokens, cut into windows of ${context} positions (BOS ${bosTokenId} and ` +
-    `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window`
+    `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window` +
+    (activations === 'quantized' ? '; inputs of linears rounded to 8 bits as the weights ask of a runtime' : '')
   );
 }
 

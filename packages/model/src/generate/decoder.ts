@@ -9,7 +9,7 @@ import { compileLogits, headFeeds } from '../run/head-programs.ts';
 import type { HeadWeights } from '../run/head-programs.ts';
 import { blockBytes, blockForms, programKey } from '../run/linear-form.ts';
 import type { PhaseClock } from '../run/phase-clock.ts';
-import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from '../run/programs.ts';
+import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from '../run/programs.ts';
 import type { BlockShape } from '../run/programs.ts';
 import { restoreBlock } from '../run/restore.ts';
 import type { BlockWeights } from '../run/restore.ts';
@@ -166,6 +166,7 @@ export class Decoder {
       const feeds = {
         ...attention.get(block.variant),
         ...blockFeeds(weights),
+        ...scaleFeeds(block, this.#model.weights),
         'past.keys': keys,
         'past.values': values,
       };

@@ -8,7 +8,7 @@ import { embedTokens } from './embed.ts';
 import { blockForms, programKey } from './linear-form.ts';
 import type { PhaseClock } from './phase-clock.ts';
 import { alternate, prefetch } from './prefetch.ts';
-import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding } from './programs.ts';
+import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from './programs.ts';
 import type { BlockShape } from './programs.ts';
 import { restoreBlock } from './restore.ts';
 import type { RestoreBuffers } from './restore.ts';
@@ -106,7 +106,11 @@ export class ForwardPass {
       if (next.done) break;
       const [block, weights] = next.value;
       const program = this.#blocks.get(programKey(block, blockForms(block, this.model.weights)))!;
-      const feeds = { ...this.#attention.get(block.variant), ...blockFeeds(weights) };
+      const feeds = {
+        ...this.#attention.get(block.variant),
+        ...blockFeeds(weights),
+        ...scaleFeeds(block, this.model.weights),
+      };
       try {
         for (let i = 0; i < batches.length; i++) {
           throwIfStopped(signal, operation);

@@ -1,15 +1,16 @@
 // The compiled programs of a model: one per kind and shape, made when first asked for. Weights are inputs, so that one
 // block program serves all blocks of a variant.
 import { compile } from '@pith/tensor-core';
-import type { Device, HostTensor, Program, Signature } from '@pith/tensor-core';
+import type { Device, HostTensor, Program, Signature, WeightTensor } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
 import { rotaryTable } from '../architecture/ops/rotary.ts';
 import { causalMask } from '../architecture/ops/masks.ts';
 import { BLOCK_GROUP, cosineSum, outputNames, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
-import { blockScope, modelScope } from '../architecture/scope.ts';
-import { blockInputs, DENSE_FORMS } from './linear-form.ts';
+import { blockScope, modelScope, type InputRounding } from '../architecture/scope.ts';
+import { fakeQuantizeActivations } from './fake-activations.ts';
+import { blockInputs, DENSE_FORMS, inputScaleNames, staticScales } from './linear-form.ts';
 import type { BlockForms } from './linear-form.ts';
 import { localName } from './restore.ts';
 
@@ -45,6 +46,11 @@ export function attentionFeeds(
     sin: tensor([tokens, half], sin),
     mask: tensor([tokens, past + tokens], causalMask(tokens, past, pastUsed, window)),
   };
+}
+
+/** Static scales of a block's inputs as its program names them. */
+export function scaleFeeds(block: BlockSpec, weights: ReadonlyMap<string, WeightTensor>): Record<string, HostTensor> {
+  return blockFeeds(staticScales(block, weights));
 }
 
 /** What the program of a block is made for. */
@@ -89,7 +95,8 @@ export function compileBlock(
     (inputs) => {
       const reduced: Record<string, tf.Tensor> = {};
       const hook = reducingHook(block, wanted, reduced);
-      const scope = blockScope(block, (name) => inputs[weightInput(localName(block, name))], hook);
+      const find = (name: string): tf.Tensor | undefined => inputs[weightInput(localName(block, name))];
+      const scope = blockScope(block, find, hook, activationRounding(block, forms, find));
       const { hidden, cos, sin, mask } = inputs;
       const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
       const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
@@ -101,6 +108,29 @@ export function compileBlock(
     device,
     { name: `${architecture.config.modelType}-block-${block.variant}` },
   );
+}
+
+/** Rounds the inputs of linears as their forms say; linears that share a dynamically rounded input share the result. */
+function activationRounding(
+  block: BlockSpec,
+  forms: BlockForms,
+  find: (name: string) => tf.Tensor | undefined,
+): InputRounding | undefined {
+  if (![...forms.values()].some(({ activations }) => activations)) return undefined;
+  const known = new Map<tf.Tensor, Map<string, tf.Tensor>>();
+  return ({ path }, x) => {
+    const activations = forms.get(localName(block, path))?.activations;
+    if (activations === undefined) return x;
+    if (activations.kind === 'tensor-static') {
+      const names = inputScaleNames(path);
+      const scale = find(names.scale)!;
+      return fakeQuantizeActivations(x, activations, { scale, zeroPoint: find(names.zeroPoint) ?? scale });
+    }
+    const key = JSON.stringify(activations);
+    const rounded = known.get(x)?.get(key) ?? fakeQuantizeActivations(x, activations);
+    known.set(x, (known.get(x) ?? new Map<string, tf.Tensor>()).set(key, rounded));
+    return rounded;
+  };
 }
 
 /**

@@ -1,0 +1,27 @@
+// A model whose activations stay as they are, whatever its weights ask of a runtime.
+import { factoredWeight, type DenseWeight, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
+import type { LanguageModel } from '../language-model.ts';
+import { activationsOf } from './linear-form.ts';
+
+/** True where runtimes quantize the inputs of some linear of the blocks. */
+export function quantizesActivations({ weights }: Pick<LanguageModel, 'weights'>): boolean {
+  return [...weights.values()].some((weight) => activationsOf(weight) !== undefined);
+}
+
+/** The same model with quantized weights only: nothing is said of the inputs that they are multiplied with. */
+export function weightsOnly<M extends Pick<LanguageModel, 'weights'>>(model: M): M {
+  if (!quantizesActivations(model)) return model;
+  return { ...model, weights: new Map([...model.weights].map(([name, weight]) => [name, withoutActivations(weight)])) };
+}
+
+function withoutActivations(weight: WeightTensor): WeightTensor {
+  if (weight.kind === 'quantized') return plain(weight);
+  if (weight.kind !== 'factored') return weight;
+  return factoredWeight({ name: weight.name, left: plain(weight.left), right: plain(weight.right) });
+}
+
+function plain<W extends DenseWeight | QuantizedWeight>(weight: W): W {
+  if (!('activations' in weight)) return weight;
+  const { activations: _, ...rest } = weight;
+  return Object.freeze(rest) as W;
+}
