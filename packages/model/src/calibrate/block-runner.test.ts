@@ -308,7 +308,8 @@ describe('runBlocks', () => {
     ];
     expect(enough.flatMap(({ interventions }) => interventions)).toEqual([]);
     // 21 tokens, 16 columns everywhere but before down_proj, which has 24.
-    for (const { block, interventions } of few) {
+    for (const { block, interventions, notices } of few) {
+      expect(notices).toEqual(interventions);
       const where = `${block.path}.mlp.down_proj`;
       const group = block.linears.find(({ path }) => path === where)!.inputGroup;
       expect(interventions).toMatchObject([

@@ -28,8 +28,10 @@ export interface BlockOutcome {
   readonly rewritten: ReadonlySet<string>;
   /** Per pass, in order: facts per tensor. */
   readonly records: readonly { readonly pass: string; readonly records: StageResult['records'] }[];
-  /** Rescues and exceptions. */
+  /** Rescues and exceptions: of the passes, and the notices. */
   readonly interventions: readonly Intervention[];
+  /** What the runner itself has to say: inputs with fewer tokens than columns. */
+  readonly notices: readonly Intervention[];
 }
 
 /** How the block runner works. */
@@ -158,6 +160,7 @@ class BlockRun {
     const rewritten = new Set<string>();
     const records: { pass: string; records: StageResult['records'] }[] = [];
     const interventions: Intervention[] = [];
+    const notices: Intervention[] = [];
     for (const linears of stagesOf(this.#block, order)) {
       let statistics: ReadonlyMap<string, InputStatistics> | undefined;
       const gradients = await this.#gradients?.of(linears);
@@ -167,7 +170,7 @@ class BlockRun {
         const changing = passes.findIndex(({ changesInputs }, i) => i >= index && changesInputs === true);
         if (statistics === undefined) {
           statistics = await this.#collect(linears, passes.slice(index, changing < 0 ? undefined : changing + 1));
-          interventions.push(...fewTokens(statistics, interventions));
+          notices.push(...fewTokens(statistics, notices));
         }
         const stage = {
           block: this.#block,
@@ -189,7 +192,8 @@ class BlockRun {
       }
     }
     await this.#gradients?.drop(this.#block);
-    return { block: this.#block, weights: this.#weights, rewritten, records, interventions };
+    const all = [...notices, ...interventions];
+    return { block: this.#block, weights: this.#weights, rewritten, records, interventions: all, notices };
   }
 
   /** Puts what the block makes of the hidden states in their place. */
