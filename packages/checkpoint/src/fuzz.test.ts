@@ -191,6 +191,63 @@ describe('mutated checkpoints', () => {
   });
 });
 
+describe('mutated sparse checkpoints', () => {
+  const bytes = (values: BigInt64Array | Uint8Array) => new Uint8Array(values.buffer);
+  // 3 rows of 12 columns: 2, 0 and 3 values of bf16.
+  const parts = {
+    'a.compressed': { dtype: 'bf16', shape: [5], bytes: new Uint8Array(10).fill(63) },
+    'a.bitmask': { dtype: 'u8', shape: [3, 2], bytes: Uint8Array.of(0b10000001, 0, 0, 0, 0b11, 0b1000) },
+    'a.row_offsets': { dtype: 'i64', shape: [3], bytes: bytes(BigInt64Array.of(0n, 2n, 2n)) },
+    'a.shape': { dtype: 'i64', shape: [2], bytes: bytes(BigInt64Array.of(3n, 12n)) },
+  } as const;
+  const layout = planOutput(Object.entries(parts).map(([name, { dtype, shape }]) => ({ name, dtype, shape })))
+    .files[0]!;
+  const shard = new Uint8Array(layout.byteLength);
+  shard.set(layout.head);
+  for (const { name, offset } of layout.tensors) shard.set(parts[name as keyof typeof parts].bytes, offset);
+  const sparsity = { quant_method: 'compressed-tensors', sparsity_config: { format: 'sparse-bitmask' } };
+  const base = new Map<string, Uint8Array>([
+    ['config.json', new TextEncoder().encode(JSON.stringify({ quantization_config: sparsity }))],
+    ['model.safetensors', shard],
+  ]);
+
+  it('starts from a checkpoint that opens', async () => {
+    const checkpoint = await openCheckpointFrom(memoryStore(base));
+    const weight = checkpoint.weight('a.weight');
+    expect(weight).toMatchObject({ kind: 'sparse', layout: 'bitmask', shape: [3, 12], kept: 5 });
+    expect((await weight.toF32()).findLastIndex((value) => value !== 0)).toBe(2 * 12 + 11);
+  });
+
+  it('open and restore, or are refused, within their size', async () => {
+    const random = randomStream(SEED, 'sparse');
+    const codes = new Map<string, number>();
+    const names = [...base.keys()];
+    for (let i = 0; i < 3000; i += 1) {
+      const name = names[random.below(names.length)]!;
+      const files = new Map(base).set(name, mutate(base.get(name)!, random));
+      const size = [...files.values()].reduce((sum, file) => sum + file.length, 0);
+      let opened: ReadonlyMap<string, WeightTensor> = new Map();
+      const allocated = await countAllocations(async () => {
+        const code = await outcome(i, async () => {
+          opened = (await openCheckpointFrom(memoryStore(files))).weights;
+        });
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+      });
+      expect(allocated, `case ${i}`).toBeLessThanOrEqual(size + CONSTANT);
+      for (const weight of opened.values()) {
+        const code = await outcome(i, async () => {
+          const values = await weight.toF32();
+          // The most that a byte of input can stand for: eight weights of a mask, of four bytes each.
+          if (values.byteLength > 32 * size) throw new Error('more values than the file can hold');
+        });
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+      }
+    }
+    expect([...codes.keys()]).toEqual(expect.arrayContaining(['CT_SPARSE_INVALID', 'SPARSE_BLOCK_MALFORMED']));
+    expect(codes.get('accepted')).toBeGreaterThan(100);
+  });
+});
+
 describe('mutated config.json', () => {
   const text =
     '{"model_type": "llama", "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 8.0, "x": [null, true]}, "big": NaN}';
