@@ -291,19 +291,20 @@ export function addArtefactFlags(command: Command): Command {
 
 /** The options of the run among parsed flags. */
 export function runOptions(flags: Flags): Record<string, unknown> {
-  const { output, overwrite, eval: text, context, evalContext, shardSize, seed, memory, threads } = flags;
-  const window = evalContext ?? context;
-  const evaluate = text === undefined ? undefined : { text, ...(window === undefined ? {} : { context: window }) };
-  const calibration = calibrationOptions(flags);
+  const { context, evalContext } = flags;
+  const textOf = (text: unknown, window: unknown) =>
+    text === undefined ? undefined : { text, ...(window === undefined ? {} : { context: window }) };
   const options = {
-    output,
-    overwrite,
-    evaluate,
-    calibration,
-    shardBytes: shardSize,
-    seed,
-    memoryBytes: memory,
-    threads,
+    output: flags['output'],
+    overwrite: flags['overwrite'],
+    calibration: calibrationOptions(flags),
+    data: textOf(flags['data'], context),
+    evaluate: textOf(flags['eval'], evalContext ?? context),
+    sparse: flags['sparse'],
+    shardBytes: flags['shardSize'],
+    seed: flags['seed'],
+    memoryBytes: flags['memory'],
+    threads: flags['threads'],
   };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

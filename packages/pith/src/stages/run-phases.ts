@@ -341,13 +341,8 @@ function recorded(pass: BlockPass, log: PassFacts): BlockPass {
     log.interventions = [...log.interventions, ...result.interventions];
     return result;
   };
-  return new Proxy(pass, {
-    get: (target, key) => {
-      if (key === 'apply') return apply;
-      const value = Reflect.get(target, key, target) as unknown;
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
+  // A pass is a plain object: what it has beside `apply` comes along.
+  return { ...pass, apply };
 }
 
 /** What was written down since the last block. */
