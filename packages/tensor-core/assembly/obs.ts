@@ -7,6 +7,8 @@
 /** Rows of a tile: four vectors, so that the errors of one column stay in registers. */
 const TILE: i32 = 16;
 const TILE_BYTES: usize = 64;
+/** Columns whose errors are moved onto those behind them together: a column behind is loaded and stored once for all. */
+const RUN: i32 = 4;
 
 /**
  * Sweeps columns `first` to `last` of a block whose columns end at `end`.
@@ -50,6 +52,8 @@ export function obsSweep(
   let loss: f64 = 0;
   let lossLanes = f64x2.splat(0);
   const pitch = <usize>stride << 2;
+  // A pattern is chosen where all errors before it have been moved.
+  const run = pruned > 0 && RUN % span !== 0 && span % RUN !== 0 ? 1 : RUN;
   for (let row = rowBegin; row < rowEnd; row += TILE) {
     const rows = min(TILE, rowEnd - row);
     copyIn(weights + (<usize>row << 2), pitch, first, end, rows, scratch);
@@ -88,7 +92,12 @@ export function obsSweep(
           loss += <f64>error * <f64>error;
         }
       }
-      updateRest(scratch, errorAt, rows, factor + ((<usize>j * <usize>factorStride) << 2), j + 1, end);
+      const begun = j - ((j - first) % run);
+      const runEnd = min(begun + run, last);
+      updateRest(scratch, errorAt, rows, factor + ((<usize>j * <usize>factorStride) << 2), j + 1, runEnd);
+      if (j + 1 === runEnd) {
+        updateRun(scratch, errors, stride, row, rows, factor, factorStride, begun, runEnd, end);
+      }
     }
     copyOut(weights + (<usize>row << 2), pitch, first, end, rows, scratch);
   }
@@ -178,6 +187,62 @@ function updateRest(scratch: usize, errorAt: usize, rows: i32, factorRow: usize,
     v128.store(at, f32x4.sub(v128.load(at, 16), f32x4.mul(e1, u)), 16);
     v128.store(at, f32x4.sub(v128.load(at, 32), f32x4.mul(e2, u)), 32);
     v128.store(at, f32x4.sub(v128.load(at, 48), f32x4.mul(e3, u)), 48);
+  }
+}
+
+/** The errors of columns `begun` to `from` move onto columns `from` to `end`, one after the other for each column. */
+function updateRun(
+  scratch: usize,
+  errors: usize,
+  stride: i32,
+  row: i32,
+  rows: i32,
+  factor: usize,
+  factorStride: i32,
+  begun: i32,
+  from: i32,
+  end: i32,
+): void {
+  const pitch = <usize>stride << 2;
+  const factorPitch = <usize>factorStride << 2;
+  const errorAt = errors + <usize>begun * pitch + (<usize>row << 2);
+  const factorAt = factor + <usize>begun * factorPitch;
+  if (rows < TILE || from - begun < RUN) {
+    for (let j: usize = 0; j < <usize>(from - begun); j++) {
+      updateRest(scratch, errorAt + j * pitch, rows, factorAt + j * factorPitch, from, end);
+    }
+    return;
+  }
+  for (let half: usize = 0; half < TILE_BYTES; half += 32) {
+    let at = errorAt + half;
+    const a0 = v128.load(at);
+    const a1 = v128.load(at, 16);
+    at += pitch;
+    const b0 = v128.load(at);
+    const b1 = v128.load(at, 16);
+    at += pitch;
+    const c0 = v128.load(at);
+    const c1 = v128.load(at, 16);
+    at += pitch;
+    const d0 = v128.load(at);
+    const d1 = v128.load(at, 16);
+    const last = scratch + half + <usize>end * TILE_BYTES;
+    let u = factorAt + (<usize>from << 2);
+    for (let w = scratch + half + <usize>from * TILE_BYTES; w < last; w += TILE_BYTES) {
+      const ua = v128.load32_splat(u);
+      const ub = v128.load32_splat(u + factorPitch);
+      let x = f32x4.sub(v128.load(w), f32x4.mul(a0, ua));
+      let y = f32x4.sub(v128.load(w, 16), f32x4.mul(a1, ua));
+      x = f32x4.sub(x, f32x4.mul(b0, ub));
+      y = f32x4.sub(y, f32x4.mul(b1, ub));
+      const uc = v128.load32_splat(u + 2 * factorPitch);
+      const ud = v128.load32_splat(u + 3 * factorPitch);
+      x = f32x4.sub(x, f32x4.mul(c0, uc));
+      y = f32x4.sub(y, f32x4.mul(c1, uc));
+      v128.store(w, f32x4.sub(x, f32x4.mul(d0, ud)));
+      v128.store(w, f32x4.sub(y, f32x4.mul(d1, ud)), 16);
+      u += 4;
+    }
   }
 }
 
