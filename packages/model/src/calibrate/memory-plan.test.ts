@@ -61,6 +61,10 @@ describe('planCalibrationMemory', () => {
     expect(plan({ order: 'groups' }).parts.statistics).toBeLessThan(plan().parts.statistics);
   });
 
+  it('takes no windows for one, as a plan may be asked for before there is a text', () => {
+    expect(plan({ windows: 0 })).toEqual(plan({ windows: 1 }));
+  });
+
   it('names the smallest amount that works', () => {
     let needed = 0;
     try {

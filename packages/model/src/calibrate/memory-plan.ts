@@ -54,12 +54,13 @@ const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, 
  * @throws PithError `MEMORY_TOO_SMALL` when the smallest pieces do not fit, with the bytes that would.
  */
 export function planCalibrationMemory(request: CalibrationMemoryRequest): CalibrationMemoryPlan {
-  const { context, windows, limitBytes = DEFAULT_MEMORY_BYTES } = request;
+  const { context, limitBytes = DEFAULT_MEMORY_BYTES } = request;
+  const windows = Math.max(1, request.windows);
   let size = Math.min(windows, Math.max(1, Math.floor(CALIBRATION_BATCH_TOKENS / context)));
   let smallest = Infinity;
   for (;;) {
     for (const spill of [false, true]) {
-      const parts = needed(request, size, spill);
+      const parts = needed({ ...request, windows }, size, spill);
       const peakBytes = sum(Object.values(parts));
       smallest = Math.min(smallest, peakBytes);
       if (peakBytes <= limitBytes) {

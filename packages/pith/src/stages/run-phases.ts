@@ -5,13 +5,17 @@ import { join } from 'node:path';
 import {
   blockTensors,
   createModel,
+  planCalibrationMemory,
   runBlocks,
   type BlockPass,
   type BlockSpec,
+  type CalibrationMemoryPlan,
   type Intervention,
   type PassContext,
   type TransformResult,
 } from '@pith/model';
+import { spilledActivations } from '@pith/model/node';
+import { spilledActivations } from '@pith/model/node';
 import { PithError, throwIfStopped, type Device, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { isCalibrated, resultOf, type BlockPhase, type ModelPhase } from './phases.ts';
@@ -41,6 +45,8 @@ export interface RunPhasesOptions extends RunOptions {
   readonly windows: readonly Int32Array[];
   /** Windows of stages that train on a text of their own, by the id of the stage. */
   readonly data: ReadonlyMap<string, readonly Int32Array[]>;
+  /** How each phase keeps within the memory; null where there is nothing to keep. */
+  readonly memory: readonly (CalibrationMemoryPlan | null)[];
   /** Windows to judge by, where the recipe evaluates. */
   readonly evaluationWindows?: readonly Int32Array[];
 }
@@ -73,7 +79,7 @@ export async function runPhases(options: RunPhasesOptions): Promise<FinishedPhas
       stores.push(store);
       const run =
         phase.kind === 'blocks'
-          ? await runBlockPhase(phase, models, store, options)
+          ? await runBlockPhase(phase, models, store, place, options)
           : await runModelPhase(phase, models, store, place, options);
       models.set(resultOf(phase), run.model);
       facts.push(...run.facts);
@@ -109,6 +115,7 @@ async function runBlockPhase(
   phase: BlockPhase,
   models: ReadonlyMap<string, StageModel>,
   store: WeightStore,
+  place: string,
   options: RunPhasesOptions,
 ): Promise<PhaseRun> {
   const { prepared, windows, device, pool, signal, progress } = options;
@@ -136,17 +143,32 @@ async function runBlockPhase(
   const seed = prepared.recipe.seed ?? 0;
   if (calibrated) {
     const { inputs, order } = prepared.recipe.calibration ?? {};
+    const { batchTokens, spill } = planCalibrationMemory({
+      architecture: model.architecture,
+      windows: windows.length,
+      context: windows[0]?.length ?? 1,
+      passes,
+      limitBytes: prepared.memoryBytes ?? Infinity,
+      ...(inputs && { inputs }),
+      ...(order && { order }),
+    });
     await runBlocks(model, {
+      batchTokens,
+      ...(spill && { activations: spilledActivations({ directory: place }) }),
       device,
       pool,
       windows,
       passes,
       seed,
+      ...(memory && { batchTokens: memory.batchTokens }),
+      ...(memory?.spill && { activations: spilledActivations({ directory: join(place, 'activations') }) }),
       ...(inputs && { inputs }),
       ...(order && { order }),
       ...run,
       finished,
-      onBlock: async ({ block, weights: made, rewritten }) => {
+      onBlock: async ({ block, weights: made, rewritten, notices }) => {
+        // What the runner noticed of the inputs is told with the first pass.
+        log[0]!.interventions = [...notices, ...log[0]!.interventions];
         const changed = [...rewritten].map((name) => named(made.get(name)!, name));
         take(block, await store.write(groupName(block), changed, takeFacts(log)));
       },
