@@ -121,8 +121,8 @@ describe('training', () => {
     await trainer.train({ steps: 2, progress: (event) => events.push(event) });
     await trainer.dispose();
     expect(events).toEqual([
-      { phase: 'train', done: 1, total: 2, unit: 'step' },
-      { phase: 'train', done: 2, total: 2, unit: 'step' },
+      { phase: 'train', item: expect.stringMatching(/^loss 2\.\d{3}$/) as string, done: 1, total: 2, unit: 'step' },
+      { phase: 'train', item: expect.stringMatching(/^loss 2\.\d{3}$/) as string, done: 2, total: 2, unit: 'step' },
     ]);
   });
 });

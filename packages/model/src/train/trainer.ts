@@ -134,7 +134,8 @@ class CompiledTrainer implements Trainer {
       throwIfStopped(signal, 'training');
       const record = await this.#trainStep();
       await onStep?.(record);
-      progress?.({ phase: 'train', done: this.step, total: steps, unit: 'step' });
+      const item = `loss ${record.loss.toPrecision(4)}`;
+      progress?.({ phase: 'train', item, done: this.step, total: steps, unit: 'step' });
     }
     // A rise that was too short to count is no reason to give away what was asked for.
     this.#watch?.reset(this.#watch.losses);
