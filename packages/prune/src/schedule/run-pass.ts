@@ -2,6 +2,7 @@
 import { runBlocks } from '@pith/model';
 import type { BlockPass, Intervention, LanguageModel, StageResult, TransformContext } from '@pith/model';
 import { throwIfStopped, type WeightTensor } from '@pith/tensor-core';
+import { withinMemory } from '../structure/within-memory.ts';
 
 /** What a pass made of a model. */
 export interface PassedModel {
@@ -43,6 +44,7 @@ export async function runPass(model: LanguageModel, pass: BlockPass, context: Tr
       windows,
       seed,
       passes: [pass],
+      ...(await withinMemory(model, [pass], context)),
       onBlock: (outcome) => {
         keep(
           outcome,

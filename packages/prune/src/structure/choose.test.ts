@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { highestScores, leastLayers } from './choose.ts';
 import { madeUpModel, memoryWeight, smallConfig } from './made-up-model.fixture.ts';
 import { unitAxes } from './slice-groups.ts';
-import { magnitudeScores, matrixSquares, sumsByUnit, wandaScores } from './unit-scores.ts';
+import { magnitudeScores, matrixSquares, sumsByUnit, taylorScores, wandaScores } from './unit-scores.ts';
 
 describe('leastLayers', () => {
   it('takes the layers of least influence, the earlier of two equal ones', () => {
@@ -46,6 +46,12 @@ describe('unit scores', () => {
     // Two query heads of length 2 belong to each of the two groups.
     const squares = Float64Array.of(1, 1, 1, 1, 4, 4, 4, 4);
     expect([...wandaScores(groups!, squares, squares)]).toEqual([2, 8]);
+  });
+
+  it('taylor: |weight| times the root of the mean squared gradient, over the columns of a unit', () => {
+    // [2, 2]: rows are outputs, columns neurons.
+    const scores = taylorScores(neurons!, Float32Array.of(1, -2, -3, 4), Float32Array.of(4, 1, 1, 0.25));
+    expect([...scores]).toEqual([1 * 2 + 3 * 1, 2 * 1 + 4 * 0.5]);
   });
 
   it('magnitude: product of the norms of the slices', () => {

@@ -1,10 +1,11 @@
 // Scores of all units of a model: of its weights alone, or with what calibration text says of the units' sizes.
 import { runBlocks } from '@pith/model';
 import type { BlockPass, BlockSpec, LanguageModel, Stage, TransformContext } from '@pith/model';
-import { throwIfStopped, type WeightTensor } from '@pith/tensor-core';
+import { throwIfStopped } from '@pith/tensor-core';
 import { unitAxes, type UnitAxis, type UnitKind } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
-import { magnitudeScores, matrixSquares, wandaScores, type MatrixSquares } from './unit-scores.ts';
+import { magnitudeScores, matrixSquares, taylorScores, wandaScores, type MatrixSquares } from './unit-scores.ts';
+import { withinMemory } from './within-memory.ts';
 
 /** Kinds that are ranked within a block. */
 export type RankedKind = Exclude<UnitKind, 'layers'>;
@@ -23,7 +24,7 @@ export async function rankUnits(
   score: StructureConfig['score'],
   context: TransformContext,
 ): Promise<BlockScores[]> {
-  return score === 'magnitude' ? byMagnitude(model, kinds, context) : byWanda(model, kinds, context);
+  return score === 'magnitude' ? byMagnitude(model, kinds, context) : byCalibration(model, kinds, score, context);
 }
 
 async function byMagnitude(
@@ -48,9 +49,10 @@ async function byMagnitude(
   return scores;
 }
 
-async function byWanda(
+async function byCalibration(
   model: LanguageModel,
   kinds: readonly RankedKind[],
+  score: 'wanda' | 'taylor',
   context: TransformContext,
 ): Promise<BlockScores[]> {
   const scores: BlockScores[] = [];
@@ -62,13 +64,12 @@ async function byWanda(
     name: 'structure-scores',
     config: {},
     plan: () => ({ changes: [], problems: [], notices: [] }),
-    needs: ({ name }) => (readers.has(name) ? ['norms'] : []),
-    apply: async ({ block, weights, statistics }: Stage) => {
-      const entries = axesOf(block, kinds).map(async (axis) => {
-        const { columns } = await matrixSquares(weights.get(axis.reader.name) as WeightTensor);
-        return [axis.kind, wandaScores(axis, statistics.get(axis.reader.inputGroup)!.squares!, columns)] as const;
-      });
-      scores[block.index] = Object.fromEntries(await Promise.all(entries));
+    needs: ({ name }) => (score === 'wanda' && readers.has(name) ? ['norms'] : []),
+    needsGradients: ({ name }) => (score === 'taylor' && readers.has(name) ? ['squares'] : []),
+    apply: async (stage: Stage) => {
+      const entries: [RankedKind, Float64Array][] = [];
+      for (const axis of axesOf(stage.block, kinds)) entries.push([axis.kind, await scoresOf(axis, stage, score)]);
+      scores[stage.block.index] = Object.fromEntries(entries);
       return { weights: new Map(), records: {}, interventions: [] };
     },
   };
@@ -79,12 +80,24 @@ async function byWanda(
     windows,
     seed,
     passes: [watch],
+    ...(await withinMemory(model, [watch], context)),
     inputs: 'original', // nothing changes: one run of each block
     onBlock: () => Promise.resolve(),
     ...(signal && { signal }),
     ...(progress && { progress }),
   });
   return scores;
+}
+
+async function scoresOf(
+  axis: UnitAxis,
+  { weights, statistics, gradients }: Stage,
+  score: 'wanda' | 'taylor',
+): Promise<Float64Array> {
+  const { name, inputGroup } = axis.reader;
+  const weight = weights.get(name)!;
+  if (score === 'taylor') return taylorScores(axis, await weight.toF32(), gradients!.get(name)!.squares!);
+  return wandaScores(axis, statistics.get(inputGroup)!.squares!, (await matrixSquares(weight)).columns);
 }
 
 function axesOf(block: BlockSpec, kinds: readonly RankedKind[]): UnitAxis[] {

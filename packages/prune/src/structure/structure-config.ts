@@ -9,7 +9,7 @@ const amount = z
   .refine((value) => value < 1 || Number.isInteger(value), AMOUNT);
 
 /** How units are ranked: see {@link StructureOptions.score}. */
-export const STRUCTURE_SCORES = ['wanda', 'magnitude'] as const;
+export const STRUCTURE_SCORES = ['wanda', 'magnitude', 'taylor'] as const;
 
 const schema = z
   .strictObject({
@@ -49,7 +49,7 @@ export interface StructureOptions {
   /**
    * How neurons and groups are ranked; `wanda` when left out. `wanda`: norm of what the unit adds to the input of the linear
    * behind it, times the norms of the columns there. `magnitude`: product of the norms of the unit's slices, without
-   * calibration.
+   * calibration. `taylor`: sum of |weight| times the size of its gradient over the unit's columns there; a backward pass.
    */
   readonly score?: (typeof STRUCTURE_SCORES)[number];
   /** Takes the layers from one run of neighbours, the one of least influence in sum. */

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { madeUpModel, memoryWeight, smallConfig } from './made-up-model.fixture.ts';
 import type { StructureOptions } from './structure-config.ts';
 import { structureTransform } from './structure-transform.ts';
+import { withinMemory } from './within-memory.ts';
 
 const device = cpuDevice({ threads: 1 });
 let pool: KernelPool;
@@ -179,7 +180,7 @@ describe('apply', () => {
     const data = (await model.weights.get(name)!.toF32()).slice();
     for (const row of dead) data.fill(0, row * 32, (row + 1) * 32);
     const weights = new Map(model.weights).set(name, memoryWeight(name, [24, 32], data));
-    for (const score of ['wanda', 'magnitude'] as const) {
+    for (const score of ['wanda', 'magnitude', 'taylor'] as const) {
       const { records } = await structureTransform({ neurons: 3, score }).apply({ ...model, weights }, context());
       expect(records['model.layers.1.mlp.down_proj.weight']).toMatchObject({
         removed: '3-4,17',
@@ -200,6 +201,21 @@ describe('apply', () => {
     await expect(structureTransform({ neurons: 1 }).apply(broken, context())).rejects.toMatchObject({
       code: 'ACTIVATIONS_NOT_FINITE',
     });
+  });
+
+  it('keeps to a memory limit: hidden states go to disk, or the run is refused', async () => {
+    // A million windows of 16 tokens: 2 GB of hidden states.
+    const many = { ...context(), windows: Array.from({ length: 1e6 }, () => windows[0]!) };
+    expect(await withinMemory(model, [], many)).toEqual({});
+    const limited = { ...many, memoryBytes: 4e8, directory: 'not made before anything is stored' };
+    const options = await withinMemory(model, [], limited);
+    expect(options.batchTokens).toBeGreaterThan(0);
+    await options.activations!.dispose();
+    expect(await withinMemory(model, [], { ...limited, windows })).not.toHaveProperty('activations');
+    const { directory: _, ...without } = limited;
+    const refused = (given: TransformContext) => structureTransform({ layers: 1 }).apply(model, given);
+    await expect(refused(without)).rejects.toMatchObject({ code: 'DIRECTORY_MISSING' });
+    await expect(refused({ ...limited, memoryBytes: 1000 })).rejects.toMatchObject({ code: 'MEMORY_TOO_SMALL' });
   });
 
   it('stops between two blocks', async () => {

@@ -11,6 +11,7 @@ import { rankUnits, type RankedKind } from './rank-units.ts';
 import { reductionOf, type Reduction } from './reduction.ts';
 import { configChanges, keepLayers, keepUnits, keptSlices } from './restructured-model.ts';
 import { unitAxes } from './slice-groups.ts';
+import { withinMemory } from './within-memory.ts';
 import { structureConfig, type StructureConfig, type StructureOptions } from './structure-config.ts';
 
 /**
@@ -104,6 +105,7 @@ async function withoutLayers(
     const influences = await blockInfluences(model, {
       device,
       windows,
+      ...(await withinMemory(model, [], context)),
       ...(signal && { signal }),
       ...(progress && { progress }),
     });

@@ -4,6 +4,9 @@
 // `wanda` carries the score of Sun et al. 2023 (|weight| times the norm of its input) from weights to units: with X the
 // input of the linear that reads the units and W its weight, a unit's score is sqrt(sum over its columns j of
 // ||X_j||^2 ||W_j||^2): for one neuron exactly the norm of what the linear's output loses.
+// `taylor` carries |weight x gradient| (Molchanov et al. 2017) from weights to units in the same way: the sum over the unit's
+// columns of that linear, with which the unit is gone to first order, of |weight| times the root of the gradient's mean
+// square over windows.
 // `magnitude` is the product of the norms of the unit's rows and columns: it does not change when a factor moves from the
 // linear that feeds a unit into the one that reads it.
 import type { WeightTensor } from '@pith/tensor-core';
@@ -60,6 +63,20 @@ export function sumsByUnit(values: ArrayLike<number>, each: number): Float64Arra
 export function wandaScores(axis: UnitAxis, inputSquares: Float64Array, readerColumns: Float64Array): Float64Array {
   const lost = readerColumns.map((square, column) => square * inputSquares[column]!);
   return sumsByUnit(lost, axis.readerColumns).map(Math.sqrt);
+}
+
+/**
+ * `taylor` scores, sums in f64.
+ *
+ * @param weights Of the reader, f32 [out features, in features].
+ * @param squares Mean squares of their gradients over windows, of the same shape.
+ */
+export function taylorScores(axis: UnitAxis, weights: Float32Array, squares: Float32Array): Float64Array {
+  const columns = new Float64Array(axis.reader.inFeatures);
+  for (let i = 0; i < weights.length; i++) {
+    columns[i % columns.length]! += Math.abs(weights[i]!) * Math.sqrt(squares[i]!);
+  }
+  return sumsByUnit(columns, axis.readerColumns);
 }
 
 /**
