@@ -55,6 +55,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
     { flag: '--act-order <name>', help: 'gptq: order of the columns: weight, group, none' },
     DAMPING,
     { flag: '--importance <name>', help: 'gptq: what errors of a range search count: none, hessian' },
+    { flag: '--grid-points <n>', help: 'awq: points of the grid of exponents', parse: wholeNumber('--grid-points', 1) },
     { flag: '--train <what>', help: 'qat: all, linears, or step sizes alone (steps)' },
     { flag: '--step-rate <x>', help: 'qat: learning rate of step sizes, relative to that of the weights', parse: number('--step-rate') },
     { flag: '--soft <x>', help: 'qat: weight of the distributions of the dense model', parse: number('--soft') },
@@ -125,7 +126,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
 
 /** What each kind of method is called on the command line. */
 const METHOD_HELP: Readonly<Record<StageKind, string>> = {
-  quantize: 'rtn (to nearest), gptq, qat (default: rtn)',
+  quantize: 'rtn (to nearest), gptq, awq, qat (default: rtn)',
   prune: 'magnitude, wanda, taylor, sparsegpt, gradual, structure (--structure alone says it)',
   factorize: 'svd, asvd, whitened-svd, tucker, cp',
   distill: 'offline',
@@ -135,6 +136,7 @@ const METHOD_HELP: Readonly<Record<StageKind, string>> = {
 export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
   rtn: 'quantize',
   gptq: 'quantize',
+  awq: 'quantize',
   qat: 'quantize',
   magnitude: 'prune',
   wanda: 'prune',

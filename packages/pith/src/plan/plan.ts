@@ -159,7 +159,8 @@ function workFor(
       const format = compressedFormat(weight.scheme, rtn.scheme.activations !== undefined);
       const pieces = storedPieces(weight, format);
       const bytesAfter = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-      const outputs = pieces.map((piece): UnitOutput => ({ name: piece.name, role: piece.role }));
+      // Static scales of inputs do not occur: rounding without calibration has none.
+      const outputs = pieces.map(({ name, role }): UnitOutput => ({ name, role: role as UnitOutput['role'] }));
       return {
         planned: { name, action: 'quantize', reason: decision!.reason, bytesBefore: byteLength, bytesAfter },
         outputs: pieces,

@@ -61,6 +61,19 @@ const gptqOptions = {
     .describe('Whether errors of a range search count as much as the diagonal of the Gram matrix says.'),
 };
 const Gptq = z.strictObject({ method: z.literal('gptq'), ...gptqOptions, ...selection });
+const Awq = z.strictObject({
+  method: z.literal('awq'),
+  scheme: coding.scheme,
+  scaleDType: coding.scaleDType,
+  gridPoints: count.describe('Points of the grid of exponents.'),
+  duoScaling: z
+    .union([z.boolean(), z.literal('both')])
+    .exactOptional()
+    .describe('Divides scales by the magnitudes of the weights too.'),
+  scaling: z.boolean().exactOptional().describe('Searches input scales.'),
+  clipping: z.boolean().exactOptional().describe('Searches clipping of the ranges.'),
+  ...selection,
+});
 const Qat = z.strictObject({
   method: z.literal('qat'),
   steps,
@@ -218,7 +231,7 @@ export const METHODS_BY_KIND = {
   prune: [Magnitude, Wanda, Taylor, SparseGpt, Structure, Iterative, Gradual],
   factorize: [Svd, Asvd, WhitenedSvd, Tucker, Cp],
   distill: [Offline],
-  quantize: [Rtn, Gptq, Qat],
+  quantize: [Rtn, Gptq, Awq, Qat],
 } as const satisfies Readonly<Record<string, readonly MethodSchema[]>>;
 
 /** Methods that train, on a text that their stage may name. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseJsonObject, setMembers, storedConfig, type JsonValue } from '@pith/checkpoint';
 import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
-import type { CalibrationWindows } from '@pith/model';
+import type { CalibrationMemoryPlan, CalibrationWindows } from '@pith/model';
 import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { canonicalJson } from '../canonical-json.ts';
@@ -20,6 +20,7 @@ import { saveReport } from '../report/save-report.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
 import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
 import { openSource } from '../source/open-source.ts';
+import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
 import { prepareRecipe, type PreparedRecipe } from '../stages/prepare-recipe.ts';
 import { runPhases, type FinishedPhases } from '../stages/run-phases.ts';
@@ -29,6 +30,7 @@ import { dataWindows, windowsOf } from '../stages/texts.ts';
 import { writeWeights } from '../stages/write-artefact.ts';
 import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
 import type { SourceFileState, TensorLeaves } from './journal.ts';
+import { sha256 } from './hash-tree.ts';
 import { peakMemoryBytes } from './peak-memory.ts';
 import { sourceHashes } from './source-hashes.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
@@ -116,25 +118,39 @@ export async function compress(model: string, options: CompressOptions): Promise
   const { output, overwrite = false, onPlan, signal, progress, ...recipeOptions } = options;
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
   throwIfStopped(signal, 'compress');
-  const { prepared, close } = await prepare(model, recipeOptions);
+  const { prepared: planned, close } = await prepare(model, recipeOptions);
   try {
-    refuseProblems('compress', prepared.plan);
-    const { evaluate } = prepared.recipe;
+    refuseProblems('compress', planned.plan);
+    const { evaluate } = planned.recipe;
     if (evaluate !== undefined) await checkEvaluation(model, evaluate);
-    const calibration = prepared.calibration && windowsOf(prepared.source.model, prepared.calibration, prepared.recipe);
+    const calibration = planned.calibration && windowsOf(planned.source.model, planned.calibration, planned.recipe);
     const data = new Map(
-      prepared.steps.flatMap(({ id, data: own }) =>
-        own ? [[id, dataWindows(prepared.source.model, prepared.data.get(id)!, own)] as const] : [],
+      planned.steps.flatMap(({ id, data: own }) =>
+        own ? [[id, dataWindows(planned.source.model, planned.data.get(id)!, own)] as const] : [],
       ),
     );
-    const evaluationWindows = await windowsToJudge(prepared);
+    const evaluationWindows = await windowsToJudge(planned);
+    const memory = memoryOf(planned, calibration);
+    // Batches of another size change the last bits of sums: a run goes on only with those that it was begun with.
+    const batches = memory.map((one) => one?.batchTokens ?? null);
+    const prepared = { ...planned, sha256: sha256(canonicalJson([planned.sha256, batches])) };
     const header = headerOf(prepared, statesOf(prepared), started);
     const opened = await openWork(output, { header, overwrite });
     const seconds = (): number => (performance.now() - begun) / 1000;
     if (opened.kind === 'finished') return resultOf(output, opened.receipt, seconds());
     const work = opened.directory;
     try {
-      const receipt = await carryOut({ prepared, work, calibration, data, evaluationWindows, onPlan, seconds, ...run });
+      const receipt = await carryOut({
+        prepared,
+        work,
+        calibration,
+        data,
+        memory,
+        evaluationWindows,
+        onPlan,
+        seconds,
+        ...run,
+      });
       await work.finish();
       return resultOf(output, receipt, seconds());
     } catch (error) {
@@ -210,13 +226,14 @@ interface Job extends RunOptions {
   readonly work: WorkDirectory;
   readonly calibration: CalibrationWindows | undefined;
   readonly data: ReadonlyMap<string, readonly Int32Array[]>;
+  readonly memory: readonly (CalibrationMemoryPlan | null)[];
   readonly evaluationWindows: readonly Int32Array[] | undefined;
   readonly onPlan: CompressOptions['onPlan'];
   readonly seconds: () => number;
 }
 
 async function carryOut(job: Job): Promise<Receipt> {
-  const { prepared, work, calibration, data, evaluationWindows, onPlan, signal, progress } = job;
+  const { prepared, work, calibration, data, memory, evaluationWindows, onPlan, signal, progress } = job;
   if (work.published) {
     // Killed between the two last renames: the artefact was checked and has its receipt.
     onPlan?.(prepared.plan, 0);
@@ -235,6 +252,7 @@ async function carryOut(job: Job): Promise<Receipt> {
       pool,
       windows: calibration?.windows ?? [],
       data,
+      memory,
       ...(evaluationWindows && { evaluationWindows }),
       ...run,
     });
@@ -329,6 +347,17 @@ function finishedUnits(stages: string): number {
     const names = readdirSync(join(stages, stage));
     return sum + names.filter((name) => /^(block-\d+|result)\.json$/.test(name)).length;
   }, 0);
+}
+
+/** How each phase keeps within the limit, now that the number of windows is known. */
+function memoryOf(prepared: PreparedRecipe, calibration: CalibrationWindows | undefined) {
+  const { phases, planned, recipe, memoryBytes } = prepared;
+  return phases.map((phase) => {
+    const model = planned.get(phase.from)!;
+    const { windows, context } = plannedWindows(recipe, model);
+    const count = calibration ? { windows: calibration.windows.length, context: calibration.context } : { windows, context };
+    return calibrationMemory(phase, model, recipe, count, memoryBytes);
+  });
 }
 
 /** Windows of the evaluation, for stages that go on until quality falls; only they need them before the end. */

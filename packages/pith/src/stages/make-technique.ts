@@ -19,10 +19,12 @@ import {
   type PruneOptions,
 } from '@pith/prune';
 import {
+  awqPass,
   gptqPass,
   gptqRounding,
   qatTransform,
   rtnPass,
+  type AwqOptions,
   type GptqOptions,
   type QatOptions,
   type RtnPassOptions,
@@ -81,6 +83,7 @@ const MAKERS: Readonly<Record<StageKind, Readonly<Record<string, Maker>>>> = {
   quantize: {
     rtn: pass<RtnPassOptions>(rtnPass),
     gptq: pass<GptqOptions>(gptqPass),
+    awq: pass<AwqOptions>(awqPass),
     qat: transform<QatOptions>(qatTransform),
   },
 };

@@ -10,7 +10,7 @@ import { orderStages, SOURCE } from '../recipe/order-stages.ts';
 import type { Recipe } from '../recipe/recipe-schema.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import { packageVersions } from '../versions.ts';
-import { estimateStages } from './estimate.ts';
+import { estimateStages, type StageEstimate } from './estimate.ts';
 import { layoutOf, storedOptions, unreadWeight } from './layout.ts';
 import { phasesOf, needsWindows, type Phase } from './phases.ts';
 import type { StageSource } from './stage-source.ts';
@@ -40,6 +40,8 @@ export interface PreparedRecipe extends RecipeInputs {
   readonly phases: readonly Phase[];
   readonly shardBytes: number;
   readonly versions: Readonly<Record<string, string>>;
+  /** What every model is before the steps have run, by the name that it is known by. */
+  readonly planned: ReadonlyMap<string, PlannedModel>;
   /** What the stages planned, by step id. */
   readonly stagePlans: ReadonlyMap<string, TechniquePlan>;
   /** Over everything that the output's bytes depend on but the source's values. */
@@ -126,6 +128,7 @@ export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
     phases,
     shardBytes,
     versions,
+    planned: models,
     stagePlans,
     sha256: sha256(canonicalJson(identity)),
   };
@@ -277,12 +280,14 @@ function summarize(summary: Summary): Plan {
   const dataBytes = finals.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const parameters = valuesOf(source.planned.weights.values());
   const touched = finals.filter(({ kind }) => kind === 'quantized');
-  const estimate = estimateStages(summary);
+  const estimate = estimateOf(summary);
   if (summary.memoryBytes !== undefined && estimate.peakMemoryBytes > summary.memoryBytes) {
     problems.push({
       code: 'MEMORY_TOO_SMALL',
       name: 'memoryBytes',
-      message: `the run needs up to ${formatBytes(estimate.peakMemoryBytes)} of memory (${estimate.where}), ${formatBytes(summary.memoryBytes)} are allowed; allow more`,
+      message:
+        `the run needs up to ${formatBytes(estimate.peakMemoryBytes)} of memory (${estimate.where}), ` +
+        `${formatBytes(summary.memoryBytes)} are allowed; allow more`,
     });
   }
   const indexBytes = checkpoint.files
@@ -311,6 +316,17 @@ function summarize(summary: Summary): Plan {
     secondsEstimate: estimate.seconds,
     problems,
   };
+}
+
+/** The estimate under the limit, or without one where nothing fits, which the plan then says. */
+function estimateOf(summary: Summary): StageEstimate {
+  try {
+    return estimateStages(summary);
+  } catch (error) {
+    if (!isPithError(error) || error.code !== 'MEMORY_TOO_SMALL') throw error;
+    const { neededBytes } = error.details as { neededBytes: number };
+    return estimateStages({ ...summary, memoryBytes: neededBytes });
+  }
 }
 
 /** About what a pruned weight takes with one bit for each value beside those that stay. */

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import {
   blockTensors,
   createModel,
-  planCalibrationMemory,
   runBlocks,
   type BlockPass,
   type BlockSpec,
@@ -14,7 +13,6 @@ import {
   type PassContext,
   type TransformResult,
 } from '@pith/model';
-import { spilledActivations } from '@pith/model/node';
 import { spilledActivations } from '@pith/model/node';
 import { PithError, throwIfStopped, type Device, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
@@ -79,7 +77,7 @@ export async function runPhases(options: RunPhasesOptions): Promise<FinishedPhas
       stores.push(store);
       const run =
         phase.kind === 'blocks'
-          ? await runBlockPhase(phase, models, store, place, options)
+          ? await runBlockPhase(phase, models, store, place, { ...options, memory: options.memory[index] ?? null })
           : await runModelPhase(phase, models, store, place, options);
       models.set(resultOf(phase), run.model);
       facts.push(...run.facts);
@@ -116,9 +114,9 @@ async function runBlockPhase(
   models: ReadonlyMap<string, StageModel>,
   store: WeightStore,
   place: string,
-  options: RunPhasesOptions,
+  options: Omit<RunPhasesOptions, 'memory'> & { readonly memory: CalibrationMemoryPlan | null },
 ): Promise<PhaseRun> {
-  const { prepared, windows, device, pool, signal, progress } = options;
+  const { prepared, windows, memory, device, pool, signal, progress } = options;
   const input = models.get(phase.from)!;
   const { model } = input;
   const log: PassFacts[] = phase.steps.map(() => ({ records: {}, interventions: [] }));
@@ -143,18 +141,7 @@ async function runBlockPhase(
   const seed = prepared.recipe.seed ?? 0;
   if (calibrated) {
     const { inputs, order } = prepared.recipe.calibration ?? {};
-    const { batchTokens, spill } = planCalibrationMemory({
-      architecture: model.architecture,
-      windows: windows.length,
-      context: windows[0]?.length ?? 1,
-      passes,
-      limitBytes: prepared.memoryBytes ?? Infinity,
-      ...(inputs && { inputs }),
-      ...(order && { order }),
-    });
     await runBlocks(model, {
-      batchTokens,
-      ...(spill && { activations: spilledActivations({ directory: place }) }),
       device,
       pool,
       windows,

@@ -5,13 +5,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, readFile, rename, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import {
-  asConvertible,
-  planOutput,
-  type OutputTensor,
-  type StoredDType,
-  type StoredTensor,
-} from '@pith/checkpoint';
+import { asConvertible, planOutput, type OutputTensor, type StoredDType, type StoredTensor } from '@pith/checkpoint';
 import { openSafetensorsFile, outputError, type LocalSafetensors } from '@pith/checkpoint/node';
 import {
   denseWeight,
