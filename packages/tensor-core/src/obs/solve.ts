@@ -13,7 +13,7 @@ export const OBS_BLOCK_COLUMNS = 128;
 /** Columns of a panel, about. */
 const PANEL_COLUMNS = 512;
 /** Most columns of one trailing product; fewer shapes mean fewer programs. */
-const TRAILING_COLUMNS = 512;
+const TRAILING_COLUMNS = 1024;
 
 /** Columns that are rounded by one decision. */
 export interface ColumnSpan {
@@ -213,14 +213,15 @@ class TrailingColumns {
     const e = { data: errors.subarray(0, width * rows), rows: width, columns: rows };
     while (from < to) {
       const count = Math.min(TRAILING_COLUMNS, largestPowerOfTwo(to - from));
+      // Turned around here: products read their left side row by row.
       const u = new Float32Array(width * count);
       for (let j = 0; j < width; j++) {
         const row = (start + j) * this.#columns + from;
-        u.set(this.#factor.subarray(row, row + count), j * count);
+        for (let c = 0; c < count; c++) u[c * width + j] = this.#factor[row + c];
       }
       const target = this.#current.subarray(from * rows, (from + count) * rows);
       const into = this.#updated.subarray(0, count * rows);
-      const factors = { data: u, rows: width, columns: count, transpose: true };
+      const factors = { data: u, rows: count, columns: width };
       await this.#products.multiply(factors, e, { scale: -1, add: target, into });
       target.set(into);
       from += count;
