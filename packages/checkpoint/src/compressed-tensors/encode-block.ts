@@ -1,8 +1,19 @@
 // From codes, scales and zero points to the bytes of the stored tensors, by rows: what a streaming writer puts at
 // `offset` of each tensor.
-import { fromF32, pack, packAlongRows, PithError, type CodeBlock, type QuantizedWeight } from '@pith/tensor-core';
+import {
+  fromF32,
+  pack,
+  packAlongRows,
+  PithError,
+  type CodeBlock,
+  type QuantizedWeight,
+  type TensorActivations,
+} from '@pith/tensor-core';
 import type { CompressedFormat } from './quantization-config.ts';
-import { storedPieces, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
+import { storedPieces, type PieceRole, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
+
+/** Stored once, with the rows from 0 on. */
+const ONCE: ReadonlySet<PieceRole> = new Set<PieceRole>(['shape', 'inputScale', 'inputZeroPoint']);
 
 /** Bytes for one stored tensor. */
 export interface StoredChunk {
@@ -44,7 +55,7 @@ export function encodeBlock(
   checkBlock(weight, format, start, block, count, rows);
   const perTensor = weight.scheme.granularity.kind === 'tensor';
   return pieces.flatMap((piece): StoredChunk[] => {
-    const once = piece.role === 'shape' || (perTensor && piece.role !== 'codes');
+    const once = ONCE.has(piece.role) || (perTensor && piece.role !== 'codes');
     if (once && start > 0) return [];
     const bytes = encodePiece(weight, piece, block, count, columns);
     return [{ name: piece.name, offset: once ? 0 : offsetOf(weight, piece, start), bytes }];
@@ -74,7 +85,7 @@ export async function* encodeWeight(
 }
 
 function encodePiece(
-  { shape, scheme }: QuantizedShape,
+  { shape, scheme, activations }: QuantizedShape,
   piece: StoredPiece,
   block: CodeBlock,
   rows: number,
@@ -83,6 +94,13 @@ function encodePiece(
   switch (piece.role) {
     case 'shape':
       return new Uint8Array(BigInt64Array.from(shape, BigInt).buffer);
+    case 'inputScale':
+    case 'inputZeroPoint': {
+      const { scale, zeroPoint } = activations as TensorActivations;
+      return piece.role === 'inputScale'
+        ? fromF32(scheme.scaleDType, Float32Array.of(scale))
+        : Uint8Array.of(zeroPoint);
+    }
     case 'scales':
       return fromF32(scheme.scaleDType, block.scales);
     case 'zeroPoints': {

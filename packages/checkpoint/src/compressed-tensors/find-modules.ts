@@ -22,6 +22,9 @@ export interface ModuleTensors {
   readonly scales: StoredTensor;
   readonly zeroPoints?: StoredTensor;
   readonly shape?: StoredTensor;
+  /** Static scale of the inputs, and its zero point. */
+  readonly inputScale?: StoredTensor;
+  readonly inputZeroPoint?: StoredTensor;
 }
 
 /** How one quantized weight is to be read. */
@@ -73,7 +76,15 @@ function collect(
   const zeroPoints = tensors.get(`${base}_zero_point`);
   if (!scales) throw missing(codes.name, `${base}_scale`);
   if (packed && !shape) throw missing(codes.name, `${base}_shape`);
-  return { module, codes, scales, ...(zeroPoints && { zeroPoints }), ...(packed && { shape: shape! }) };
+  const inputScale = tensors.get(`${module}.input_scale`);
+  const inputZeroPoint = tensors.get(`${module}.input_zero_point`);
+  return {
+    ...{ module, codes, scales },
+    ...(zeroPoints && { zeroPoints }),
+    ...(packed && { shape: shape! }),
+    ...(inputScale && { inputScale }),
+    ...(inputZeroPoint && { inputZeroPoint }),
+  };
 }
 
 /**

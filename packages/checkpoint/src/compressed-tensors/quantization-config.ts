@@ -7,7 +7,7 @@
 //
 // Source: compressed-tensors 0.20, `quantization/quant_config.py` and `quant_args.py`.
 import { z } from 'zod';
-import { PithError } from '@pith/tensor-core';
+import { PithError, type ActivationQuantization } from '@pith/tensor-core';
 import type { JsonValue } from '../json/parse-json.ts';
 import type { SparseFormat } from './sparse-pieces.ts';
 
@@ -71,6 +71,8 @@ export interface CompressedGroup {
   readonly strategy: 'tensor' | 'channel' | 'group';
   /** Columns of a group; only for strategy `group`. */
   readonly groupSize?: number;
+  /** How a runtime quantizes the inputs; absent: not at all. */
+  readonly activations?: Pick<ActivationQuantization, 'kind' | 'dtype' | 'symmetric'>;
   /** Modules that it is for: names, classes, or `re:` patterns. Not used for reading. */
   readonly targets: readonly string[];
 }
@@ -157,6 +159,7 @@ function readGroup(
     throw unsupportedScheme(`${type} codes in the format ${format}`, name, file);
   }
   if (weights.scale_dtype === 'torch.uint8') throw unsupportedScheme('scales that are exponents', name, file);
+  const activations = readActivations(one.input_activations, name, file);
   return {
     name,
     format,
@@ -165,6 +168,7 @@ function readGroup(
     symmetric,
     strategy,
     targets: one.targets,
+    ...(activations && { activations }),
     ...(strategy === 'group' && { groupSize: size! }),
   };
 }
@@ -175,6 +179,28 @@ function nothingSaid(file: string): PithError {
     `read quantization_config: ${file} must have config_groups or a sparsity_config with a format, it has neither; get the ` +
       'file again',
     { details: { file } },
+  );
+}
+
+function readActivations(
+  given: z.infer<typeof args> | null | undefined,
+  name: string,
+  file: string,
+): CompressedGroup['activations'] {
+  if (given === null || given === undefined) return undefined;
+  const { num_bits: bits, type, symmetric, strategy, dynamic } = given;
+  if (bits !== 8) throw unsupportedScheme(`${bits}-bit activations`, name, file);
+  const dtype = type === 'int' ? 'i8' : 'f8_e4m3';
+  if (dtype === 'f8_e4m3' && !symmetric)
+    throw unsupportedScheme('floating-point activations with zero points', name, file);
+  if (dynamic === true && strategy === 'token') return { kind: 'token-dynamic', dtype, symmetric };
+  if (dynamic !== true && typeof dynamic !== 'string' && (strategy ?? 'tensor') === 'tensor') {
+    return { kind: 'tensor-static', dtype, symmetric };
+  }
+  throw unsupportedScheme(
+    `activations with ${dynamic ? 'dynamic' : 'static'} scales per ${strategy ?? 'tensor'}`,
+    name,
+    file,
   );
 }
 

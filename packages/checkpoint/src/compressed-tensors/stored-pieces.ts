@@ -8,15 +8,16 @@
 // | float-quantized | `weight` f8_e4m3 [rows, cols]                | none                                      |
 //
 // `weight_scale` is [rows, groups], [rows, 1] or [1]; pack-quantized adds `weight_shape`, i64 [2]. With one scale per
-// tensor the zero point is not packed: i8 [1].
+// tensor the zero point is not packed: i8 [1]. A static scale of the inputs is `input_scale` [1], its zero point
+// `input_zero_point` i8 [1].
 //
 // Source: compressed-tensors 0.20, `compressors/pack_quantized/base.py` and `naive_quantized/base.py`.
-import { PithError, type QuantizationScheme } from '@pith/tensor-core';
+import { PithError, type ActivationQuantization, type QuantizationScheme } from '@pith/tensor-core';
 import type { StoredDType } from '../safetensors/stored-dtype.ts';
 import type { CompressedFormat } from './quantization-config.ts';
 
 /** What a stored tensor of a quantized weight holds. */
-export type PieceRole = 'codes' | 'scales' | 'zeroPoints' | 'shape';
+export type PieceRole = 'codes' | 'scales' | 'zeroPoints' | 'shape' | 'inputScale' | 'inputZeroPoint';
 
 /** A stored tensor of a quantized weight. */
 export interface StoredPiece {
@@ -40,6 +41,8 @@ export interface QuantizedShape {
   readonly shape: readonly number[];
   /** How it is coded. */
   readonly scheme: QuantizationScheme;
+  /** How the runtime quantizes the inputs; a static scale of theirs is stored beside the weight. */
+  readonly activations?: ActivationQuantization;
 }
 
 /**
@@ -52,7 +55,8 @@ export function compressedFormat(scheme: QuantizationScheme, activations: boolea
 }
 
 /**
- * The stored tensors of a quantized weight, in the order codes, scales, zero points, shape.
+ * The stored tensors of a quantized weight, in the order codes, scales, zero points, shape, static scale and zero point of
+ * the inputs.
  *
  * @throws PithError `CT_SCHEME_UNSUPPORTED` (f8_e5m2, which the format lacks; integers in float-quantized and the other
  * way round), `CT_SHAPE_UNSUPPORTED` (not a matrix, or groups that do not divide the columns), `CT_NAME_UNSUPPORTED`
@@ -72,7 +76,12 @@ export function storedPieces(weight: QuantizedShape, format: CompressedFormat): 
   };
   const pieces: StoredPiece[] = [];
   const scales = piece('scales', '.weight_scale', scheme.scaleDType, scaleShape);
-  if (scheme.kind === 'float') return [piece('codes', '.weight', 'f8_e4m3', [rows, columns]), scales];
+  const inputs: StoredPiece[] = [];
+  if (weight.activations?.kind === 'tensor-static') {
+    inputs.push(piece('inputScale', '.input_scale', scheme.scaleDType, [1]));
+    if (!weight.activations.symmetric) inputs.push(piece('inputZeroPoint', '.input_zero_point', 'i8', [1]));
+  }
+  if (scheme.kind === 'float') return [piece('codes', '.weight', 'f8_e4m3', [rows, columns]), scales, ...inputs];
   const packed = format === 'pack-quantized';
   if (packed) pieces.push(piece('codes', '.weight_packed', 'i32', [rows, Math.ceil((columns * scheme.bits) / 32)]));
   else pieces.push(piece('codes', '.weight', 'i8', [rows, columns]));
@@ -86,7 +95,7 @@ export function storedPieces(weight: QuantizedShape, format: CompressedFormat): 
     );
   }
   if (packed) pieces.push(piece('shape', '.weight_shape', 'i64', [2]));
-  return pieces;
+  return [...pieces, ...inputs];
 }
 
 function checkWeight({ name, shape, scheme }: QuantizedShape, format: CompressedFormat): [number, number] {

@@ -5,6 +5,7 @@ import {
   toF32,
   unpack,
   unpackAlongRows,
+  type ActivationQuantization,
   type CodeBlock,
   type PackedLayout,
   type QuantizationScheme,
@@ -22,25 +23,31 @@ export interface StoredQuantized {
   readonly scheme: QuantizationScheme;
   /** Present for packed codes. */
   readonly layout: PackedLayout | undefined;
+  readonly activations?: ActivationQuantization | undefined;
 }
 
 /** The weight; nothing is read. */
 export function storedQuantizedWeight(stored: StoredQuantized): QuantizedWeight {
-  const { parts, scheme, shape } = stored;
+  const { parts, scheme, shape, activations } = stored;
   const [rows, columns] = shape;
   const name = `${parts.module}.weight`;
-  const all = [parts.codes, parts.scales, parts.zeroPoints, parts.shape];
+  const inputs = activations?.kind === 'tensor-static' ? [parts.inputScale, parts.inputZeroPoint] : [];
+  const all = [parts.codes, parts.scales, parts.zeroPoints, parts.shape, ...inputs];
   const wholeBytes = all.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
   const format = parts.shape ? 'pack-quantized' : scheme.kind === 'int' ? 'int-quantized' : 'float-quantized';
   return quantizedWeight({
     name,
     shape,
     scheme,
+    ...(activations && { activations }),
     read: (start, end) => readBlock(stored, start, end),
     byteLengthOfRows(start, end) {
       if (end - start === rows) return wholeBytes;
       if (end === start) return 0;
-      const pieces = storedPieces({ name, shape: [end - start, columns], scheme }, format);
+      const pieces = storedPieces(
+        { name, shape: [end - start, columns], scheme, ...(activations && { activations }) },
+        format,
+      );
       return pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
     },
   });

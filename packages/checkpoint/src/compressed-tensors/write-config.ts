@@ -5,7 +5,7 @@
 // reference library's files.
 //
 // Source: golden checkpoints written by compressed-tensors 0.19 with llm-compressor 0.14.
-import { PithError, type QuantizationScheme } from '@pith/tensor-core';
+import { PithError, type ActivationQuantization, type QuantizationScheme } from '@pith/tensor-core';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import type { CompressedFormat } from './quantization-config.ts';
 import { compressedFormat } from './stored-pieces.ts';
@@ -22,10 +22,10 @@ export interface ConfigGroup {
   /** How they are coded. */
   readonly scheme: QuantizationScheme;
   /**
-   * True when a runtime quantizes activations as well, to 8 bits of the weights' kind, per token at run time (W8A8,
-   * FP8); needs 8-bit weights.
+   * How a runtime quantizes activations as well, to 8 bits; true: of the weights' kind, symmetric, per token at run time
+   * (W8A8, FP8), which needs 8-bit weights.
    */
-  readonly activations?: boolean;
+  readonly activations?: boolean | Pick<ActivationQuantization, 'kind' | 'dtype' | 'symmetric'>;
   /** `["Linear"]` for every linear layer that is not ignored (the default), or exact module paths. */
   readonly targets?: readonly string[];
   /** How the ranges were found, for the record: `memoryless_minmax` when left out. */
@@ -55,12 +55,12 @@ export function quantizationConfig({ groups, ignore }: QuantizationConfigInput):
       { kind: 'internal', details: { targets } },
     );
   }
-  const formats = groups.map((group) => compressedFormat(group.scheme, group.activations ?? false));
+  const formats = groups.map((group) => compressedFormat(group.scheme, Boolean(group.activations)));
   const entries = groups.map((group, i): [string, JsonValue] => [
     `group_${i}`,
     {
       format: formats[i]!,
-      input_activations: group.activations ? activationArguments(group.scheme) : null,
+      input_activations: group.activations ? activationArguments(group.scheme, group.activations) : null,
       output_activations: null,
       targets: targets[i]!,
       weights: weightArguments(group),
@@ -100,7 +100,12 @@ function weightArguments({ scheme, observer = 'memoryless_minmax' }: ConfigGroup
   };
 }
 
-function activationArguments(scheme: QuantizationScheme): JsonObject {
+function activationArguments(
+  scheme: QuantizationScheme,
+  activations: NonNullable<ConfigGroup['activations']>,
+): JsonObject {
+  const dynamic = typeof activations === 'boolean' || activations.kind === 'token-dynamic';
+  const symmetric = typeof activations === 'boolean' || activations.symmetric;
   if (scheme.kind === 'int' && scheme.bits !== 8) {
     throw new PithError(
       'CT_SCHEME_UNSUPPORTED',
@@ -111,16 +116,16 @@ function activationArguments(scheme: QuantizationScheme): JsonObject {
   return {
     actorder: null,
     block_structure: null,
-    dynamic: true,
+    dynamic,
     group_size: null,
     num_bits: 8,
-    observer: null,
+    observer: dynamic ? null : 'static_minmax',
     observer_kwargs: {},
     scale_dtype: null,
-    strategy: 'token',
-    symmetric: true,
+    strategy: dynamic ? 'token' : 'tensor',
+    symmetric,
     type: scheme.kind,
-    zp_dtype: null,
+    zp_dtype: symmetric ? null : 'torch.int8',
   };
 }
 

@@ -28,7 +28,10 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 
 /** What is said of the weights of a checkpoint as a whole. */
 export interface StoredWeightsOptions {
-  /** True when runtimes are to quantize activations as well (W8A8, FP8). */
+  /**
+   * True when runtimes are to quantize activations as well (W8A8, FP8), also of weights that do not say so themselves
+   * (`QuantizedWeight.activations`).
+   */
   readonly activations?: boolean;
   /** Paths of linear modules that stay dense, `lm_head` first of all; needed with quantized weights. */
   readonly ignore?: readonly string[];
@@ -44,7 +47,7 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
   if (weight.kind === 'dense') {
     return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
   }
-  if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(options)));
+  if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(weight, options)));
   if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
   return sparsePieces(weight);
 }
@@ -59,7 +62,7 @@ export async function* storedChunks(
   options: StoredWeightsOptions = {},
 ): AsyncGenerator<StoredChunk> {
   if (weight.kind === 'dense') yield* denseChunks(weight);
-  else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(options)));
+  else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(weight, options)));
   else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
   else yield* encodeSparseWeight(weight);
 }
@@ -82,9 +85,10 @@ export function storedConfig(
   for (const weight of whole.flatMap((one) => (one.kind === 'factored' ? factorsOf(one) : [one]))) {
     if (weight.kind !== 'quantized') continue;
     const { scheme } = weight;
+    const activations = formOf(weight) ?? options.activations ?? false;
     // The scale dtype is no part of a group.
-    const key = JSON.stringify({ ...scheme, scaleDType: '' });
-    const entry = byScheme.get(key) ?? { group: { scheme, activations: isActive(options) }, modules: [] };
+    const key = JSON.stringify([{ ...scheme, scaleDType: '' }, activations]);
+    const entry = byScheme.get(key) ?? { group: { scheme, activations }, modules: [] };
     entry.modules.push(weight.name.slice(0, -'.weight'.length));
     byScheme.set(key, entry);
   }
@@ -120,8 +124,15 @@ async function* denseChunks(weight: DenseWeight): AsyncGenerator<StoredChunk> {
   }
 }
 
-function isActive({ activations }: StoredWeightsOptions): boolean {
-  return activations ?? false;
+function isActive(weight: QuantizedWeight, { activations }: StoredWeightsOptions): boolean {
+  return weight.activations !== undefined || (activations ?? false);
+}
+
+/** What a config group says of the activations of a weight. */
+function formOf({ activations }: QuantizedWeight) {
+  if (activations === undefined) return undefined;
+  const { kind, dtype, symmetric } = activations;
+  return { kind, dtype, symmetric };
 }
 
 /** What is said of sparse weights; undefined without any. */
