@@ -32,5 +32,6 @@ it('exports exactly this', () => {
     'resolveScheme',
     'rtnConfig',
     'rtnPass',
+    'smoothquantPass',
   ]);
 });

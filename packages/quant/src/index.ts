@@ -44,6 +44,8 @@ export { awqPass } from './awq/pass.ts';
 export { awqConfig } from './awq/awq-config.ts';
 export type { AwqConfig, AwqOptions } from './awq/awq-config.ts';
 export type { ClipGrid } from './awq/clip-search.ts';
+export { smoothquantPass } from './smoothquant/pass.ts';
+export type { SmoothQuantConfig, SmoothQuantOptions } from './smoothquant/pass.ts';
 export { rtnPass } from './rtn/pass.ts';
 export type { RtnPassOptions } from './rtn/pass.ts';
 export type { RoundingOptions } from './pass/pass-options.ts';

@@ -23,6 +23,7 @@ export function planRtn(table: ModuleTable, tensors: readonly PlannedTensor[], c
   const problems: PlanProblem[] = [];
   const linears = table.blocks.flatMap((block) => block.linears);
   const selected = selectLinears(table, linears, config, problems);
+  if (config.scheme.activations?.dynamic === false) problems.push(calibrationNeeded(config));
   const present = new Set(tensors.map(({ name }) => name));
   for (const linear of linears.filter(({ name }) => !present.has(name))) {
     problems.push({
@@ -213,6 +214,16 @@ function groupDoesNotDivide(name: string, columns: number, size: number, config:
     code: 'GROUP_DOES_NOT_DIVIDE',
     message: `plan: ${name} has ${columns} columns, which groups of ${size} do not divide`,
     remedy: `groups of ${sizes.join(', ')} divide ${columns}; "${perChannel}" has one scale per channel and always fits`,
+  };
+}
+
+function calibrationNeeded({ scheme }: RtnConfig): PlanProblem {
+  return {
+    name: scheme.name,
+    code: 'CALIBRATION_NEEDED',
+    message: `plan: ${scheme.name} has static activation scales, which only calibration can find`,
+    remedy:
+      'give a calibration text to a calibrated method (rtnPass, smoothquant), or let the runtime scale each token (dynamic)',
   };
 }
 

@@ -1,0 +1,137 @@
+// SmoothQuant (Xiao et al. 2023) as a pass over the blocks: outliers of the activations are moved into the weights by scales
+// that are folded into what makes the input; then weights are rounded to nearest, and inputs are rounded by the runtime.
+import { throwIfStopped, validate, type WeightTensor } from '@pith/tensor-core';
+import type { BlockPass, Intervention, PassContext, Stage, StageResult } from '@pith/model';
+import { z } from 'zod';
+import { activationNeeds, activationQuantization } from '../pass/input-scale.ts';
+import {
+  rangeOption,
+  roundingShape,
+  withScaleDType,
+  type RoundingConfig,
+  type RoundingOptions,
+} from '../pass/pass-options.ts';
+import { planRounding } from '../pass/plan-rounding.ts';
+import { errorRecord, requireRoundable, roundWeight, scaleDTypeOf } from '../pass/round-weight.ts';
+import { linearSelector } from '../pass/select-linears.ts';
+import type { RangeRule } from '../range/range.ts';
+import { foldObstacle, foldScales } from '../smoothing/fold.ts';
+import { planSmoothing } from '../smoothing/plan-smoothing.ts';
+import { shareColumns, smoothingSets, type SmoothingSet } from '../smoothing/smoothing-sets.ts';
+import { columnMagnitudes, smoothingScales } from './scales.ts';
+
+/** What a caller asks for. */
+export interface SmoothQuantOptions extends Omit<RoundingOptions, 'scheme'> {
+  /** A name or a scheme; `w8a8` when left out. */
+  readonly scheme?: RoundingOptions['scheme'];
+  /** How much of the difficulty goes from the activations to the weights, 0 to 1; 0.5 when left out. */
+  readonly alpha?: number;
+  /** `norms`: only inputs that a norm makes are scaled, as the paper does, and the default; `all`: also those that a linear makes. */
+  readonly folds?: 'norms' | 'all';
+  /** How the ranges of the weights are chosen; `minmax` when left out. */
+  readonly range?: string | RangeRule;
+}
+
+/** Validated options with every default filled in; frozen. */
+export interface SmoothQuantConfig extends RoundingConfig {
+  /** Tells methods apart. */
+  readonly method: 'smoothquant';
+  /** How much of the difficulty goes to the weights. */
+  readonly alpha: number;
+  /** Which inputs are scaled. */
+  readonly folds: 'norms' | 'all';
+  /** How the ranges of the weights are chosen. */
+  readonly range: RangeRule;
+}
+
+const options = z.strictObject({
+  ...roundingShape,
+  scheme: roundingShape.scheme.default(() => roundingShape.scheme.parse('w8a8')),
+  alpha: z.number().min(0).max(1).default(0.5),
+  folds: z.enum(['norms', 'all']).default('norms'),
+  range: rangeOption.default({ kind: 'minmax' }),
+});
+
+/**
+ * SmoothQuant of the linears of all blocks.
+ *
+ * @throws PithError `CONFIG_INVALID` with every offending option.
+ */
+export function smoothquantPass(given: SmoothQuantOptions = {}): BlockPass {
+  const { scheme: asked, scaleDType, ...rest } = validate(options, given, { operation: 'smoothquant options' });
+  const scheme = withScaleDType(asked, scaleDType);
+  const config: SmoothQuantConfig = Object.freeze({ method: 'smoothquant', ...rest, scheme });
+  const selected = linearSelector(config);
+  return {
+    name: 'smoothquant',
+    config: { ...config },
+    changesInputs: true,
+    plan: (model) => {
+      const rounding = planRounding(model, config, `SmoothQuant, ${scheme.name}`);
+      const folding = planSmoothing(model, rounding.linears, config.folds === 'norms');
+      const notices = [...rounding.notices, ...folding.notices];
+      if (scheme.activations === undefined) {
+        notices.push(`${scheme.name} leaves activations alone: smoothing helps only where a runtime quantizes them`);
+      }
+      return { changes: [...folding.changes, ...rounding.changes], problems: rounding.problems, notices };
+    },
+    needs: (linear) => (selected(linear) ? ['absmax', ...activationNeeds(scheme)] : []),
+    apply: (stage, context) => smooth(config, stage, context),
+  };
+}
+
+async function smooth(config: SmoothQuantConfig, stage: Stage, context: PassContext): Promise<StageResult> {
+  const { scheme, range, alpha } = config;
+  const selected = linearSelector(config);
+  const weights = new Map(stage.weights);
+  const rounded = new Set(stage.block.linears.filter(selected).map(({ name }) => name));
+  const inStage = new Set(stage.linears.map(({ path }) => path));
+  const divisors = new Map<string, Float64Array>();
+  const records: Record<string, Record<string, unknown>> = {};
+  const interventions: Intervention[] = [];
+  for (const set of smoothingSets(stage.block)) {
+    throwIfStopped(context.signal, 'SmoothQuant');
+    if (!set.linears.some((linear) => inStage.has(linear.path) && selected(linear))) continue;
+    if (set.fold.kind === 'none' || (config.folds === 'norms' && set.fold.kind !== 'norm')) continue;
+    const obstacle = foldObstacle(weights, set);
+    if (obstacle !== undefined) {
+      interventions.push(notFolded(set, obstacle));
+      continue;
+    }
+    const magnitudes = new Float64Array(set.inFeatures);
+    for (const { name } of set.linears) columnMagnitudes(await weights.get(name)!.toF32(), magnitudes);
+    const activations = stage.statistics.get(set.groups[0]!)!.absmax!;
+    const scales = smoothingScales(
+      shareColumns(set, activations, Math.max),
+      shareColumns(set, magnitudes, Math.max),
+      alpha,
+    );
+    const columns = await foldScales({ weights, set, scales, rounded });
+    for (const { path } of set.linears) divisors.set(path, columns);
+  }
+  for (const linear of stage.linears.filter(selected)) {
+    throwIfStopped(context.signal, 'SmoothQuant');
+    const { name, path, inputGroup } = linear;
+    const scaleDType = scaleDTypeOf(requireRoundable(name, stage.weights.get(name)), scheme);
+    const statistics = stage.statistics.get(inputGroup);
+    const activations = activationQuantization(scheme, scaleDType, statistics, divisors.get(path));
+    const coded = { scheme: { ...scheme, scaleDType }, range, activations };
+    const result = await roundWeight(requireRoundable(name, weights.get(name)), coded, context);
+    weights.set(name, result.weight);
+    records[name] = { smoothed: divisors.has(path), ...errorRecord(result.error), ...(activations && { activations }) };
+  }
+  const changed = new Map<string, WeightTensor>(
+    [...weights].filter(([name, weight]) => stage.weights.get(name) !== weight),
+  );
+  return { weights: changed, records, interventions };
+}
+
+function notFolded({ linears }: SmoothingSet, obstacle: string): Intervention {
+  const paths = linears.map(({ path }) => path);
+  return {
+    code: 'SCALES_NOT_FOLDED',
+    where: paths[0]!,
+    message: `inputs of ${paths.join(', ')} were not smoothed: ${obstacle}`,
+    details: { linears: paths, obstacle },
+  };
+}
