@@ -1,5 +1,5 @@
 // What pruning will make of the selected linears, from headers alone, with everything that does not fit at once.
-import { quantizedByteLength, type ColumnRounding } from '@pith/tensor-core';
+import { byteLengthOf, quantizedByteLength, type ColumnRounding } from '@pith/tensor-core';
 import {
   selectLinears,
   type LinearSpec,
@@ -35,8 +35,12 @@ export function planPrune(model: PlannedModel, config: PruneConfig, rounding?: C
 
 function after(weight: PlannedWeight, { pattern }: PruneConfig, rounding: ColumnRounding | undefined): PlannedWeight {
   const sparsity = Math.max(sparsityOf(pattern), weight.sparsity ?? 0);
-  if (rounding === undefined) return { ...weight, sparsity };
   const { name, shape } = weight;
+  if (rounding === undefined) {
+    if (weight.kind !== 'sparse') return { ...weight, sparsity };
+    const byteLength = byteLengthOf(weight.dtype, shape[0]! * shape[1]!);
+    return { ...weight, kind: 'dense', byteLength, sparsity };
+  }
   const scheme = rounding.scheme(weight.dtype);
   const byteLength = quantizedByteLength(scheme, shape[0]!, shape[1]!, false);
   return { name, shape, kind: 'quantized', byteLength, dtype: scheme.scaleDType, scheme, sparsity };
@@ -68,7 +72,7 @@ function problemsOf(
   }
   const factors = kind === 'factored' && scheme === undefined && rounding === undefined;
   const takesFactors = method === 'magnitude' || method === 'sparsegpt';
-  if (kind !== 'dense' && !(factors && takesFactors)) {
+  if (kind !== 'dense' && kind !== 'sparse' && !(factors && takesFactors)) {
     problem('REPRESENTATION_NOT_PRUNABLE', `plan: ${name} ${whyNot(kind, method)}, or ignore "${path}"`);
   } else if (!(PRUNABLE_DTYPES as readonly string[]).includes(dtype)) {
     problem(
@@ -86,14 +90,8 @@ function problemsOf(
 type Problem = (code: string, message: string) => void;
 
 function whyNot(kind: PlannedWeight['kind'], method: string): string {
-  switch (kind) {
-    case 'quantized':
-      return 'is quantized already; prune in a stage before quantization';
-    case 'sparse':
-      return 'is stored sparse; store it dense in the stage before';
-    default:
-      return `is factored, which ${method} does not score; prune before factorizing, or with magnitude or sparsegpt`;
-  }
+  if (kind === 'quantized') return 'is quantized already; prune in a stage before quantization';
+  return `is factored, which ${method} does not score; prune before factorizing, or with magnitude or sparsegpt`;
 }
 
 function checkPattern(pattern: SparsityPattern, columns: number, what: string, problem: Problem): void {

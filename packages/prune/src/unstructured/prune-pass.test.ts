@@ -1,4 +1,4 @@
-import { factoredWeight, type WeightTensor } from '@pith/tensor-core';
+import { compactWeights, factoredWeight, type WeightTensor } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import {
   plannedWeight,
@@ -113,12 +113,11 @@ describe('plan', () => {
 
   it('refuses what earlier stages left, by name and with a remedy', () => {
     const base = planned();
-    const [a, b, c, d] = linears.map(({ name }) => base.weights.get(name)!) as PlannedWeight[];
+    const [a, b, c] = linears.map(({ name }) => base.weights.get(name)!) as PlannedWeight[];
     const weights = new Map(base.weights)
       .set(a!.name, { ...a!, kind: 'quantized' })
       .set(b!.name, { ...b!, kind: 'factored', rank: 4 })
-      .set(c!.name, { ...c!, dtype: 'i8' })
-      .set(d!.name, { ...d!, kind: 'sparse' });
+      .set(c!.name, { ...c!, dtype: 'i8' });
     weights.delete(linears[4]!.name);
     weights.set(linears[5]!.name, { ...base.weights.get(linears[5]!.name)!, shape: [3, 4] });
     const found = prunePass({ method: 'wanda', sparsity: 0.5 }).plan({ ...base, weights }).problems;
@@ -126,7 +125,6 @@ describe('plan', () => {
       'REPRESENTATION_NOT_PRUNABLE',
       'REPRESENTATION_NOT_PRUNABLE',
       'DTYPE_NOT_PRUNABLE',
-      'REPRESENTATION_NOT_PRUNABLE',
       'TENSOR_MISSING',
       'SHAPE_UNEXPECTED',
     ]);
@@ -184,6 +182,19 @@ describe('apply', () => {
       expect(records[name]).toMatchObject({ damping: 0.01, deadColumns: 0 });
       expect(records[name]!['sparsity']).toBeGreaterThanOrEqual(0.5);
     }
+  });
+
+  it('takes weights that are stored sparse, and leaves them dense', async () => {
+    const { name } = linears[0]!;
+    const [half] = await compactWeights([(await run({ method: 'magnitude', sparsity: 0.5 })).weights.get(name)!]);
+    expect(half!.kind).toBe('sparse');
+    const stored = { ...model, weights: new Map(model.weights).set(name, half!) };
+    const options = { method: 'magnitude', sparsity: 0.75 } as const;
+    const plan = prunePass(options).plan(planned(stored));
+    expect(plan.problems).toEqual([]);
+    const { weights } = await run(options, stored);
+    expect(await weights.get(name)!.toF32()).toEqual(await (await run(options)).weights.get(name)!.toF32());
+    expect(plan.changes[0]!.after).toEqual({ ...plannedWeight(weights.get(name)!), sparsity: 0.75 });
   });
 
   it.each(['magnitude', 'sparsegpt'] as const)('%s prunes both factors of a factored weight', async (method) => {

@@ -1,5 +1,8 @@
 // Pruning of single weights as a block pass: by magnitude, Wanda, Taylor, or SparseGPT.
 import {
+  denseWeight,
+  fromF32,
+  memoryBytes,
   PithError,
   type ColumnRounding,
   type DenseWeight,
@@ -12,6 +15,7 @@ import { pruneByMagnitude } from '../magnitude/pass.ts';
 import { pruneBySparseGpt } from '../sparsegpt/pass.ts';
 import { pruneByTaylor } from '../taylor/pass.ts';
 import { pruneByWanda } from '../wanda/pass.ts';
+import { PRUNABLE_DTYPES } from '../streaming/prune-into.ts';
 import { planPrune } from './plan-prune.ts';
 import { pruneConfig, type PruneConfig, type PruneMethod, type PruneOptions } from './prune-options.ts';
 
@@ -76,7 +80,7 @@ export function prunePass(options: PruneOptions): BlockPass {
       const records: Record<string, Readonly<Record<string, unknown>>> = {};
       const interventions: Intervention[] = [];
       for (const linear of stage.linears.filter(selected)) {
-        const weight = requirePrunable(linear.name, stage.weights.get(linear.name));
+        const weight = await prunable(linear.name, stage.weights.get(linear.name));
         const pruned = await METHODS[config.method]({ linear, weight, stage, config, rounding, context });
         weights.set(linear.name, pruned.weight);
         records[linear.name] = pruned.record;
@@ -87,8 +91,14 @@ export function prunePass(options: PruneOptions): BlockPass {
   });
 }
 
-function requirePrunable(name: string, weight: WeightTensor | undefined): DenseWeight | FactoredWeight {
+/** A weight as methods take it; one that is stored sparse is restored, in its dtype. */
+async function prunable(name: string, weight: WeightTensor | undefined): Promise<DenseWeight | FactoredWeight> {
   if (weight?.kind === 'dense' || weight?.kind === 'factored') return weight;
+  if (weight?.kind === 'sparse') {
+    const dtype = weight.dtype as (typeof PRUNABLE_DTYPES)[number];
+    const source = memoryBytes(fromF32(dtype, await weight.toF32()));
+    return denseWeight({ name, dtype, shape: weight.shape, source });
+  }
   throw new PithError(
     'REPRESENTATION_NOT_PRUNABLE',
     `prune ${name}: it must be dense, or factors that are, got ${weight?.kind ?? 'none'}; plan the stages first`,
