@@ -229,7 +229,7 @@ class BlockRun {
       }
     }
     if (advance) this.#advanced = true;
-    return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result()]));
+    return new Map([...accumulators].map(([group, accumulator]) => [group, accumulator.result(group)]));
   }
 
   /** Restores the weights that are not in memory yet. */

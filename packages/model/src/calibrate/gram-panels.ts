@@ -28,52 +28,48 @@ export function gramPanels(columns: number): GramPanel[] {
  */
 export function gramOf(x: Tensor): Tensor[] {
   const [tokens, columns] = x.shape as [number, number];
-  const panels = gramPanels(columns);
-  // Transposed once: products whose left operand is read along its columns took a third longer.
+  // Transposed once, and read along its rows by both operands: a fifth faster than reading columns of x.
   const rows = tf.transpose(x as Tensor2D);
-  return panels.map(({ from, to }) => {
+  return gramPanels(columns).map(({ from, to }) => {
     const left = tf.slice(rows, [from, 0], [to - from, tokens]);
-    return tf.matMul(left, tf.slice(x as Tensor2D, [0, from], [tokens, columns - from]));
+    return tf.matMul(left, tf.slice(rows, [from, 0], [columns - from, tokens]), false, true);
   });
 }
 
-/**
- * Adds panels to the upper triangle of a sum.
- *
- * @param total f64 [columns, columns] row-major; what is below the diagonal is not touched.
- * @param panels f32, as {@link gramOf} gives them.
- * @returns False where a value is NaN or infinite.
- */
-export function addGram(total: Float64Array, columns: number, panels: readonly Float32Array[]): boolean {
-  // 0 times anything but a finite number is NaN, which no further sum loses.
-  let check = 0;
+/** Adds panels, as {@link gramOf} gives them, to the upper triangle of a sum; what is below the diagonal is not touched. */
+export function addGram(total: Float64Array, columns: number, panels: readonly Float32Array[]): void {
   gramPanels(columns).forEach(({ from, to }, i) => {
     const panel = panels[i];
-    const width = columns - from;
     for (let row = from; row < to; row++) {
-      const shift = (row - from) * width - from;
+      const shift = (row - from) * (columns - from) - from;
       const base = row * columns;
-      for (let column = row; column < columns; column++) {
-        const value = panel[shift + column];
-        total[base + column] += value;
-        check += value * 0;
-      }
+      for (let column = row; column < columns; column++) total[base + column] += panel[shift + column];
     }
   });
-  return check === 0;
 }
 
 /** Side of the squares in which a triangle is copied: both of them stay in the cache. */
 const MIRROR_SIDE = 32;
 
-/** Copies the upper triangle of [columns, columns] to the lower one. */
-export function mirrorUpper(matrix: Float64Array, columns: number): void {
+/**
+ * Copies the upper triangle of [columns, columns] to the lower one.
+ *
+ * @returns False where a value is NaN or infinite; a sum that took one in once is so for good.
+ */
+export function mirrorUpper(matrix: Float64Array, columns: number): boolean {
+  // 0 times anything but a finite number is NaN, which no further sum loses.
+  let check = 0;
   for (let top = 0; top < columns; top += MIRROR_SIDE) {
     for (let left = 0; left <= top; left += MIRROR_SIDE) {
       for (let row = top; row < Math.min(columns, top + MIRROR_SIDE); row++) {
-        const end = Math.min(row, left + MIRROR_SIDE);
-        for (let column = left; column < end; column++) matrix[row * columns + column] = matrix[column * columns + row];
+        const end = Math.min(row + 1, left + MIRROR_SIDE);
+        for (let column = left; column < end; column++) {
+          const value = matrix[column * columns + row];
+          matrix[row * columns + column] = value;
+          check += value * 0;
+        }
       }
     }
   }
+  return check === 0;
 }

@@ -70,28 +70,26 @@ export class InputAccumulator {
    * Adds what one batch of `tokens` rows gave.
    *
    * @param reduced One array per reduction; the panels of `gram`.
-   * @throws PithError `ACTIVATIONS_NOT_FINITE` when a reduction is NaN or infinite; `label` names the input.
+   * @throws PithError `ACTIVATIONS_NOT_FINITE` when a reduction is NaN or infinite; `label` names the input. A Gram matrix is
+   * looked at in the end, by `result`.
    */
   add(tokens: number, reduced: ReadonlyMap<StatisticPiece, readonly Float32Array[]>, label: string): void {
     for (const [piece, total] of this.#sums) {
       const parts = reduced.get(piece)!;
-      const finite =
-        piece === 'gram' ? addGram(total as Float64Array, this.#inFeatures, parts) : fold(piece, total, parts[0]);
-      if (!finite) {
-        throw new PithError(
-          'ACTIVATIONS_NOT_FINITE',
-          `calibration: the inputs of ${label} must be finite, got NaN or infinity; evaluate the model first, its weights overflow`,
-          { details: { input: label, statistic: piece } },
-        );
-      }
+      if (piece === 'gram') addGram(total as Float64Array, this.#inFeatures, parts);
+      else if (!fold(piece, total, parts[0])) throw notFinite(label, piece);
     }
     this.#tokens += tokens;
   }
 
-  /** What was seen so far. The arrays are handed over, not copied. */
-  result(): InputStatistics {
+  /**
+   * What was seen so far. The arrays are handed over, not copied.
+   *
+   * @throws PithError `ACTIVATIONS_NOT_FINITE`.
+   */
+  result(label: string): InputStatistics {
     const gram = this.#sums.get('gram');
-    if (gram) mirrorUpper(gram as Float64Array, this.#inFeatures);
+    if (gram && !mirrorUpper(gram as Float64Array, this.#inFeatures)) throw notFinite(label, 'gram');
     const of = (piece: StatisticPiece) => this.#sums.get(piece);
     const mean = (piece: StatisticPiece) => {
       const sum = of(piece);
@@ -122,4 +120,12 @@ function fold(piece: StatisticPiece, total: Float32Array | Float64Array, part: F
     finite &&= Number.isFinite(value);
   }
   return finite;
+}
+
+function notFinite(label: string, statistic: StatisticPiece): PithError {
+  return new PithError(
+    'ACTIVATIONS_NOT_FINITE',
+    `calibration: the inputs of ${label} must be finite, got NaN or infinity; evaluate the model first, its weights overflow`,
+    { details: { input: label, statistic } },
+  );
 }
