@@ -33,14 +33,15 @@ const count = z.int().exactOptional();
 
 const training = {
   learningRate: z.number().exactOptional().describe('Highest learning rate.'),
-  schedule: z
-    .enum(['cosine', 'wsd', 'constant'])
-    .exactOptional()
-    .describe('What the rate does after its warm-up.'),
+  schedule: z.enum(['cosine', 'wsd', 'constant']).exactOptional().describe('What the rate does after its warm-up.'),
   warmupSteps: count.describe('Steps in which the rate rises.'),
   batchSize: count.describe('Windows in a batch.'),
   microBatches: count.describe('Batches whose gradients make up one step.'),
-  clipNorm: z.number().nullable().exactOptional().describe('Largest global norm of the gradients; null for no clipping.'),
+  clipNorm: z
+    .number()
+    .nullable()
+    .exactOptional()
+    .describe('Largest global norm of the gradients; null for no clipping.'),
   weightDecay: z.number().exactOptional().describe("AdamW's decay."),
   saveEvery: count.describe('Steps after which the state is saved.'),
 };
@@ -140,7 +141,10 @@ const Iterative = z.strictObject({
     .number()
     .exactOptional()
     .describe('Ends before a round whose perplexity is above so many times the original; needs evaluate.'),
-  fineTune: z.strictObject({ steps, ...training, trainable }).exactOptional().describe('Training after each round.'),
+  fineTune: z
+    .strictObject({ steps, ...training, trainable })
+    .exactOptional()
+    .describe('Training after each round.'),
 });
 const Gradual = z.strictObject({
   method: z.literal('gradual'),
@@ -160,10 +164,7 @@ const factors = {
   ratio: z.number().exactOptional().describe('Share of the parameters that goes, of each linear.'),
   energy: z.number().exactOptional().describe('Share of the squared singular values that stays, of each linear.'),
   budget: z.number().exactOptional().describe('Share of the parameters that goes, of all linears together.'),
-  weigh: z
-    .enum(['output', 'loss'])
-    .exactOptional()
-    .describe('With budget: what the error of a linear counts.'),
+  weigh: z.enum(['output', 'loss']).exactOptional().describe('With budget: what the error of a linear counts.'),
   ranks: z
     .record(z.string(), z.int().nullable())
     .exactOptional()
@@ -195,10 +196,7 @@ const stack = {
 };
 const Tucker = z.strictObject({
   method: z.literal('tucker'),
-  ranks: z
-    .tuple([z.int(), z.int(), z.int()])
-    .exactOptional()
-    .describe('Ranks of the stack, of rows and of columns.'),
+  ranks: z.tuple([z.int(), z.int(), z.int()]).exactOptional().describe('Ranks of the stack, of rows and of columns.'),
   ...stack,
 });
 const Cp = z.strictObject({
@@ -213,7 +211,10 @@ const Offline = z.strictObject({
   steps,
   loss: z.string().max(1000).exactOptional().describe('Terms of the loss: kl:T=2,hard:0.1.'),
   student: z
-    .union([z.string().max(4096), z.strictObject({ kind: z.literal('random'), config: z.record(z.string(), z.unknown()) })])
+    .union([
+      z.string().max(4096),
+      z.strictObject({ kind: z.literal('random'), config: z.record(z.string(), z.unknown()) }),
+    ])
     .exactOptional()
     .describe('model (as it is), layers=0,2,4, or the path of a config.json for random weights.'),
   trainable,

@@ -67,7 +67,8 @@ const Stage = z
       const method = stage[given[0]!]!.method;
       const refuse = (key: 'teacher' | 'data', why: string) =>
         context.addIssue({ code: 'custom', path: [key], message: `${why}; leave it out`, input: stage[key] });
-      if (stage.teacher !== undefined && !TAUGHT_METHODS.has(method)) refuse('teacher', `${method} learns from no teacher`);
+      if (stage.teacher !== undefined && !TAUGHT_METHODS.has(method))
+        refuse('teacher', `${method} learns from no teacher`);
       if (stage.data !== undefined && !TRAINING_METHODS.has(method)) {
         refuse('data', `${method} does not train; calibration names the text for all stages`);
       }

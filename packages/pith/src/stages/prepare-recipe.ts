@@ -153,8 +153,8 @@ function sourceNotices({ restored }: StageSource): string[] {
   return kinds.map((kind) => {
     const count = [...restored.values()].filter((other) => other === kind).length;
     return (
-      `the source holds ${count} ${kind} weights: where a stage works on one it starts from its restored values, ` +
-      (kind === 'quantized'
+      `the source holds ${count} ${kind === 'factored' ? 'factored weights with quantized factors' : `${kind} weights`}: where a stage works on one it starts from its restored values, ` +
+      (kind !== 'sparse'
         ? 'so that it is quantized again; the model before quantization gives better results'
         : 'zeros included')
     );

@@ -3,7 +3,15 @@
 import type { TiedEmbeddings } from '@pith/checkpoint';
 import { createModel, plannedWeight, type LanguageModel, type PlannedModel, type PlannedWeight } from '@pith/model';
 import { modelFromCheckpoint } from '@pith/model/node';
-import { denseWeight, fromF32, type DenseWeight, type DType, type WeightTensor } from '@pith/tensor-core';
+import {
+  denseWeight,
+  factoredWeight,
+  fromF32,
+  type DenseWeight,
+  type DType,
+  type FactoredWeight,
+  type WeightTensor,
+} from '@pith/tensor-core';
 import type { Source } from '../source/open-source.ts';
 
 /** A model between two stages. */
@@ -41,7 +49,7 @@ export async function stageSource(source: Source): Promise<StageSource> {
   for (const [name, weight] of opened.weights) {
     // A copy of the embedding that the config ties to it is left out.
     if (embeddings === 'tied-duplicate' && name === `${opened.architecture.head.path}.weight`) continue;
-    const value = weight.kind === 'quantized' || weight.kind === 'sparse' ? restoredWeight(weight) : weight;
+    const value = workable(weight);
     if (value !== weight) {
       originals.set(value, weight);
       restored.set(name, weight.kind);
@@ -71,6 +79,14 @@ export async function stageSource(source: Source): Promise<StageSource> {
     original: (weight) => originals.get(weight) ?? weight,
     originalPlan: (weight) => plannedOriginals.get(weight) ?? weight,
   };
+}
+
+/** The weight in a form that techniques work on: dense, or two dense factors. */
+function workable(weight: WeightTensor): WeightTensor {
+  if (weight.kind === 'quantized' || weight.kind === 'sparse') return restoredWeight(weight);
+  if (weight.kind !== 'factored' || (weight.left.kind === 'dense' && weight.right.kind === 'dense')) return weight;
+  const factor = (one: FactoredWeight['left']) => (one.kind === 'dense' ? one : restoredWeight(one));
+  return factoredWeight({ name: weight.name, left: factor(weight.left), right: factor(weight.right) });
 }
 
 /** A dense weight whose bytes are restored when they are read. */
