@@ -48,12 +48,15 @@ export async function cholesky<D extends RealDType>(
   return { dtype, shape: [n, n], data };
 }
 
-/** @internal {@link cholesky} without checks, on given products; what lies above the diagonal is set to zero. */
+/**
+ * @internal {@link cholesky} without checks, on given products; what lies above the diagonal is set to zero. Returns the
+ * inverses of the factor's diagonal blocks by their first row, for `invertInPlace` with the same block size.
+ */
 export async function factorInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
   { blockSize = 128, signal, progress }: TriangularOptions,
-): Promise<void> {
+): Promise<ReadonlyMap<number, HostArrays[D]>> {
   const { n } = matrix;
   // Inverses of the factors of diagonal blocks by their first row, in the dtype of the matrix.
   const inverses = new Map<number, HostArrays[D]>();
@@ -96,6 +99,7 @@ export async function factorInPlace<D extends RealDType>(
 
   await factor(0, n);
   zeroAbove(matrix);
+  return inverses;
 }
 
 // Factors the block in f64, writes it back, and returns the inverse of its factor.

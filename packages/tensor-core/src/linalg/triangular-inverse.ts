@@ -48,19 +48,21 @@ export async function triangularInverse<D extends RealDType>(
   return { dtype, shape: [n, n], data: work.data };
 }
 
-/** @internal {@link triangularInverse} of a lower triangle without checks, on given products. */
+/** @internal {@link triangularInverse} of a lower triangle without checks, on given products; `known` from `factorInPlace`. */
 export async function invertInPlace<D extends RealDType>(
   matrix: SquareMatrix<D>,
   products: Products<D>,
   { blockSize = 128, signal, progress }: TriangularOptions,
+  known?: ReadonlyMap<number, HostArrays[D]>,
 ): Promise<void> {
   const { n } = matrix;
 
   const invert = async (start: number, size: number): Promise<void> => {
     throwIfStopped(signal, 'triangular inverse');
     if (size <= blockSize) {
-      const block = Float64Array.from(readBlock(matrix, start, start, size, size));
-      invertLowerReference(block, size, start);
+      const inverse = known?.get(start);
+      const block = inverse ?? Float64Array.from(readBlock(matrix, start, start, size, size));
+      if (inverse === undefined) invertLowerReference(block as Float64Array, size, start);
       writeBlock(matrix, start, start, size, block);
       progress?.({ phase: 'triangular inverse', done: start + size, total: n, unit: 'column' });
       return;

@@ -178,14 +178,14 @@ async function invert(
   const products = new Products(device, dtype, options.plainWork);
   const matrix = { dtype, n, data } as Parameters<typeof factorInPlace>[0];
   try {
-    await factorInPlace(matrix, products, options);
+    const inverses = await factorInPlace(matrix, products, options);
     // A pivot is the difference of numbers as large as the diagonal: below this, most of it is rounding.
     const least = 4 * Math.sqrt(n) * (dtype === 'f32' ? 2 ** -23 : 2 ** -52);
     for (let index = 0; index < n; index++) {
       const pivot = data[index * (n + 1)] ** 2;
       if (pivot < least * diagonal[index]) return { index, pivot };
     }
-    await invertInPlace(matrix, products, options);
+    await invertInPlace(matrix, products, options, inverses);
     return null;
   } catch (error) {
     if (!isPithError(error) || error.code !== 'NOT_POSITIVE_DEFINITE') throw error;
