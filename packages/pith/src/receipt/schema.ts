@@ -92,6 +92,7 @@ const Quality = z.strictObject({
     predictedPerWindow: Count,
     tail: z.string(),
     precision: z.string(),
+    activations: z.enum(['f32', 'quantized']).exactOptional(),
     windows: Count,
   }),
   textSha256: Digest,
