@@ -29,22 +29,41 @@ const TRAINING: readonly Flag[] = [
   { flag: '--steps <n>', help: 'training: steps of the optimizer', parse: wholeNumber('--steps', 1) },
   { flag: '--lr <x>', help: 'training: highest learning rate', option: 'learningRate', parse: number('--lr') },
   { flag: '--schedule <name>', help: 'training: the rate after its warm-up: cosine, wsd, constant' },
-  { flag: '--warmup-steps <n>', help: 'training: steps in which the rate rises', parse: wholeNumber('--warmup-steps', 0) },
+  {
+    flag: '--warmup-steps <n>',
+    help: 'training: steps in which the rate rises',
+    parse: wholeNumber('--warmup-steps', 0),
+  },
   { flag: '--batch-size <n>', help: 'training: windows in a batch', parse: wholeNumber('--batch-size', 1) },
-  { flag: '--micro-batches <n>', help: 'training: batches that make up one step', parse: wholeNumber('--micro-batches', 1) },
+  {
+    flag: '--micro-batches <n>',
+    help: 'training: batches that make up one step',
+    parse: wholeNumber('--micro-batches', 1),
+  },
   { flag: '--clip-norm <x>', help: 'training: largest global norm of the gradients', parse: number('--clip-norm') },
   { flag: '--weight-decay <x>', help: "training: AdamW's decay", parse: number('--weight-decay') },
-  { flag: '--save-every <n>', help: 'training: steps after which the state is saved', parse: wholeNumber('--save-every', 1) },
+  {
+    flag: '--save-every <n>',
+    help: 'training: steps after which the state is saved',
+    parse: wholeNumber('--save-every', 1),
+  },
 ];
-const TRAINABLE: Flag = { flag: '--trainable <what>', help: 'training: all, norms, factors, lora:rank=8, or patterns of modules' };
-const TEMPERATURE: Flag = { flag: '--temperature <x>', help: 'qat: temperature of the distributions', parse: number('--temperature') };
+const TRAINABLE: Flag = {
+  flag: '--trainable <what>',
+  help: 'training: all, norms, factors, lora:rank=8, or patterns of modules',
+};
+const TEMPERATURE: Flag = {
+  flag: '--temperature <x>',
+  help: 'qat: temperature of the distributions',
+  parse: number('--temperature'),
+};
 
 /** Flags of the methods of each kind of stage. */
 const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
   quantize: [
     {
       flag: '--scheme <name>',
-      help: 'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8 (default: w4g128)',
+      help: 'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8, w8a8 (default: w4g128)',
     },
     { flag: '--range <name>', help: 'range of the codes: minmax, absmax, percentile:99.9, rms:K, mse, lp:P' },
     {
@@ -56,8 +75,18 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
     DAMPING,
     { flag: '--importance <name>', help: 'gptq: what errors of a range search count: none, hessian' },
     { flag: '--grid-points <n>', help: 'awq: points of the grid of exponents', parse: wholeNumber('--grid-points', 1) },
+    {
+      flag: '--alpha <x>',
+      help: 'smoothquant: how much goes from activations to weights; asvd: power of the mean magnitude of the inputs',
+      parse: number('--alpha'),
+    },
+    { flag: '--folds <name>', help: 'smoothquant: which inputs are smoothed: norms, all' },
     { flag: '--train <what>', help: 'qat: all, linears, or step sizes alone (steps)' },
-    { flag: '--step-rate <x>', help: 'qat: learning rate of step sizes, relative to that of the weights', parse: number('--step-rate') },
+    {
+      flag: '--step-rate <x>',
+      help: 'qat: learning rate of step sizes, relative to that of the weights',
+      parse: number('--step-rate'),
+    },
     { flag: '--soft <x>', help: 'qat: weight of the distributions of the dense model', parse: number('--soft') },
     { flag: '--hard <x>', help: 'qat: weight of the tokens of the text', parse: number('--hard') },
     TEMPERATURE,
@@ -87,8 +116,16 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       help: 'structure: keep a multiple of so many neurons',
       parse: wholeNumber('--multiple-of', 1),
     },
-    { flag: '--initial-sparsity <x>', help: 'gradual: share cut before the first step', parse: number('--initial-sparsity') },
-    { flag: '--ramp-steps <n>', help: 'gradual: steps until the share is reached', parse: wholeNumber('--ramp-steps', 1) },
+    {
+      flag: '--initial-sparsity <x>',
+      help: 'gradual: share cut before the first step',
+      parse: number('--initial-sparsity'),
+    },
+    {
+      flag: '--ramp-steps <n>',
+      help: 'gradual: steps until the share is reached',
+      parse: wholeNumber('--ramp-steps', 1),
+    },
     { flag: '--prune-every <n>', help: 'gradual: steps between two prunings', parse: wholeNumber('--prune-every', 1) },
     TRAINABLE,
     ...TRAINING,
@@ -98,13 +135,25 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
     { flag: '--rank <r>', help: 'the same rank for each linear layer', parse: wholeNumber('--rank', 0) },
     { flag: '--ratio <x>', help: 'share of the parameters that goes, of each linear layer', parse: number('--ratio') },
     { flag: '--energy <x>', help: 'share of the squared singular values that stays', parse: number('--energy') },
-    { flag: '--budget <x>', help: 'share of the parameters that goes, of all linear layers together', parse: number('--budget') },
+    {
+      flag: '--budget <x>',
+      help: 'share of the parameters that goes, of all linear layers together',
+      parse: number('--budget'),
+    },
     { flag: '--weigh <name>', help: 'with --budget: what the error of a layer counts: output, loss' },
-    { flag: '--alpha <x>', help: 'asvd: power of the mean magnitude of the inputs', parse: number('--alpha') },
+    {
+      flag: '--alpha <x>',
+      help: 'smoothquant: how much goes from activations to weights; asvd: power of the mean magnitude of the inputs',
+      parse: number('--alpha'),
+    },
     { flag: '--stack <name>', help: 'tucker, cp: what is stacked: layers, heads' },
     { flag: '--iterations <n>', help: 'tucker, cp: most rounds', parse: wholeNumber('--iterations', 0) },
     { flag: '--starts <n>', help: 'cp: starts, of which the best counts', parse: wholeNumber('--starts', 1) },
-    { flag: '--tolerance <x>', help: 'tucker, cp: ends when a round lowers the error by less', parse: number('--tolerance') },
+    {
+      flag: '--tolerance <x>',
+      help: 'tucker, cp: ends when a round lowers the error by less',
+      parse: number('--tolerance'),
+    },
     { flag: '--dtype <name>', help: 'dtype of the factors: f32, f16, bf16 (default: that of the weights)' },
     { flag: '--solver <name>', help: 'exact or randomized (default: exact)' },
     ...SELECTION,
@@ -114,10 +163,21 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       flag: '--student <what>',
       help: 'layers=0,2,4 of the teacher, a config.json for random weights, or a checkpoint (default: the teacher itself)',
     },
-    { flag: '--loss <terms>', help: 'kl:T=2, reverse-kl, js, hard, hidden, attention, relations, with weights: kl:T=2,hard:0.1' },
+    {
+      flag: '--loss <terms>',
+      help: 'kl:T=2, reverse-kl, js, hard, hidden, attention, relations, with weights: kl:T=2,hard:0.1',
+    },
     TRAINABLE,
-    { flag: '--cache-top <n>', help: 'train from the most likely tokens of the teacher, kept on the disk', parse: wholeNumber('--cache-top', 1) },
-    { flag: '--generations <n>', help: 'self-distillation: the student of one teaches the next', parse: wholeNumber('--generations', 1) },
+    {
+      flag: '--cache-top <n>',
+      help: 'train from the most likely tokens of the teacher, kept on the disk',
+      parse: wholeNumber('--cache-top', 1),
+    },
+    {
+      flag: '--generations <n>',
+      help: 'self-distillation: the student of one teaches the next',
+      parse: wholeNumber('--generations', 1),
+    },
     { flag: '--mutual', help: 'the teacher is a second student that is trained too' },
     { flag: '--combine <name>', help: 'how several teachers become one: weights, confidence' },
     ...TRAINING,
@@ -126,7 +186,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
 
 /** What each kind of method is called on the command line. */
 const METHOD_HELP: Readonly<Record<StageKind, string>> = {
-  quantize: 'rtn (to nearest), gptq, awq, qat (default: rtn)',
+  quantize: 'rtn (to nearest), gptq, awq, smoothquant, qat (default: rtn)',
   prune: 'magnitude, wanda, taylor, sparsegpt, gradual, structure (--structure alone says it)',
   factorize: 'svd, asvd, whitened-svd, tucker, cp',
   distill: 'offline',
@@ -137,6 +197,7 @@ export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
   rtn: 'quantize',
   gptq: 'quantize',
   awq: 'quantize',
+  smoothquant: 'quantize',
   qat: 'quantize',
   magnitude: 'prune',
   wanda: 'prune',

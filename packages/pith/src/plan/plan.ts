@@ -24,7 +24,7 @@ import { LEAF_BYTES } from '../run/leaves.ts';
 import { openSource, type Source } from '../source/open-source.ts';
 import { packageVersions } from '../versions.ts';
 import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
-import { DEFAULT_SCHEME, quantizeConfig, requireKnown, type QuantizeConfig } from './quantize-config.ts';
+import { defaultScheme, quantizeConfig, requireKnown, type QuantizeConfig } from './quantize-config.ts';
 import { streamsFiles } from './streams-files.ts';
 import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
 import type { Unit, UnitOutput } from './units.ts';
@@ -54,7 +54,7 @@ export async function plan(model: string, options: PlanOptions = {}): Promise<Pl
   const { signal: _signal, ...quantizeOptions } = options;
   if (await streamsFiles(model, quantizeOptions)) return (await preparePlan(model, quantizeOptions)).plan;
   const { planStage } = await import('../run/stage-commands.ts');
-  const { format, method = 'rtn', scheme = DEFAULT_SCHEME, ...stage } = quantizeOptions;
+  const { format, method = 'rtn', scheme = defaultScheme(method), ...stage } = quantizeOptions;
   requireKnown({ method, ...(format !== undefined && { format }) });
   return planStage('quantize', model, { method, scheme, ...stage });
 }

@@ -10,7 +10,11 @@ export const METHODS = METHODS_BY_KIND.quantize.map(({ shape }) => shape.method.
 /** Formats of artefacts of this version. */
 export const FORMATS = ['compressed-tensors'] as const;
 /** Scheme where none is named. */
-export const DEFAULT_SCHEME = 'w4g128';
+const DEFAULT_SCHEME = 'w4g128';
+/** The scheme where none is named; undefined where the method has one of its own. */
+export function defaultScheme(method: string): string | undefined {
+  return method === 'smoothquant' ? undefined : DEFAULT_SCHEME;
+}
 /** Default of `shardBytes`: what transformers writes too. */
 export const DEFAULT_SHARD_BYTES = 5_000_000_000;
 

@@ -75,6 +75,18 @@ const Awq = z.strictObject({
   clipping: z.boolean().exactOptional().describe('Searches clipping of the ranges.'),
   ...selection,
 });
+const SmoothQuant = z.strictObject({
+  method: z.literal('smoothquant'),
+  scheme: coding.scheme.exactOptional().describe('Scheme with quantized activations: w8a8, w8a8-static.'),
+  range: coding.range,
+  scaleDType: coding.scaleDType,
+  alpha: z.number().exactOptional().describe('How much of the difficulty goes from activations to weights, 0 to 1.'),
+  folds: z
+    .enum(['norms', 'all'])
+    .exactOptional()
+    .describe('Which inputs are smoothed: those behind a norm, or all that can be folded.'),
+  ...selection,
+});
 const Qat = z.strictObject({
   method: z.literal('qat'),
   steps,
@@ -232,7 +244,7 @@ export const METHODS_BY_KIND = {
   prune: [Magnitude, Wanda, Taylor, SparseGpt, Structure, Iterative, Gradual],
   factorize: [Svd, Asvd, WhitenedSvd, Tucker, Cp],
   distill: [Offline],
-  quantize: [Rtn, Gptq, Awq, Qat],
+  quantize: [Rtn, Gptq, Awq, SmoothQuant, Qat],
 } as const satisfies Readonly<Record<string, readonly MethodSchema[]>>;
 
 /** Methods that train, on a text that their stage may name. */

@@ -355,7 +355,9 @@ function memoryOf(prepared: PreparedRecipe, calibration: CalibrationWindows | un
   return phases.map((phase) => {
     const model = planned.get(phase.from)!;
     const { windows, context } = plannedWindows(recipe, model);
-    const count = calibration ? { windows: calibration.windows.length, context: calibration.context } : { windows, context };
+    const count = calibration
+      ? { windows: calibration.windows.length, context: calibration.context }
+      : { windows, context };
     return calibrationMemory(phase, model, recipe, count, memoryBytes);
   });
 }

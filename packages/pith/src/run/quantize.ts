@@ -3,7 +3,7 @@ import { openOutput, type CheckpointOutput } from '@pith/checkpoint/node';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
-import { DEFAULT_SCHEME, requireKnown } from '../plan/quantize-config.ts';
+import { defaultScheme, requireKnown } from '../plan/quantize-config.ts';
 import { streamsFiles } from '../plan/streams-files.ts';
 import type { Plan, QuantizeOptions } from '../plan/types.ts';
 import { buildReceipt } from '../receipt/build-receipt.ts';
@@ -132,7 +132,7 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
 function stageOptions({
   format,
   method = 'rtn',
-  scheme = DEFAULT_SCHEME,
+  scheme = defaultScheme(method),
   ...options
 }: QuantizeRunOptions): StageRunOptions {
   requireKnown({ method, ...(format !== undefined && { format }) });

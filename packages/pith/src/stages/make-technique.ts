@@ -24,10 +24,12 @@ import {
   gptqRounding,
   qatTransform,
   rtnPass,
+  smoothquantPass,
   type AwqOptions,
   type GptqOptions,
   type QatOptions,
   type RtnPassOptions,
+  type SmoothQuantOptions,
 } from '@pith/quant';
 import { PithError } from '@pith/tensor-core';
 import type { StageKind } from '../recipe/recipe-schema.ts';
@@ -84,6 +86,7 @@ const MAKERS: Readonly<Record<StageKind, Readonly<Record<string, Maker>>>> = {
     rtn: pass<RtnPassOptions>(rtnPass),
     gptq: pass<GptqOptions>(gptqPass),
     awq: pass<AwqOptions>(awqPass),
+    smoothquant: pass<SmoothQuantOptions>(smoothquantPass),
     qat: transform<QatOptions>(qatTransform),
   },
 };

@@ -65,8 +65,14 @@ export function registerDistill(program: Command, run: RunCommand): void {
     .option('--teacher <dir>', 'a further teacher; may be given again', collect);
   addStageCommand(command, 'distill', run);
   addExamples(command, [
-    ['pith distill ./model --student layers=0,2,4 --data text.txt --steps 500 -o ./small', 'some layers of the teacher'],
-    ['pith distill ./model --student ./pruned --data text.txt --steps 500 --loss kl:T=2,hard:0.1 -o ./small', 'a pruned model recovers'],
+    [
+      'pith distill ./model --student layers=0,2,4 --data text.txt --steps 500 -o ./small',
+      'some layers of the teacher',
+    ],
+    [
+      'pith distill ./model --student ./pruned --data text.txt --steps 500 --loss kl:T=2,hard:0.1 -o ./small',
+      'a pruned model recovers',
+    ],
   ]);
 }
 
