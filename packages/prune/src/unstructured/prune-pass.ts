@@ -15,7 +15,7 @@ import { pruneByMagnitude } from '../magnitude/pass.ts';
 import { pruneBySparseGpt } from '../sparsegpt/pass.ts';
 import { pruneByTaylor } from '../taylor/pass.ts';
 import { pruneByWanda } from '../wanda/pass.ts';
-import { PRUNABLE_DTYPES } from '../streaming/prune-into.ts';
+import type { PRUNABLE_DTYPES } from '../streaming/prune-into.ts';
 import { planPrune } from './plan-prune.ts';
 import { pruneConfig, type PruneConfig, type PruneMethod, type PruneOptions } from './prune-options.ts';
 
