@@ -58,7 +58,7 @@ export type DistillConfig = z.output<typeof schema>;
 export interface DistillOptions {
   /** Steps of the optimizer (of each generation). */
   readonly steps: number;
-  /** Terms, or their text (see `parseLoss`); `kl:T=2` when left out. */
+  /** Terms, or their text (see `parseLoss`); `kl,hard` when left out, which did best where it was measured. */
   readonly loss?: string | readonly LossTerm[];
   /** `model`, `layers=0,2,4`, or a student (see `StudentSpec`); the model as it is when left out. */
   readonly student?: string | z.input<typeof studentSchema>;
@@ -100,7 +100,7 @@ export interface DistillOptions {
  * @throws PithError `DISTILL_OPTION_INVALID` with every offender, `DISTILL_LOSS_INVALID`, `TRAINABLE_INVALID`.
  */
 export function distillConfig(given: DistillOptions): DistillConfig {
-  const { loss = 'kl:T=2', student = 'model', trainable = 'all', ...rest } = given;
+  const { loss = 'kl,hard', student = 'model', trainable = 'all', ...rest } = given;
   const read = {
     ...rest,
     loss: typeof loss === 'string' ? parseLoss(loss) : loss,
