@@ -12,7 +12,8 @@ import type { EvaluationOptions } from './options.ts';
 import { checkIds } from './windows.ts';
 
 /**
- * Logits of the next token at every position.
+ * Logits of the next token at every position, of the stored weights: where these ask a runtime to quantize activations, that
+ * is done with `activations: 'quantized'` only, because runtimes are compared by what they compute without it.
  *
  * @param ids Token ids as they are: no BOS is added.
  * @returns f32 [1, tokens, vocabulary].
@@ -25,7 +26,7 @@ export async function logits(
   options: EvaluationOptions,
 ): Promise<HostTensor<'f32'>> {
   const { device, signal, progress, memoryLimitBytes = DEFAULT_MEMORY_BYTES } = options;
-  const model = options.activations === 'weights-only' ? weightsOnly(given) : given;
+  const model = options.activations === 'quantized' ? given : weightsOnly(given);
   const { architecture, config } = model;
   const tokens = ids.length;
   if (tokens === 0 || tokens > config.maxPositions) {

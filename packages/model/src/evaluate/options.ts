@@ -7,7 +7,7 @@ export interface EvaluationOptions extends RunOptions {
   readonly device: Device;
   /**
    * `quantized`: where the weights say that a runtime quantizes their inputs (W8A8, FP8), these are rounded as it would;
-   * `weights-only` leaves them alone. `quantized` when left out.
+   * `weights-only` leaves them alone. `quantized` when left out, except for `logits`.
    */
   readonly activations?: 'quantized' | 'weights-only';
   /** Memory that the evaluation may use, bytes; 3 GiB when left out. */

@@ -44,6 +44,22 @@ describe.skipIf(!hasShared)('models from directories', () => {
     },
   );
 
+  it('compressed-tensors w8a8-int: inputs are rounded as a runtime would, and the protocol says so', async () => {
+    const model = await openModel(shared('golden/compressed-tensors/w8a8-int/checkpoint'));
+    try {
+      const ids = Int32Array.from({ length: 60 }, (_, i) => (7 * i + 3) % model.config.vocabularySize);
+      const measure = (activations?: 'weights-only') =>
+        perplexity(model, { device, ids, context: 16, ...(activations && { activations }) });
+      const [rounded, plain] = [await measure(), await measure('weights-only')];
+      expect([rounded.protocol.activations, plain.protocol.activations]).toEqual(['quantized', 'f32']);
+      // Eight bits: near, and not the same.
+      expect(Math.abs(rounded.nll - plain.nll)).toBeGreaterThan(1e-5);
+      expect(Math.abs(rounded.nll - plain.nll)).toBeLessThan(0.05);
+    } finally {
+      await model.close();
+    }
+  });
+
   // 26.606888: transformers 5.23, f32, the same protocol over the first 8 windows (all 177: 26.8302, golden/quality.md).
   it('docs6m: a bf16 checkpoint with its tokenizer, tied', async () => {
     const model = await openModel(shared('models/docs6m'));

@@ -24,7 +24,11 @@ export interface LinearEnergies {
 export type EnergyLookup = (path: string) => LinearEnergies | undefined;
 
 /** What the squared error of each row of a linear counts: f64 [out features]. All 1 where nothing better is known. */
-export function rowImportance(block: Pick<BlockSpec, 'linears'>, linear: LinearSpec, energies: EnergyLookup): Float64Array {
+export function rowImportance(
+  block: Pick<BlockSpec, 'linears'>,
+  linear: LinearSpec,
+  energies: EnergyLookup,
+): Float64Array {
   const own = energies(linear.path);
   const plain = new Float64Array(linear.outFeatures).fill(1);
   if (own === undefined) return plain;
