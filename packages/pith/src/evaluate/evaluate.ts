@@ -14,6 +14,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly context?: number;
   /** Directory of a model to compare with. */
   readonly reference?: string;
+  /** Leave activations alone where the weights ask a runtime to quantize them (W8A8, FP8); they are rounded when left out. */
+  readonly weightsOnly?: boolean;
   /** Threads; one for each processor when left out. */
   readonly threads?: number;
   /** Memory that may be used, in bytes; 3 GiB when left out. */
@@ -96,6 +98,7 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
       device,
       ...content,
       context,
+      activations: options.weightsOnly === true ? ('weights-only' as const) : ('quantized' as const),
       ...(memoryBytes === undefined ? {} : { memoryLimitBytes: memoryBytes }),
       ...(signal && { signal }),
       ...(progress && { progress }),

@@ -9,6 +9,7 @@ interface Flags extends SharedFlags {
   readonly data: string;
   readonly context?: number;
   readonly reference?: string;
+  readonly weightsOnly?: boolean;
 }
 
 /** `pith eval <model> --data <file>`. */
@@ -23,7 +24,8 @@ export function registerEval(program: Command, run: RunCommand): void {
     .argument('<model>', 'directory of a checkpoint')
     .requiredOption('--data <file>', 'text in UTF-8')
     .option('--context <n>', 'tokens of a window, BOS included (default: 512)', wholeNumber('--context', 2))
-    .option('--reference <model>', 'model to compare with, such as the one before compression');
+    .option('--reference <model>', 'model to compare with, such as the one before compression')
+    .option('--weights-only', 'do not round activations where the weights ask a runtime for it (W8A8, FP8)');
   addCommonOptions(command).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const { evaluate } = await import('../../evaluate/evaluate.ts');
@@ -31,6 +33,7 @@ export function registerEval(program: Command, run: RunCommand): void {
         data: flags.data,
         ...(flags.context === undefined ? {} : { context: flags.context }),
         ...(flags.reference === undefined ? {} : { reference: flags.reference }),
+        ...(flags.weightsOnly === undefined ? {} : { weightsOnly: flags.weightsOnly }),
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),
         ...(flags.memory === undefined ? {} : { memoryBytes: flags.memory }),
         signal: session.signal,
@@ -63,7 +66,8 @@ function describeEvaluation(result: Evaluation): string {
   facts.push(
     [
       'protocol',
-      `context ${result.protocol.context}, ${result.protocol.windows} windows, ${result.tokens} tokens predicted`,
+      `context ${result.protocol.context}, ${result.protocol.windows} windows, ${result.tokens} tokens predicted` +
+        (result.protocol.activations === 'quantized' ? ', activations rounded as a runtime would' : ''),
     ],
     ['speed', `${significant(result.tokensPerSecond, 3)} tokens/s, ${formatSeconds(result.seconds)}`],
   );
