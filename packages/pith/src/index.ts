@@ -47,17 +47,28 @@ export { quantize } from './run/quantize.ts';
 export type { QuantizeRunOptions } from './run/quantize.ts';
 export { distill, factorize, prune } from './run/stage-commands.ts';
 export type {
-  CalibrationOptions,
   DistillOptions,
-  EvaluationOptions,
   FactorizeOptions,
   PruneOptions,
   StageRunOptions,
-  TrainingText,
+  StudentOptions,
 } from './run/stage-commands.ts';
 export { defineRecipe, parseRecipe, readRecipe } from './recipe/read-recipe.ts';
 export { RecipeSchema } from './recipe/recipe-schema.ts';
-export type { Recipe, RecipeInput } from './recipe/recipe-schema.ts';
+export type {
+  CalibrationOptions,
+  DistillStage,
+  EvaluationOptions,
+  FactorizeStage,
+  NamedCoding,
+  PruneStage,
+  QuantizeStage,
+  Recipe,
+  RecipeOutput,
+  RecipeStage,
+  TrainingText,
+} from './recipe/types.ts';
+
 export type { ArtefactProblem } from './verify/check-artefact.ts';
 export { verify } from './verify/verify.ts';
 export type { Verification, VerifyOptions } from './verify/verify.ts';

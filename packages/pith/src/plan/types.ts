@@ -1,6 +1,6 @@
 // What quantize is asked for and what a plan says.
 import type { RunOptions } from '@pith/tensor-core';
-import type { CalibrationOptions, TrainingText } from '../run/stage-commands.ts';
+import type { CalibrationOptions, TrainingText } from '../recipe/types.ts';
 
 /** What `plan` and `quantize` are asked for; every field has a default. Unknown keys are refused. */
 export interface QuantizeOptions {

@@ -1,6 +1,6 @@
 // Which model each stage starts from and learns from, and an order in which all of them can run.
 import { nearestWord, PithError } from '@pith/tensor-core';
-import type { RecipeStage } from './recipe-schema.ts';
+import type { RecipeStage } from './types.ts';
 
 /** Name of the model that a recipe starts from. */
 export const SOURCE = 'source';

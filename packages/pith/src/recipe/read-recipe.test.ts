@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defineRecipe, parseRecipe, readRecipe } from './read-recipe.ts';
-import type { RecipeInput } from './recipe-schema.ts';
+import type { Recipe } from './types.ts';
 
 let root: string;
 beforeAll(() => {
@@ -39,7 +39,7 @@ describe('a recipe', () => {
   });
 
   it('may be JSON, and an object', () => {
-    const recipe: RecipeInput = { version: 1, stages: [{ quantize: { method: 'rtn', scheme: 'w8' } }] };
+    const recipe: Recipe = { version: 1, stages: [{ quantize: { method: 'rtn', scheme: 'w8' } }] };
     expect(parseRecipe(JSON.stringify(recipe))).toEqual(defineRecipe(recipe));
     expect(Object.isFrozen(defineRecipe(recipe))).toBe(true);
   });

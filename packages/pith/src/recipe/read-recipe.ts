@@ -4,7 +4,8 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { isPithError, PithError, validate } from '@pith/tensor-core';
 import { isScalar, parseDocument, visit } from 'yaml';
 import { checkStageReferences } from './order-stages.ts';
-import { RecipeSchema, type Recipe, type RecipeInput } from './recipe-schema.ts';
+import { RecipeSchema } from './recipe-schema.ts';
+import type { Recipe } from './types.ts';
 
 /** Largest recipe that is read. */
 const MAX_BYTES = 1024 * 1024;
@@ -71,7 +72,7 @@ export function checkRecipe(value: unknown, name = 'recipe'): Recipe {
 }
 
 /** The same recipe, type-checked where it is written. */
-export function defineRecipe(recipe: RecipeInput): Recipe {
+export function defineRecipe(recipe: Recipe): Recipe {
   return checkRecipe(recipe);
 }
 

@@ -2,6 +2,7 @@
 // editors complete and check recipes. The options of each method are checked again, with the model at hand, by the
 // package of the technique.
 import { z } from 'zod';
+import type { Recipe, RecipeStage } from './types.ts';
 import { MethodSchemas, TAUGHT_METHODS, TRAINING_METHODS } from './method-schemas.ts';
 
 const Path = z.string().min(1).max(4096);
@@ -84,7 +85,7 @@ export const STAGE_KINDS = ['prune', 'factorize', 'distill', 'quantize'] as cons
 export type StageKind = (typeof STAGE_KINDS)[number];
 
 /** The schema of a recipe (zod). Unknown keys are refused. */
-export const RecipeSchema = z.strictObject({
+export const RecipeSchema: z.ZodType<Recipe> = z.strictObject({
   version: z.literal(1).describe('Version of this layout.'),
   seed: z.int().nonnegative().exactOptional().describe('Seed of everything random; 0 when left out.'),
   models: z
@@ -104,14 +105,7 @@ export const RecipeSchema = z.strictObject({
     })
     .exactOptional()
     .describe('How the artefact is stored.'),
-});
-
-/** A checked recipe; frozen. */
-export type Recipe = z.output<typeof RecipeSchema>;
-/** A recipe as it is written. */
-export type RecipeInput = z.input<typeof RecipeSchema>;
-/** One stage of a recipe. */
-export type RecipeStage = Recipe['stages'][number];
+}) as unknown as z.ZodType<Recipe>;
 
 /** The kind of a stage and its options. */
 export function methodOf(stage: RecipeStage): {

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { RecipeInput } from '../recipe/recipe-schema.ts';
+import type { Recipe } from '../recipe/types.ts';
 import { readReceipt } from '../receipt/receipt.ts';
 import { fileHashes } from '../testing/files.fixture.ts';
 import { writeSyntheticModel } from '../testing/synthetic-model.fixture.ts';
@@ -32,7 +32,7 @@ afterAll(() => rmSync(root, { recursive: true }));
 
 const calibration = () => ({ text: ids, samples: 6, context: 16 });
 /** Three stages: two that share a walk over the blocks, one that is a transform. */
-const recipe = (): RecipeInput => ({
+const recipe = (): Recipe => ({
   version: 1,
   seed: 5,
   calibration: calibration(),
@@ -172,7 +172,7 @@ describe('compress', () => {
 });
 
 describe('bad input', () => {
-  const plan = async (given: Partial<RecipeInput>) =>
+  const plan = async (given: Partial<Recipe>) =>
     (await planRecipe(model, { recipe: { ...recipe(), ...given } })).problems;
 
   it('is told before anything is written', async () => {

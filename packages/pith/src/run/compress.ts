@@ -14,7 +14,7 @@ import { readText, readTextOrIds, type Text } from '../evaluate/read-text.ts';
 import type { Plan } from '../plan/types.ts';
 import { orderStages, SOURCE } from '../recipe/order-stages.ts';
 import { readRecipe, checkRecipe } from '../recipe/read-recipe.ts';
-import type { Recipe, RecipeInput } from '../recipe/recipe-schema.ts';
+import type { Recipe } from '../recipe/types.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
 import { saveReport } from '../report/save-report.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
@@ -38,7 +38,7 @@ import { openWork, type WorkDirectory } from './work-directory.ts';
 /** What {@link compress} and `planRecipe` are asked for. */
 export interface RecipeOptions {
   /** A recipe, or the path of one (YAML). */
-  readonly recipe: RecipeInput | string;
+  readonly recipe: Recipe | string;
   /** Memory that may be used, in bytes; a plan that needs more has a problem. */
   readonly memoryBytes?: number;
   /** Threads; one for each processor when left out. The result does not depend on it. */

@@ -14,7 +14,8 @@ import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from
 import { resultOf, type CompressResult } from './compress.ts';
 import { acceptEarlierUnits } from './resume.ts';
 import { runUnits } from './run-units.ts';
-import { runStage, type EvaluationOptions, type StageRunOptions } from './stage-commands.ts';
+import { runStage, type StageRunOptions } from './stage-commands.ts';
+import type { EvaluationOptions } from '../recipe/types.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
 
 /** What {@link quantize} is asked for. */

@@ -4,7 +4,16 @@ import { validate } from '@pith/tensor-core';
 import { z } from 'zod';
 import type { Plan } from '../plan/types.ts';
 import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
-import type { RecipeInput, StageKind } from '../recipe/recipe-schema.ts';
+import type { StageKind } from '../recipe/recipe-schema.ts';
+import type {
+  CalibrationOptions,
+  DistillStage,
+  EvaluationOptions,
+  FactorizeStage,
+  PruneStage,
+  Recipe,
+  TrainingText,
+} from '../recipe/types.ts';
 import { compress, planRecipe, type CompressResult } from './compress.ts';
 
 /** What every command of one technique takes beside the options of its method. */
@@ -33,50 +42,20 @@ export interface StageRunOptions extends RunOptions {
   readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
 }
 
-/** The text that calibrated methods look at. */
-export interface CalibrationOptions {
-  /** Text file in UTF-8, or a `.json` file with a list of token ids. */
-  readonly text: string;
-  /** Windows to calibrate on; 128 when left out. */
-  readonly samples?: number;
-  /** Positions of a window, BOS included; 512 when left out, or what the model has. */
-  readonly context?: number;
-  /** Which windows of the text: the first (when left out), or a choice by the seed. */
-  readonly choose?: 'first' | 'random';
-  /** Whether a block sees what the compressed blocks before it give (when left out), or what the original ones gave. */
-  readonly inputs?: 'compressed' | 'original';
-  /** Linears of a block are rewritten from one collection (`block`, when left out), or group by group (`groups`). */
-  readonly order?: 'block' | 'groups';
-}
-
-/** The text that methods train on. */
-export interface TrainingText extends EvaluationOptions {
-  /** Windows; all of the text when left out. */
-  readonly samples?: number;
-}
-
-/** The text that quality is measured on. */
-export interface EvaluationOptions {
-  /** Text file in UTF-8, or a `.json` file with a list of token ids. */
-  readonly text: string;
-  /** Positions of a window, BOS included; 512 when left out. */
-  readonly context?: number;
-}
-
-type OptionsOf<K extends StageKind> = z.input<(typeof METHODS_BY_KIND)[K][number]>;
-
 /** What {@link prune} is asked for: the options of a method, and of the run. */
-export type PruneOptions = OptionsOf<'prune'> & StageRunOptions;
+export type PruneOptions = PruneStage & StageRunOptions;
 /** What {@link factorize} is asked for: the options of a method, and of the run. */
-export type FactorizeOptions = OptionsOf<'factorize'> & StageRunOptions;
+export type FactorizeOptions = FactorizeStage & StageRunOptions;
 /** What {@link distill} is asked for: the options of a method, and of the run. */
-export type DistillOptions = Omit<OptionsOf<'distill'>, 'method'> &
-  StageRunOptions & {
-    /** A checkpoint to start from, where the student is neither the teacher itself nor made of it. */
-    readonly studentModel?: string;
-    /** Further checkpoints that teach beside the first. */
-    readonly furtherTeachers?: readonly string[];
-  };
+export type DistillOptions = Omit<DistillStage, 'method'> & StageRunOptions & StudentOptions;
+
+/** Models beside the teacher. */
+export interface StudentOptions {
+  /** A checkpoint to start from, where the student is neither the teacher itself nor made of it. */
+  readonly studentModel?: string;
+  /** Further checkpoints that teach beside the first. */
+  readonly furtherTeachers?: readonly string[];
+}
 
 /** Options of the run; all others are those of the method. */
 const RUN_KEYS = [
@@ -94,7 +73,7 @@ const RUN_KEYS = [
  *
  * @throws PithError `OPTIONS_INVALID` that names every offending option of the method.
  */
-export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): RecipeInput {
+export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): Recipe {
   const { calibration, evaluate, seed, shardBytes, sparse, data, studentModel, furtherTeachers, ...method } =
     given as Partial<StageRunOptions & DistillOptions>;
   const schema = z.discriminatedUnion('method', METHODS_BY_KIND[kind] as unknown as [z.ZodObject, ...z.ZodObject[]]);
@@ -119,7 +98,7 @@ export function singleStage(kind: StageKind, given: Readonly<Record<string, unkn
     ],
     ...(evaluate && { evaluate }),
     ...(Object.keys(output).length > 0 && { output }),
-  } as RecipeInput;
+  } as Recipe;
 }
 
 /** Runs one technique. */

@@ -6,7 +6,7 @@ import {
   type CalibrationMemoryPlan,
   type PlannedModel,
 } from '@pith/model';
-import type { Recipe } from '../recipe/recipe-schema.ts';
+import type { Recipe } from '../recipe/types.ts';
 import { isCalibrated, type Phase } from './phases.ts';
 
 /** Number and length of calibration windows. */

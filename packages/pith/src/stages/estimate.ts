@@ -1,6 +1,6 @@
 // Estimates of memory and time of staged runs, from headers: memory is an upper bound, time a rough guide.
 import type { PlannedModel } from '@pith/model';
-import type { Recipe } from '../recipe/recipe-schema.ts';
+import type { Recipe } from '../recipe/types.ts';
 import { SOURCE } from '../recipe/order-stages.ts';
 import { calibrationMemory, plannedWindows } from './calibration-memory.ts';
 import type { BlockPhase, Phase } from './phases.ts';

@@ -7,7 +7,7 @@ import { canonicalJson } from '../canonical-json.ts';
 import { DEFAULT_SHARD_BYTES } from '../plan/quantize-config.ts';
 import type { Plan, PlannedStep, PlannedTensor, PlanProblem } from '../plan/types.ts';
 import { orderStages, SOURCE } from '../recipe/order-stages.ts';
-import type { Recipe } from '../recipe/recipe-schema.ts';
+import type { Recipe } from '../recipe/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import { packageVersions } from '../versions.ts';
 import { estimateStages, type StageEstimate } from './estimate.ts';
@@ -18,7 +18,7 @@ import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './
 import type { Text } from '../evaluate/read-text.ts';
 
 /** What {@link prepareRecipe} is given. */
-export interface RecipeInputs {
+export interface Recipes {
   readonly recipe: Recipe;
   /** The model that the recipe starts from, and others that it names. */
   readonly sources: ReadonlyMap<string, StageSource>;
@@ -32,7 +32,7 @@ export interface RecipeInputs {
 }
 
 /** A planned recipe with all that is needed to carry it out. */
-export interface PreparedRecipe extends RecipeInputs {
+export interface PreparedRecipe extends Recipes {
   readonly plan: Plan;
   /** The model that the result descends from: its files are carried over. */
   readonly source: StageSource;
@@ -49,7 +49,7 @@ export interface PreparedRecipe extends RecipeInputs {
 }
 
 /** Plans a recipe. What does not fit is listed in the plan's `problems`. */
-export function prepareRecipe(inputs: RecipeInputs): PreparedRecipe {
+export function prepareRecipe(inputs: Recipes): PreparedRecipe {
   const { recipe, sources, make } = inputs;
   const problems: PlanProblem[] = [];
   const steps = makeSteps(orderStages(recipe.stages, Object.keys(recipe.models ?? {})), make);
@@ -162,7 +162,7 @@ function sourceNotices({ restored }: StageSource): string[] {
 }
 
 function calibrationProblems(
-  { recipe }: RecipeInputs,
+  { recipe }: Recipes,
   phases: readonly Phase[],
   models: ReadonlyMap<string, PlannedModel>,
 ): PlanProblem[] {
@@ -232,7 +232,7 @@ function extendTrace(trace: Trace, step: Step, { changes }: TechniquePlan): Trac
   return { steps, names };
 }
 
-interface Summary extends RecipeInputs {
+interface Summary extends Recipes {
   readonly source: StageSource;
   readonly steps: readonly Step[];
   readonly phases: readonly Phase[];

@@ -1,7 +1,7 @@
 // The calibration windows of a recipe: the same tokens for every stage.
 import { calibrationWindows, cutWindows, tokensOf, type CalibrationWindows, type LanguageModel } from '@pith/model';
 import type { Text } from '../evaluate/read-text.ts';
-import type { Recipe, RecipeStage } from '../recipe/recipe-schema.ts';
+import type { Recipe, RecipeStage } from '../recipe/types.ts';
 
 /** The calibration windows of a recipe. */
 export function windowsOf(model: LanguageModel, text: Text, recipe: Recipe): CalibrationWindows {
