@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readReceipt } from '../src/receipt/receipt.ts';
+import { parseRecipe } from '../src/recipe/read-recipe.ts';
 import { quantize } from '../src/run/quantize.ts';
 import { writeSyntheticModel } from '../src/testing/synthetic-model.fixture.ts';
 
@@ -82,4 +83,13 @@ it('the guide to the command line names every command, and every flag that is na
     help += (await cli(command, '--help')).stdout;
   }
   for (const [flag] of guide.matchAll(/--[a-z][a-z-]+/g)) expect(help, flag).toContain(flag);
+});
+
+it('the recipes of the guide to recipes are recipes', () => {
+  const texts = blocks('../../docs/recipes.md', 'yaml').filter((text) => text.includes('stages:'));
+  expect(texts.length).toBeGreaterThan(2);
+  for (const text of texts) {
+    const recipe = text.includes('version:') ? text : `version: 1\n${text}`;
+    expect(parseRecipe(recipe).stages.length, text).toBeGreaterThan(0);
+  }
 });
