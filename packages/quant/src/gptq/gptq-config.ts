@@ -2,7 +2,7 @@
 import { DEFAULT_DAMPING, validate, type ScaleDType } from '@pith/tensor-core';
 import { z } from 'zod';
 import { rangeOption, roundingShape, withScaleDType, type RoundingOptions } from '../pass/pass-options.ts';
-import type { RangeRuleInput } from '../range/parse-range.ts';
+import { defineRange, type RangeRuleInput } from '../range/parse-range.ts';
 import type { AbsMaxRange, LpRange, MinMaxRange, MseRange, RangeRule } from '../range/range.ts';
 import type { Scheme } from '../scheme/scheme.ts';
 
@@ -15,7 +15,7 @@ export type ActOrder = 'none' | 'weight' | 'group';
 
 /** Options of {@link gptqPass} and {@link gptqRounding}. */
 export interface GptqOptions extends RoundingOptions {
-  /** A rule or its name: `minmax`, `absmax`, `mse`, `lp`. `mse` when left out. */
+  /** A rule or its name: `minmax`, `absmax`, `mse`, `lp`. `lp:2.4` when left out. */
   readonly range?: string | RangeRule | RangeRuleInput;
   /** See {@link ActOrder}; `weight` when left out. */
   readonly actOrder?: ActOrder;
@@ -50,7 +50,7 @@ export interface GptqConfig {
 
 const options = z.strictObject({
   ...roundingShape,
-  range: rangeOption.default(() => ({ kind: 'mse', candidates: 20, smallest: 0.2 }) as const),
+  range: rangeOption.default(() => defineRange({ kind: 'lp' })),
   actOrder: z.enum(['none', 'weight', 'group']).default('weight'),
   damping: z.number().min(0).max(1).default(DEFAULT_DAMPING),
   importance: z.enum(['none', 'hessian']).default('none'),

@@ -197,7 +197,7 @@ describe('gptqPass', () => {
     expect(Object.isFrozen(gptqPass({ scheme: 'w4' }).config['scheme'])).toBe(true);
     expect(JSON.parse(JSON.stringify(gptqPass({ scheme: 'w4' }).config))).toMatchObject({
       ...{ method: 'gptq', actOrder: 'weight', damping: 0.01, importance: 'none' },
-      range: { kind: 'mse', candidates: 20, smallest: 0.2 },
+      range: { kind: 'lp', norm: 2.4, candidates: 20, smallest: 0.2 },
     });
   });
 });
