@@ -47,7 +47,8 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
   if (weight.kind === 'dense') {
     return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
   }
-  if (weight.kind === 'quantized') return storedPieces(weight, compressedFormat(weight.scheme, isActive(weight, options)));
+  if (weight.kind === 'quantized')
+    return storedPieces(weight, compressedFormat(weight.scheme, isActive(weight, options)));
   if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
   return sparsePieces(weight);
 }
@@ -62,7 +63,8 @@ export async function* storedChunks(
   options: StoredWeightsOptions = {},
 ): AsyncGenerator<StoredChunk> {
   if (weight.kind === 'dense') yield* denseChunks(weight);
-  else if (weight.kind === 'quantized') yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(weight, options)));
+  else if (weight.kind === 'quantized')
+    yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(weight, options)));
   else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
   else yield* encodeSparseWeight(weight);
 }
