@@ -26,7 +26,7 @@ export interface SmoothQuantOptions extends Omit<RoundingOptions, 'scheme'> {
   readonly scheme?: RoundingOptions['scheme'];
   /** How much of the difficulty goes from the activations to the weights, 0 to 1; 0.5 when left out. */
   readonly alpha?: number;
-  /** `norms`: only inputs that a norm makes are scaled, as the paper does, and the default; `all`: also those that a linear makes. */
+  /** `all`: inputs that a norm or a linear makes are scaled, the default; `norms`: only those of norms, as in the paper. */
   readonly folds?: 'norms' | 'all';
   /** How the ranges of the weights are chosen; `minmax` when left out. */
   readonly range?: string | RangeRule;
@@ -48,7 +48,7 @@ const options = z.strictObject({
   ...roundingShape,
   scheme: roundingShape.scheme.default(() => roundingShape.scheme.parse('w8a8')),
   alpha: z.number().min(0).max(1).default(0.5),
-  folds: z.enum(['norms', 'all']).default('norms'),
+  folds: z.enum(['norms', 'all']).default('all'),
   range: rangeOption.default({ kind: 'minmax' }),
 });
 
