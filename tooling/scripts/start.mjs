@@ -1,4 +1,4 @@
-// `npm start`: the main job on the bundled demo model, as a user would type it, with a summary of what it did.
+// `npm start`: two techniques in a row on the bundled demo model, as a user would type it, with a summary of what they did.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -11,7 +11,8 @@ if (turbo(['build', '--filter=pith', '--output-logs=errors-only', '--log-order=g
 
 const model = 'examples/demo-model/checkpoint';
 const text = 'examples/demo-model/eval.txt';
-const output = 'build/demo-w4g128';
+const recipe = 'examples/demo-model/recipe.yaml';
+const output = 'build/demo-small';
 const prompt = 'Once there was a';
 rmSync(join(root, output), { recursive: true, force: true });
 if (!existsSync(join(root, model))) throw new Error(`the demo model is missing: ${model}`);
@@ -34,7 +35,7 @@ function pith(args) {
 }
 
 const whole = pith(['inspect', model]);
-const small = pith(['quantize', model, '-o', output, '--method', 'rtn', '--scheme', 'w4g128', '--range', 'mse']);
+const small = pith(['compress', model, '-r', recipe, '-o', output]);
 const quality = pith(['eval', output, '--data', text, '--context', '256', '--reference', model]);
 const say = (which) => pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']).text;
 const before = { text: say(model) };
@@ -54,5 +55,5 @@ console.log(
   `\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`,
 );
 console.log(
-  `The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; its receipt is ${small.receipt}`,
+  `The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; what was done is told in its report.html and, for programs, in ${small.receipt}`,
 );
