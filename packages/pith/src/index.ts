@@ -42,7 +42,8 @@ export type {
   WeightReceipt,
 } from './receipt/types.ts';
 export { compress, planRecipe } from './run/compress.ts';
-export type { CompressOptions, CompressResult, RecipeOptions, WorstWeight } from './run/compress.ts';
+export type { CompressOptions, RecipeOptions } from './run/compress.ts';
+export type { CompressResult, WorstWeight } from './run/run-result.ts';
 export { quantize } from './run/quantize.ts';
 export type { QuantizeRunOptions } from './run/quantize.ts';
 export { distill, factorize, prune } from './run/stage-commands.ts';

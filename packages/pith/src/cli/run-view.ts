@@ -1,6 +1,6 @@
 // What people see of a run that writes an artefact: the plan's totals before, the result after.
 import type { Plan } from '../plan/types.ts';
-import type { CompressResult } from '../run/compress.ts';
+import type { CompressResult } from '../run/run-result.ts';
 import { formatBytes, formatFacts, formatSeconds, plural, significant } from '../format.ts';
 import type { Session } from './session.ts';
 

@@ -1,7 +1,6 @@
 // Flags of stages and runs as options of the library: each flag is said once, with the name that the library gives it.
-import { nearestWord } from '@pith/tensor-core';
 import type { Command } from 'commander';
-import type { StageKind } from '../recipe/recipe-schema.ts';
+import type { StageKind } from '../recipe/stage-kinds.ts';
 import { UsageError } from './failure.ts';
 import { amounts, byteSize, collect, realNumber, wholeNumber } from './values.ts';
 
@@ -250,12 +249,13 @@ export function stageOptions(kind: StageKind, flags: Flags): Record<string, unkn
 }
 
 /** The kind of stage that parsed flags mean: by the method, or by what only one kind takes. */
-export function kindOf(flags: Flags): StageKind {
+export async function kindOf(flags: Flags): Promise<StageKind> {
   const { method } = flags;
   if (method !== undefined) {
     const kind = METHOD_KINDS[String(method)];
     if (kind !== undefined) return kind;
     const known = Object.keys(METHOD_KINDS);
+    const { nearestWord } = await import('@pith/tensor-core');
     const near = nearestWord(String(method), known);
     throw new UsageError(
       'METHOD_UNKNOWN',

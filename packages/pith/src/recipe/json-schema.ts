@@ -1,6 +1,7 @@
 // The schema of recipes for editors and other tools.
 import { z } from 'zod';
-import { RecipeSchema, STAGE_KINDS } from './recipe-schema.ts';
+import { RecipeSchema } from './recipe-schema.ts';
+import { STAGE_KINDS } from './stage-kinds.ts';
 
 /** JSON Schema (draft 2020-12) of a recipe: the published `recipe.schema.json`. */
 export function recipeJsonSchema(): Record<string, unknown> {

@@ -2,6 +2,7 @@
 // editors complete and check recipes. The options of each method are checked again, with the model at hand, by the
 // package of the technique.
 import { z } from 'zod';
+import { STAGE_KINDS, type StageKind } from './stage-kinds.ts';
 import type { Recipe, RecipeStage } from './types.ts';
 import { MethodSchemas, TAUGHT_METHODS, TRAINING_METHODS } from './method-schemas.ts';
 
@@ -78,11 +79,6 @@ const Stage = z
     const message = `must have exactly one of ${STAGE_KINDS.join(', ')}, ${given.length === 0 ? 'it has none' : `it has ${given.join(' and ')}`}`;
     context.addIssue({ code: 'custom', message, input: stage });
   });
-
-/** What a stage can do. */
-export const STAGE_KINDS = ['prune', 'factorize', 'distill', 'quantize'] as const;
-/** What a stage does. */
-export type StageKind = (typeof STAGE_KINDS)[number];
 
 /** The schema of a recipe (zod). Unknown keys are refused. */
 export const RecipeSchema: z.ZodType<Recipe> = z.strictObject({

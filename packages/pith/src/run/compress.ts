@@ -17,7 +17,7 @@ import { readRecipe, checkRecipe } from '../recipe/read-recipe.ts';
 import type { Recipe } from '../recipe/types.ts';
 import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
 import { saveReport } from '../report/save-report.ts';
-import type { QualityReceipt, Receipt } from '../receipt/types.ts';
+import type { Receipt } from '../receipt/types.ts';
 import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
 import { openSource } from '../source/open-source.ts';
 import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
@@ -31,7 +31,7 @@ import { writeWeights } from '../stages/write-artefact.ts';
 import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
 import type { SourceFileState, TensorLeaves } from './journal.ts';
 import { sha256 } from './hash-tree.ts';
-import { peakMemoryBytes } from './peak-memory.ts';
+import { resultOf, type CompressResult } from './run-result.ts';
 import { sourceHashes } from './source-hashes.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
 
@@ -53,38 +53,6 @@ export interface CompressOptions extends RecipeOptions, RunOptions {
   readonly overwrite?: boolean;
   /** Called once, before any work, with the plan and the number of units that an earlier run has finished. */
   readonly onPlan?: (plan: Plan, finishedUnits: number) => void;
-}
-
-/** The weight that lost most. */
-export interface WorstWeight {
-  /** Name in the source. */
-  readonly name: string;
-  /** Signal-to-noise ratio in dB. */
-  readonly snrDb: number;
-}
-
-/** What a run has done. */
-export interface CompressResult {
-  /** Directory of the artefact, as it was named. */
-  readonly output: string;
-  /** Bytes of the source's tensor files. */
-  readonly bytesBefore: number;
-  /** Bytes of the artefact's tensor files. */
-  readonly bytesAfter: number;
-  /** See {@link Plan.bitsPerWeight}. */
-  readonly bitsPerWeight: number;
-  /** Wall time of this process's run. */
-  readonly seconds: number;
-  /** Most resident memory of this process so far. */
-  readonly peakMemoryBytes: number;
-  /** Path of the receipt. */
-  readonly receipt: string;
-  /** The weight with the lowest signal-to-noise ratio; null where nothing was lost. */
-  readonly worst: WorstWeight | null;
-  /** Numerical rescues and exceptions; they are in the receipt. */
-  readonly interventions: number;
-  /** Present with an evaluation. */
-  readonly quality: QualityReceipt | null;
 }
 
 /**
@@ -392,25 +360,4 @@ async function measure({ prepared, signal, progress }: Job, artefact: string) {
     ...run,
   });
   return { quality, samples: await takeSamples(artefact, source, evaluate.text, run) };
-}
-
-/** What a run has done, from its receipt. */
-export function resultOf(output: string, receipt: Receipt, seconds: number): CompressResult {
-  const worst = receipt.weights.reduce<WorstWeight | null>((least, { name, error }) => {
-    const snrDb = error?.snrDb ?? null;
-    return snrDb === null || (least !== null && least.snrDb <= snrDb) ? least : { name, snrDb };
-  }, null);
-  const { bytesBefore, bytesAfter, bitsPerWeight } = receipt.totals;
-  return {
-    output,
-    bytesBefore,
-    bytesAfter,
-    bitsPerWeight,
-    seconds,
-    peakMemoryBytes: peakMemoryBytes(),
-    receipt: join(output, RECEIPT_NAME),
-    worst,
-    interventions: receipt.interventions.length,
-    quality: receipt.quality ?? null,
-  };
 }

@@ -1,5 +1,7 @@
 // What every run that writes an artefact refuses: a plan that does not fit, a source that changes, bytes that do not read back.
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { PithError, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { Plan } from '../plan/types.ts';
@@ -58,6 +60,8 @@ export async function refuseDifferences(
   pool: KernelPool,
   run: RunOptions,
 ): Promise<void> {
+  // A run that was killed while it wrote one of the two last files has left a beginning of it.
+  for (const name of [RECEIPT_NAME, REPORT_NAME]) await rm(join(directory, `${name}.partial`), { force: true });
   const problems = await checkArtefact(directory, receipt.output, {
     ...run,
     pool,

@@ -11,10 +11,10 @@ import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
 import { saveReport } from '../report/save-report.ts';
 import type { QualityReceipt, Receipt } from '../receipt/types.ts';
 import { headerOf, refuseChangedSource, refuseDifferences, refuseProblems } from './guards.ts';
-import { resultOf, type CompressResult } from './compress.ts';
+import { resultOf, type CompressResult } from './run-result.ts';
 import { acceptEarlierUnits } from './resume.ts';
 import { runUnits } from './run-units.ts';
-import { runStage, type StageRunOptions } from './stage-commands.ts';
+import type { StageRunOptions } from './stage-commands.ts';
 import type { EvaluationOptions } from '../recipe/types.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
 
@@ -44,7 +44,11 @@ export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
  * `STOPPED`, `READ_BACK_FAILED`, and those of `plan`.
  */
 export async function quantize(model: string, options: QuantizeRunOptions): Promise<CompressResult> {
-  if (!(await streamsFiles(model, options))) return runStage('quantize', model, stageOptions(options));
+  if (!(await streamsFiles(model, options))) {
+    // Loaded where it is needed: rounding from file to file takes less time than that.
+    const { runStage } = await import('./stage-commands.ts');
+    return runStage('quantize', model, stageOptions(options));
+  }
   const begun = performance.now();
   const started = new Date().toISOString();
   const { output, overwrite = false, evaluate, onPlan, signal, progress, ...quantizeOptions } = options;

@@ -4,7 +4,7 @@ import { validate } from '@pith/tensor-core';
 import { z } from 'zod';
 import type { Plan } from '../plan/types.ts';
 import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
-import type { StageKind } from '../recipe/recipe-schema.ts';
+import type { StageKind } from '../recipe/stage-kinds.ts';
 import type {
   CalibrationOptions,
   DistillStage,
@@ -14,7 +14,8 @@ import type {
   Recipe,
   TrainingText,
 } from '../recipe/types.ts';
-import { compress, planRecipe, type CompressResult } from './compress.ts';
+import { compress, planRecipe } from './compress.ts';
+import type { CompressResult } from './run-result.ts';
 
 /** What every command of one technique takes beside the options of its method. */
 export interface StageRunOptions extends RunOptions {

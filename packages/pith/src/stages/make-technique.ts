@@ -32,7 +32,7 @@ import {
   type SmoothQuantOptions,
 } from '@pith/quant';
 import { PithError } from '@pith/tensor-core';
-import type { StageKind } from '../recipe/recipe-schema.ts';
+import type { StageKind } from '../recipe/stage-kinds.ts';
 import type { Technique } from './technique.ts';
 
 type Options = Readonly<Record<string, unknown>>;

@@ -2,7 +2,8 @@
 import type { BlockPass, ModelTransform } from '@pith/model';
 import { isPithError, PithError } from '@pith/tensor-core';
 import type { OrderedStage } from '../recipe/order-stages.ts';
-import { methodOf, type StageKind } from '../recipe/recipe-schema.ts';
+import { methodOf } from '../recipe/recipe-schema.ts';
+import type { StageKind } from '../recipe/stage-kinds.ts';
 import type { RecipeStage } from '../recipe/types.ts';
 
 /** A technique at work on one block after the other. */

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import type { Plan, PlanOptions } from '../../plan/types.ts';
-import type { StageKind } from '../../recipe/recipe-schema.ts';
+import type { StageKind } from '../../recipe/stage-kinds.ts';
 import type { RecipeOptions } from '../../run/compress.ts';
-import { STAGE_KINDS } from '../../recipe/recipe-schema.ts';
+import { STAGE_KINDS } from '../../recipe/stage-kinds.ts';
 import { EXIT, UsageError } from '../failure.ts';
 import { formatBytes, formatTable } from '../../format.ts';
 import { addCommonOptions, addExamples } from '../options.ts';
@@ -69,7 +69,7 @@ async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise
     const { planRecipe } = await import('../../run/compress.ts');
     return planRecipe(model, { ...recipeOptions(flags), ...limits } as RecipeOptions);
   }
-  const kind: StageKind = kindOf(flags);
+  const kind: StageKind = await kindOf(flags);
   const stray = strayFlags(kind, flags);
   if (stray.length > 0) {
     throw new UsageError(

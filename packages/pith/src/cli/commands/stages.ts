@@ -1,6 +1,6 @@
 // `pith prune`, `pith factorize` and `pith compress`: runs of stages.
 import type { Command } from 'commander';
-import type { StageKind } from '../../recipe/recipe-schema.ts';
+import type { StageKind } from '../../recipe/stage-kinds.ts';
 import type { CompressOptions } from '../../run/compress.ts';
 import type { StageRunOptions } from '../../run/stage-commands.ts';
 import { UsageError } from '../failure.ts';
