@@ -10,7 +10,6 @@ console.log('Building ...');
 if (turbo(['build', '--filter=pith', '--output-logs=errors-only', '--log-order=grouped']).status !== 0) process.exit(1);
 
 const model = 'examples/demo-model/checkpoint';
-const text = 'examples/demo-model/eval.txt';
 const recipe = 'examples/demo-model/recipe.yaml';
 const output = 'build/demo-small';
 const prompt = 'Once there was a';
@@ -36,7 +35,7 @@ function pith(args) {
 
 const whole = pith(['inspect', model]);
 const small = pith(['compress', model, '-r', recipe, '-o', output]);
-const quality = pith(['eval', output, '--data', text, '--context', '256', '--reference', model]);
+const { before: dense, after: compressed } = small.quality;
 const say = (which) => pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']).text;
 const before = { text: say(model) };
 const after = { text: say(output) };
@@ -46,13 +45,13 @@ const rows = [
   ['', 'before', 'after'],
   ['size', kB(small.bytesBefore), kB(small.bytesAfter)],
   ['bits per weight', ((8 * whole.bytes) / whole.parameters).toFixed(2), small.bitsPerWeight.toFixed(2)],
-  ['perplexity', quality.referencePerplexity.toFixed(3), quality.perplexity.toFixed(3)],
+  ['perplexity', dense.perplexity.toFixed(3), compressed.perplexity.toFixed(3)],
 ];
 console.log();
 for (const [label, a, b] of rows) console.log(`${label.padEnd(18)}${a.padStart(12)}${b.padStart(12)}`);
 console.log(`\nbefore  ${prompt}${before.text}\nafter   ${prompt}${after.text}`);
 console.log(
-  `\nKL divergence ${quality.kl.toFixed(4)} nats a token; the same most likely token ${(quality.top1Agreement * 100).toFixed(1)}% of the time.`,
+  `\nKL divergence ${compressed.kl.toFixed(4)} nats a token; the same most likely token ${(compressed.top1Agreement * 100).toFixed(1)}% of the time.`,
 );
 console.log(
   `The artefact lies in ${relative(process.cwd(), join(root, output)) || '.'}; what was done is told in its report.html and, for programs, in ${small.receipt}`,

@@ -59,10 +59,17 @@ function stageOf(stage: StageReceipt): ReportStage {
 function optionsOf(options: Readonly<Record<string, unknown>>): Record<string, string> {
   const entries = Object.entries(options).flatMap(([name, value]): [string, string][] => {
     if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return [];
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    const text = shortText(value);
     return [[name, text.length > 80 ? `${text.slice(0, 77)}...` : text]];
   });
   return Object.fromEntries(entries);
+}
+
+/** A scheme by its name, a range by its kind, anything else as it is. */
+function shortText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  const { name, kind } = Object(value) as { readonly name?: unknown; readonly kind?: unknown };
+  return typeof name === 'string' ? name : typeof kind === 'string' ? kind : JSON.stringify(value);
 }
 
 function isPoints(value: unknown): value is (readonly [number, number])[] {
@@ -80,13 +87,18 @@ function spectraOf({ records }: StageReceipt): ReportSpectrum[] {
   );
 }
 
-/** Methods that train record some steps as `losses`. */
+/** Methods that train record some of their steps as `curve`. */
 function lossesOf(stage: StageReceipt): ReportLossCurve[] {
-  return Object.entries(stage.records).flatMap(([name, { losses }]) =>
-    isPoints(losses)
-      ? [{ stage: name === 'training' ? titleOf(stage) : `${titleOf(stage)}: ${name}`, points: losses }]
-      : [],
-  );
+  return Object.entries(stage.records).flatMap(([name, { curve }]) => {
+    const points = Array.isArray(curve) ? curve.flatMap(lossOf) : [];
+    if (points.length === 0) return [];
+    return [{ stage: name === 'training' ? titleOf(stage) : `${titleOf(stage)}: ${name}`, points }];
+  });
+}
+
+function lossOf(record: unknown): (readonly [step: number, loss: number])[] {
+  const { step, loss } = Object(record) as { readonly step?: unknown; readonly loss?: unknown };
+  return typeof step === 'number' && typeof loss === 'number' ? [[step, loss]] : [];
 }
 
 function qualityOf({ protocol, before, after, tokens, textSha256 }: QualityReceipt): ReportQuality {
