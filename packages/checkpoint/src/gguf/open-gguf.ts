@@ -11,7 +11,7 @@ const FIRST_READ_BYTES = 2 ** 20;
 /**
  * Reads and checks the header of a GGUF file; the tensors' bytes are not read.
  *
- * Allocates at most four times the header, which is at most {@link MAX_HEADER_BYTES}.
+ * Allocates at most four times the header, which is at most 256 MiB.
  *
  * @param file label of the file in errors.
  * @throws PithError `GGUF_MAGIC`, `GGUF_VERSION`, `GGUF_TRUNCATED`, `GGUF_LIMIT_EXCEEDED`, `GGUF_NOT_UTF8`,

@@ -7,7 +7,7 @@ const JOB_ROWS = 256;
 /** Rows of the kernel's tile: bytes of scratch per column. */
 const TILE_BYTES = 64;
 
-/** A block of columns in the pool's memory, see {@link SweepBlock} for what the arrays mean. */
+/** A block of columns in the pool's memory, see `SweepBlock` for what the arrays mean. */
 export interface PoolBlock {
   readonly rows: number;
   readonly columns: number;
