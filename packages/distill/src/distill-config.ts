@@ -9,14 +9,23 @@ import { readStudent, studentSchema } from './student/student-spec.ts';
 
 const fields = {
   ...trainingFields,
+  /** Terms of the loss, see `parseLoss`. */
   loss: lossSchema,
+  /** Where the student comes from. */
   student: studentSchema,
+  /** What is trained, see `parseTrainable`. */
   trainable: trainableSchema,
+  /** Zeros of pruned matrices stay; true. */
   keepZeros: z.boolean().default(true),
+  /** How several teachers become one, see `TeacherMixture`; `weights`. */
   combine: z.enum(['weights', 'confidence']).default('weights'),
+  /** Weight of each teacher; equal when left out. */
   teacherWeights: z.array(z.number().positive().max(1e6)).min(1).max(16).exactOptional(),
+  /** Most likely tokens of the teacher that are kept on the disk and trained from; the teacher runs live when left out. */
   cacheTop: z.int().min(1).max(65535).exactOptional(),
+  /** Generations of self-distillation; 1. */
   generations: z.int().min(1).max(100).default(1),
+  /** The teacher is a second student; false. */
   mutual: z.boolean().default(false),
 };
 

@@ -1,7 +1,7 @@
 // The tensor types of GGUF: number, name, values and bytes of a block. The only place with these constants.
 
 /** Name of a tensor type, in lower case as on the command line: `q4_k`. */
-export type GgmlTypeName = keyof typeof GGML_TYPES;
+export type GgmlTypeName = keyof typeof TYPES;
 
 /** How values of a type are stored. */
 export interface GgmlType {
@@ -15,8 +15,7 @@ export interface GgmlType {
 
 const type = (id: number, blockSize: number, blockBytes: number): GgmlType => ({ id, blockSize, blockBytes });
 
-/** All types of tensors in files; numbers of types that were removed from ggml are left out. */
-export const GGML_TYPES = {
+const TYPES = {
   f32: type(0, 1, 4),
   f16: type(1, 1, 2),
   q4_0: type(2, 32, 18),
@@ -48,6 +47,9 @@ export const GGML_TYPES = {
   tq2_0: type(35, 256, 66),
   mxfp4: type(39, 32, 17),
 } as const satisfies Record<string, GgmlType>;
+
+/** All types of tensors in files; numbers of types that were removed from ggml are left out. */
+export const GGML_TYPES: Readonly<Record<GgmlTypeName, GgmlType>> = TYPES;
 
 const BY_ID = new Map(Object.entries(GGML_TYPES).map(([name, { id }]) => [id, name as GgmlTypeName]));
 

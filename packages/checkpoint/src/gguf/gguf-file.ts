@@ -27,13 +27,33 @@ export type GgufScalar = number | bigint | boolean | string;
 
 /** A metadata value with its type, so that it can be written as it was read. */
 export type GgufValue =
-  | { readonly type: Exclude<GgufValueType, 'array'>; readonly value: GgufScalar }
-  | { readonly type: 'array'; readonly items: GgufArray };
+  | {
+      /** Type in the file. */
+      readonly type: Exclude<GgufValueType, 'array'>;
+      /** The value. */
+      readonly value: GgufScalar;
+    }
+  | {
+      /** Tells the union apart. */
+      readonly type: 'array';
+      /** Its elements. */
+      readonly items: GgufArray;
+    };
 
 /** An array of metadata values, all of one type. */
 export type GgufArray =
-  | { readonly type: Exclude<GgufValueType, 'array'>; readonly values: readonly GgufScalar[] }
-  | { readonly type: 'array'; readonly values: readonly GgufArray[] };
+  | {
+      /** Type of the elements in the file. */
+      readonly type: Exclude<GgufValueType, 'array'>;
+      /** The elements. */
+      readonly values: readonly GgufScalar[];
+    }
+  | {
+      /** Tells the union apart. */
+      readonly type: 'array';
+      /** Arrays, each with a type of its own. */
+      readonly values: readonly GgufArray[];
+    };
 
 /** A tensor in a GGUF file. */
 export interface GgufTensor {

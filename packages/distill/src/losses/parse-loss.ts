@@ -10,9 +10,13 @@ const CODE = 'DISTILL_LOSS_INVALID';
 
 const weight = z
   .strictObject({
+    /** Weight at the first step. */
     from: z.number().min(0).max(1e6),
+    /** Weight at the last step. */
     to: z.number().min(0).max(1e6),
+    /** How it goes from one to the other. */
     curve: z.enum(['constant', 'linear', 'cosine']),
+    /** Steps that this takes, the weight staying afterwards; the whole run when left out. */
     steps: z.int().min(1).exactOptional(),
   })
   .refine(({ from, to, curve }) => (curve === 'constant' ? from > 0 : from > 0 || to > 0), {
@@ -27,25 +31,53 @@ export const lossSchema = z
   .array(
     z.discriminatedUnion('kind', [
       z.strictObject({
+        /** The distribution of the teacher. */
         kind: z.literal('soft'),
+        /** KL from the teacher, KL to the teacher, or Jensen-Shannon. */
         divergence: z.enum(['forward', 'reverse', 'jensen-shannon']),
+        /** Divides the logits of both; the term is multiplied by its square. */
         temperature: z.number().positive().max(1000),
+        /** Weight over the steps. */
         weight,
       }),
-      z.strictObject({ kind: z.literal('hard'), weight }),
       z.strictObject({
+        /** The tokens of the text. */
+        kind: z.literal('hard'),
+        /** Weight over the steps. */
+        weight,
+      }),
+      z.strictObject({
+        /** Hidden states. */
         kind: z.literal('hidden'),
+        /** Mean squared error, or one minus the cosine. */
         measure: z.enum(['mse', 'cosine']),
+        /** Which block of the student is compared with which of the teacher. */
         layers,
+        /** States of the student go through a learnt matrix first: for other widths. */
         project: z.boolean(),
+        /** Weight over the steps. */
         weight,
       }),
-      z.strictObject({ kind: z.literal('attention'), measure: z.enum(['kl', 'mse']), layers, weight }),
       z.strictObject({
-        kind: z.literal('relations'),
-        pairs: z.array(z.enum(['qk', 'qq', 'kk', 'vv'])).min(1),
-        heads: z.int().min(1).max(65536).nullable(),
+        /** Attention probabilities. */
+        kind: z.literal('attention'),
+        /** KL from the teacher's rows, or mean squared error. */
+        measure: z.enum(['kl', 'mse']),
+        /** Which block of the student is compared with which of the teacher. */
         layers,
+        /** Weight over the steps. */
+        weight,
+      }),
+      z.strictObject({
+        /** Relations of queries, keys and values. */
+        kind: z.literal('relations'),
+        /** What is multiplied with what: `qk`, `vv`. */
+        pairs: z.array(z.enum(['qk', 'qq', 'kk', 'vv'])).min(1),
+        /** Heads that both are cut into; null for those of the one with fewer. */
+        heads: z.int().min(1).max(65536).nullable(),
+        /** Which block of the student is compared with which of the teacher. */
+        layers,
+        /** Weight over the steps. */
         weight,
       }),
     ]),

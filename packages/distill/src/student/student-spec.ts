@@ -40,9 +40,14 @@ export type StudentSpec = ModelStudent | LayersStudent | RandomStudent;
 
 /** The schema of a student; for configurations that contain one. */
 export const studentSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('model') }),
   z.strictObject({
+    /** A model as it is. */
+    kind: z.literal('model'),
+  }),
+  z.strictObject({
+    /** Some layers of a model. */
     kind: z.literal('layers'),
+    /** Indices from 0, ascending. */
     layers: z
       .array(z.int().min(0).max(65535))
       .min(1)
@@ -50,7 +55,12 @@ export const studentSchema = z.discriminatedUnion('kind', [
         error: 'must be ascending, each once',
       }),
   }),
-  z.strictObject({ kind: z.literal('random'), config: z.record(z.string(), z.unknown()) }),
+  z.strictObject({
+    /** A config with random weights. */
+    kind: z.literal('random'),
+    /** A parsed config.json. */
+    config: z.record(z.string(), z.unknown()),
+  }),
 ]);
 
 /** Reads `model` or `layers=0,2,4`; anything else is handed on to be checked. */

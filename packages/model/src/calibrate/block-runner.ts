@@ -27,7 +27,12 @@ export interface BlockOutcome {
   /** Names of the tensors that passes rewrote. */
   readonly rewritten: ReadonlySet<string>;
   /** Per pass, in order: facts per tensor. */
-  readonly records: readonly { readonly pass: string; readonly records: StageResult['records'] }[];
+  readonly records: readonly {
+    /** Name of the pass. */
+    readonly pass: string;
+    /** What it recorded. */
+    readonly records: StageResult['records'];
+  }[];
   /** Rescues and exceptions: of the passes, and the notices. */
   readonly interventions: readonly Intervention[];
   /** What the runner itself has to say: inputs with fewer tokens than columns. */

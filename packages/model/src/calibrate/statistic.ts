@@ -14,11 +14,17 @@ export type InputStatistic = 'absmax' | 'range' | 'mean' | 'meanabs' | 'norms' |
 export interface InputStatistics {
   /** Tokens (rows of X) seen. */
   readonly tokens: number;
+  /** Columns of X. */
   readonly inFeatures: number;
+  /** Largest magnitude of each column, f32. */
   readonly absmax?: Float32Array;
+  /** Smallest value of each column, f32. */
   readonly min?: Float32Array;
+  /** Largest value of each column, f32. */
   readonly max?: Float32Array;
+  /** Mean of each column over tokens, f64. */
   readonly mean?: Float64Array;
+  /** Mean magnitude of each column over tokens, f64. */
   readonly meanabs?: Float64Array;
   /** Sums of squares over tokens; their square roots are the column norms. */
   readonly squares?: Float64Array;

@@ -9,14 +9,32 @@ const patterns = z.array(z.string().min(1)).min(1);
 
 /** The schema of {@link Trainable} as an object; for configurations that contain one. */
 export const trainableSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('all') }),
-  z.strictObject({ kind: z.literal('norms') }),
-  z.strictObject({ kind: z.literal('factors') }),
-  z.strictObject({ kind: z.literal('modules'), include: patterns }),
   z.strictObject({
+    /** Every weight. */
+    kind: z.literal('all'),
+  }),
+  z.strictObject({
+    /** Weights and biases of norms. */
+    kind: z.literal('norms'),
+  }),
+  z.strictObject({
+    /** Low-rank factors. */
+    kind: z.literal('factors'),
+  }),
+  z.strictObject({
+    /** Modules by name. */
+    kind: z.literal('modules'),
+    /** Patterns of their names. */
+    include: patterns,
+  }),
+  z.strictObject({
+    /** Low-rank additions, merged in the end. */
     kind: z.literal('lora'),
+    /** Rank of an addition. */
     rank: z.int().min(1).max(65536),
+    /** The addition is multiplied by alpha / rank. */
     alpha: z.number().positive(),
+    /** Patterns of the linears that get one; all when left out. */
     include: patterns.exactOptional(),
   }),
 ]);

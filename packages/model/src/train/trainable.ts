@@ -102,7 +102,12 @@ export function selectTrained(
   architecture: Architecture,
   kinds: ReadonlyMap<string, WeightTensor['kind']>,
   choice: Trainable,
-): { readonly names: readonly string[]; readonly problems: readonly string[] } {
+): {
+  /** Names of stored weights. */
+  readonly names: readonly string[];
+  /** What cannot be trained, in words. */
+  readonly problems: readonly string[];
+} {
   const tensors = expectedTensors(architecture).map(({ name }) => name);
   const names = tensors.filter(selector(architecture, kinds, choice));
   const problems: string[] = [];

@@ -57,7 +57,10 @@ export function trainerParts(
   config: TrainingConfig,
   windows: readonly Int32Array[],
   seed: number,
-): Pick<TrainerOptions, 'optimizer' | 'schedule' | 'clipNorm' | 'microBatches'> & { readonly batches: WindowBatches } {
+): Pick<TrainerOptions, 'optimizer' | 'schedule' | 'clipNorm' | 'microBatches'> & {
+  /** The windows in batches, in an order of the seed. */
+  readonly batches: WindowBatches;
+} {
   return {
     batches: windowBatches({ windows, batchSize: config.batchSize, seed }),
     optimizer: adamw({ beta2: 0.95, weightDecay: config.weightDecay }),

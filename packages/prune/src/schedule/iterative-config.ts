@@ -11,7 +11,13 @@ import type { RoundSpacing } from './sparsity-schedule.ts';
 /** How each round prunes: single weights by a method, or whole parts. */
 export type RoundMethod =
   | Omit<PruneOptions, 'sparsity' | 'pattern' | 'rounding'>
-  | ({ readonly method: 'structure' } & Omit<StructureOptions, 'layers'> & { readonly layers?: number });
+  | ({
+      /** Whole parts. */
+      readonly method: 'structure';
+    } & Omit<StructureOptions, 'layers'> & {
+        /** Layers that go; none when left out. */
+        readonly layers?: number;
+      });
 
 /** Fine-tuning between rounds: the options of a training run; all but `steps` have defaults. */
 export interface FineTuneOptions extends Partial<FineTuning['training']> {

@@ -21,17 +21,31 @@ export const PRUNABLE_DTYPES = ['f32', 'f16', 'bf16'] as const;
 
 /** What scores are made with beside the weights. */
 export type ScoreFactors =
-  /** One for each column: Wanda's norms. */
-  | { readonly per: 'column'; readonly values: Float32Array }
-  /** One for each weight, [rows, columns]: gradients. */
-  | { readonly per: 'weight'; readonly values: Float32Array };
+  | {
+      /** One for each column: Wanda's norms. */
+      readonly per: 'column';
+      /** f32 [columns]. */
+      readonly values: Float32Array;
+    }
+  | {
+      /** One for each weight: gradients. */
+      readonly per: 'weight';
+      /** f32 [rows, columns] row-major. */
+      readonly values: Float32Array;
+    };
 
 /** Where the pruned weight goes: as many bytes as it has. */
 export type PruneDestination =
-  /** A place in an existing file. */
-  | ({ readonly kind: 'file' } & FileLocation)
-  /** Memory that is overwritten. */
-  | { readonly kind: 'memory'; readonly bytes: Uint8Array };
+  | ({
+      /** A place in an existing file. */
+      readonly kind: 'file';
+    } & FileLocation)
+  | {
+      /** Memory. */
+      readonly kind: 'memory';
+      /** Is overwritten. */
+      readonly bytes: Uint8Array;
+    };
 
 /** How {@link pruneInto} works. */
 export interface PruneIntoOptions extends RunOptions, MaskOptions {

@@ -26,7 +26,12 @@ export interface ColumnSpan {
   /** Diagonal of U at these columns, f32 [last - first]: a weight's error counts as (error / diagonal)². */
   readonly diagonal: Float32Array;
   /** Columns of the part of the span that is swept next, counted from `first`: a span longer than a block comes in parts. */
-  readonly part: { readonly from: number; readonly to: number };
+  readonly part: {
+    /** First column. */
+    readonly from: number;
+    /** One past the last column. */
+    readonly to: number;
+  };
 }
 
 /** Decides how spans of columns are rounded. */
@@ -44,7 +49,9 @@ export interface ColumnRule {
 export interface SolveOptions {
   /** f32 [rows, columns] row-major, or [columns, rows] where `transposed`; not mutated. */
   readonly weights: Float32Array;
+  /** Rows of the weight (outputs). */
   readonly rows: number;
+  /** Columns of the weight (inputs). */
   readonly columns: number;
   /** Weights lie as the sweep has them: column after column. */
   readonly transposed?: boolean;
@@ -52,11 +59,15 @@ export interface SolveOptions {
   readonly order?: Int32Array;
   /** U of H⁻¹ = UᵀU: f32 [columns, columns], upper triangular, in the order of the sweep. */
   readonly factor: Float32Array;
+  /** Decides how columns are rounded. */
   readonly rule: ColumnRule;
+  /** Runs the matrix products. */
   readonly device: Device;
+  /** Runs the sweeps. */
   readonly pool: KernelPool;
   /** Columns of a block; {@link OBS_BLOCK_COLUMNS} or what fits the span when left out. */
   readonly blockColumns?: number;
+  /** Stops between blocks. */
   readonly signal?: AbortSignal;
 }
 

@@ -9,7 +9,9 @@ const TILE_BYTES = 64;
 
 /** A block of columns in the pool's memory, see `SweepBlock` for what the arrays mean. */
 export interface PoolBlock {
+  /** Rows of the weight (outputs). */
   readonly rows: number;
+  /** Columns of the block (inputs). */
   readonly columns: number;
   /** f32 [columns, rows]. */
   readonly weights: Float32Array;
@@ -36,11 +38,23 @@ type PoolArray = 'weights' | 'factor' | 'errors' | 'scales' | 'zeros' | 'codes' 
 /** How the columns of a sweep are rounded. */
 export interface SweepRule {
   /** Quantize to codes between `low` and `high`; `perColumn` where each column has scales of its own. */
-  readonly quantize?: { readonly low: number; readonly high: number; readonly perColumn?: boolean };
+  readonly quantize?: {
+    /** Smallest code. */
+    readonly low: number;
+    /** Largest code. */
+    readonly high: number;
+    /** Each column has scales and zero points of its own; one for each row when left out. */
+    readonly perColumn?: boolean;
+  };
   /** Weights whose mask is 0 become zero. */
   readonly masked: boolean;
   /** The mask is chosen by the sweep: of each `span` columns the `pruned` of least consequence go. */
-  readonly pattern?: { readonly pruned: number; readonly span: number };
+  readonly pattern?: {
+    /** Columns of a span that go. */
+    readonly pruned: number;
+    /** Neighbouring columns that are compared. */
+    readonly span: number;
+  };
 }
 
 /**

@@ -13,8 +13,11 @@ export const ROW_ALIGNMENT = 32;
 
 /** Rows that are worked on together. */
 export interface Chunk {
+  /** Counted from 0. */
   readonly index: number;
+  /** Its first row in the weight. */
   readonly firstRow: number;
+  /** Rows of it. */
   readonly rows: number;
 }
 
@@ -35,13 +38,17 @@ export type PartAddresses<P extends string> = Readonly<Record<P, number>>;
 export interface ChunkPass<P extends string> {
   /** First words of an error message. */
   readonly operation: string;
+  /** Threads and memory. */
   readonly host: KernelHost;
+  /** What is read. */
   readonly weight: DenseWeight;
+  /** How it is cut. */
   readonly chunks: readonly Chunk[];
   /** Bytes of a source row. */
   readonly rowBytes: number;
   /** Parts of a slot beside the source, and their bytes for the largest chunk. */
   readonly parts: Readonly<Record<P, number>>;
+  /** Stops between chunks. */
   readonly signal?: AbortSignal | undefined;
   /** Adds SHA-256 of the source as the first result after reading. */
   readonly hashSource?: boolean;
