@@ -40,6 +40,17 @@ export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
+export { interleavedRows } from './ggml/row-order.ts';
+export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';
+export { ggmlByteLength, quantizeGgmlInto } from './ggml/quantize-into.ts';
+export type {
+  GgmlDestination,
+  GgmlError,
+  GgmlJob,
+  GgmlResult,
+  GgmlWritableType,
+  QuantizeGgmlOptions,
+} from './ggml/ggml-types.ts';
 export { awqPass } from './awq/pass.ts';
 export { awqConfig } from './awq/awq-config.ts';
 export type { AwqConfig, AwqOptions } from './awq/awq-config.ts';
