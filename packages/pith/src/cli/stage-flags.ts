@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { StageKind } from '../recipe/stage-kinds.ts';
 import { UsageError } from './failure.ts';
+import { iterativeOptions } from './iterative-options.ts';
 import { amounts, byteSize, collect, realNumber, wholeNumber } from './values.ts';
 
 /** A flag and the option that it sets. */
@@ -125,6 +126,17 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       help: 'gradual: steps until the share is reached',
       parse: wholeNumber('--ramp-steps', 1),
     },
+    {
+      flag: '--by <method>',
+      help: 'iterative: how a round prunes: magnitude, wanda, taylor, sparsegpt, structure (default: magnitude)',
+    },
+    { flag: '--rounds <n>', help: 'iterative: rounds on the way (default: 5)', parse: wholeNumber('--rounds', 1) },
+    { flag: '--spacing <name>', help: 'iterative: how rounds divide the way: cubic, linear' },
+    {
+      flag: '--degradation <x>',
+      help: 'iterative: ends before a round whose perplexity on --eval is above so many times the original',
+      parse: number('--degradation'),
+    },
     { flag: '--prune-every <n>', help: 'gradual: steps between two prunings', parse: wholeNumber('--prune-every', 1) },
     TRAINABLE,
     ...TRAINING,
@@ -186,7 +198,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
 /** What each kind of method is called on the command line. */
 const METHOD_HELP: Readonly<Record<StageKind, string>> = {
   quantize: 'rtn (to nearest), gptq, awq, smoothquant, qat (default: rtn)',
-  prune: 'magnitude, wanda, taylor, sparsegpt, gradual, structure (--structure alone says it)',
+  prune: 'magnitude, wanda, taylor, sparsegpt, iterative, gradual, structure (--structure alone says it)',
   factorize: 'svd, asvd, whitened-svd, tucker, cp',
   distill: 'offline',
 };
@@ -202,6 +214,7 @@ export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
   wanda: 'prune',
   taylor: 'prune',
   sparsegpt: 'prune',
+  iterative: 'prune',
   gradual: 'prune',
   structure: 'prune',
   svd: 'factorize',
@@ -245,6 +258,7 @@ export function stageOptions(kind: StageKind, flags: Flags): Record<string, unkn
     if (option === '') Object.assign(options, value);
     else options[option ?? attributeOf(flag)] = value;
   }
+  if (kind === 'prune' && options['method'] === 'iterative') return iterativeOptions(options);
   return options;
 }
 
