@@ -5,6 +5,7 @@ import manifest from '../package.json' with { type: 'json' };
 
 it('exports exactly this', () => {
   expect(Object.keys(pith).sort()).toEqual([
+    'EXPORT_FORMATS',
     'RECEIPT_NAME',
     'ReceiptSchema',
     'RecipeSchema',
@@ -13,12 +14,14 @@ it('exports exactly this', () => {
     'distill',
     'doctor',
     'evaluate',
+    'exportModel',
     'factorize',
     'generate',
     'inspect',
     'logits',
     'parseRecipe',
     'plan',
+    'planExport',
     'planRecipe',
     'prune',
     'quantize',

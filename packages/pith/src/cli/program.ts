@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../version.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerEval } from './commands/eval.ts';
+import { registerExport } from './commands/export.ts';
 import { registerGenerate } from './commands/generate.ts';
 import { registerInspect } from './commands/inspect.ts';
 import { registerLogits } from './commands/logits.ts';
@@ -51,6 +52,7 @@ function createProgram(host: CliHost, run: RunCommand): Command {
     registerFactorize,
     registerDistill,
     registerCompress,
+    registerExport,
     registerEval,
     registerGenerate,
     registerLogits,

@@ -366,6 +366,13 @@ export function addArtefactFlags(command: Command): Command {
     .option('--shard-size <size>', 'most bytes of tensors in a file (default: 5GB)', byteSize('--shard-size'));
 }
 
+/** The options of an export among parsed flags. */
+export function exportOptions(flags: Flags): Record<string, unknown> {
+  const { data: _data, sparse: _sparse, ...options } = runOptions(flags);
+  const { format, imatrix } = flags;
+  return { ...options, format, ...(imatrix !== undefined && { importance: imatrix }) };
+}
+
 /** The options of the run among parsed flags. */
 export function runOptions(flags: Flags): Record<string, unknown> {
   const { context, evalContext } = flags;

@@ -1,5 +1,5 @@
 // Receipts: sealed when made, checked when read.
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
@@ -28,12 +28,14 @@ export function receiptText(receipt: Receipt): string {
 }
 
 /**
- * Reads and checks the receipt of an artefact.
+ * Reads and checks the receipt of an artefact: inside a directory, beside a file.
  *
+ * @param artefact directory, or file (the first of a split one).
  * @throws PithError `RECEIPT_MISSING`, `RECEIPT_INVALID` (not JSON, not a receipt, or edited: the seal is broken).
  */
-export async function readReceipt(directory: string): Promise<Receipt> {
-  const path = join(directory, RECEIPT_NAME);
+export async function readReceipt(artefact: string): Promise<Receipt> {
+  const isFile = (await stat(artefact).catch(() => undefined))?.isFile() === true;
+  const path = isFile ? receiptOfFile(artefact) : join(artefact, RECEIPT_NAME);
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -41,11 +43,16 @@ export async function readReceipt(directory: string): Promise<Receipt> {
     if (!['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
     throw new PithError(
       'RECEIPT_MISSING',
-      `read receipt: ${directory} has no ${RECEIPT_NAME}; only artefacts that Pith has written carry one`,
+      `read receipt: ${artefact} has no ${isFile ? `receipt, ${path} is missing` : RECEIPT_NAME}; only artefacts that Pith has written carry one`,
       { details: { path }, cause: error },
     );
   }
   return parseReceipt(text, path);
+}
+
+/** Path of the receipt of an artefact that is a file: beside it. */
+export function receiptOfFile(path: string): string {
+  return `${path}.receipt.json`;
 }
 
 /** Parses and checks the text of a receipt; `path` is for the messages. */

@@ -7,8 +7,14 @@ export const MAX_LEAF_BYTES = 256 * 1024 * 1024;
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');
 const Count = z.int().nonnegative();
-/** A file of the directory itself: a stranger's receipt may not lead out of it. */
-const FileName = z.string().regex(/^(?!\.\.?$)[^/\\\0]{1,255}$/, 'must be the plain name of a file');
+/** A file of the directory or below it (`onnx/model.onnx`): a stranger's receipt may not lead out of it. */
+const FileName = z
+  .string()
+  .max(4096)
+  .regex(
+    /^(?!\.\.?(\/|$))[^/\\\0]{1,255}(\/(?!\.\.?(\/|$))[^/\\\0]{1,255})*$/,
+    'must be the plain name of a file, or names of folders and a file with slashes between',
+  );
 
 const Tensor = z.strictObject({
   name: z.string(),
@@ -104,7 +110,7 @@ const Quality = z.strictObject({
 /** The schema of a {@link Receipt} (zod). Unknown keys are refused. */
 export const ReceiptSchema: z.ZodType<Receipt> = z.strictObject({
   receipt: z.literal(1),
-  operation: z.enum(['quantize', 'prune', 'factorize', 'distill', 'compress']),
+  operation: z.enum(['quantize', 'prune', 'factorize', 'distill', 'compress', 'export']),
   versions: z.record(z.string(), z.string()),
   options: z.record(z.string(), z.unknown()),
   planSha256: Digest,

@@ -23,7 +23,7 @@ export interface TensorHash {
 
 /** The hash of a file, or of its header where the rest are tensors. */
 export interface FileHash {
-  /** Name, without a directory. */
+  /** Name within the artefact; folders with slashes: `onnx/model.onnx`. */
   readonly name: string;
   /** Bytes of the whole file. */
   readonly bytes: number;
@@ -177,7 +177,7 @@ export interface SourceReceipt {
 
 /** The content of an artefact. */
 export interface OutputReceipt {
-  /** Format of the artefact: `compressed-tensors`. */
+  /** Format of the artefact: `compressed-tensors`, `gguf`. */
   readonly format: string;
   /** Every file but the receipt itself. */
   readonly files: readonly FileHash[];
@@ -234,7 +234,7 @@ export interface Receipt {
   /** Version of this layout. */
   readonly receipt: 1;
   /** What was done. */
-  readonly operation: 'quantize' | 'prune' | 'factorize' | 'distill' | 'compress';
+  readonly operation: 'quantize' | 'prune' | 'factorize' | 'distill' | 'compress' | 'export';
   /** Versions of the packages that decide the bytes. */
   readonly versions: Readonly<Record<string, string>>;
   /** Options after defaults were filled in. */

@@ -3,16 +3,9 @@
 import type { TiedEmbeddings } from '@pith/checkpoint';
 import { createModel, plannedWeight, type LanguageModel, type PlannedModel, type PlannedWeight } from '@pith/model';
 import { modelFromCheckpoint } from '@pith/model/node';
-import {
-  denseWeight,
-  factoredWeight,
-  fromF32,
-  type DenseWeight,
-  type DType,
-  type FactoredWeight,
-  type WeightTensor,
-} from '@pith/tensor-core';
+import { factoredWeight, type FactoredWeight, type WeightTensor } from '@pith/tensor-core';
 import type { Source } from '../source/open-source.ts';
+import { restoredWeight } from '../source/restored-weight.ts';
 
 /** A model between two stages. */
 export interface StageModel {
@@ -87,37 +80,4 @@ function workable(weight: WeightTensor): WeightTensor {
   if (weight.kind !== 'factored' || (weight.left.kind === 'dense' && weight.right.kind === 'dense')) return weight;
   const factor = (one: FactoredWeight['left']) => (one.kind === 'dense' ? one : restoredWeight(one));
   return factoredWeight({ name: weight.name, left: factor(weight.left), right: factor(weight.right) });
-}
-
-/** A dense weight whose bytes are restored when they are read. */
-function restoredWeight(weight: WeightTensor): DenseWeight {
-  const { name, shape } = weight;
-  const dtype = dtypeOf(weight);
-  const rows = shape[0] ?? 1;
-  const size = dtype === 'f32' ? 4 : 2;
-  const byteLength = size * shape.reduce((a, b) => a * b, 1);
-  const rowBytes = byteLength / Math.max(1, rows);
-  const read = async (offset: number, length: number): Promise<Uint8Array> => {
-    const start = Math.floor(offset / rowBytes);
-    const end = Math.ceil((offset + length) / rowBytes);
-    const bytes = fromF32(dtype, await weight.toF32(start, end));
-    return bytes.subarray(offset - start * rowBytes, offset - start * rowBytes + length);
-  };
-  return denseWeight({
-    name,
-    dtype,
-    shape,
-    source: {
-      byteLength,
-      read,
-      readInto: async (offset, target) => target.set(await read(offset, target.byteLength)),
-    },
-  });
-}
-
-/** The dtype that the weight had, as far as the checkpoint tells: scales are stored in it. */
-function dtypeOf(weight: WeightTensor): 'f32' | 'f16' | 'bf16' {
-  const dtype: DType =
-    weight.kind === 'quantized' ? weight.scheme.scaleDType : weight.kind === 'sparse' ? weight.dtype : 'f32';
-  return dtype === 'f16' || dtype === 'bf16' ? dtype : 'f32';
 }

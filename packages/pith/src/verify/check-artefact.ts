@@ -1,14 +1,16 @@
 // Holds the files of a directory against hashes: used to read back what a run has written, and to verify an artefact
 // against its receipt later.
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { isPithError, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { FileHash, TensorHash } from '../receipt/types.ts';
-import { sha256, treeHash } from '../run/hash-tree.ts';
+import { hashFile } from '../run/hash-file.ts';
+import { treeHash } from '../run/hash-tree.ts';
 import { runLeaves } from '../run/leaves.ts';
-import { locationOf, readStart } from '../source/open-source.ts';
+import { listFiles } from '../run/list-files.ts';
+import { locationOf } from '../source/open-source.ts';
 
 /** What is wrong with an artefact. */
 export interface ArtefactProblem {
@@ -31,8 +33,8 @@ export interface ExpectedArtefact {
 /** How {@link checkArtefact} runs. */
 export interface CheckOptions extends RunOptions {
   readonly pool: KernelPool;
-  /** Files that may be there beside those expected: the receipt. */
-  readonly allowed?: readonly string[];
+  /** Files that may be there beside those expected: the receipt. Any, where the artefact is a file among others. */
+  readonly allowed: readonly string[] | 'any';
 }
 
 /** Every difference between a directory and what it should hold; empty when there is none. */
@@ -41,7 +43,9 @@ export async function checkArtefact(
   expected: ExpectedArtefact,
   options: CheckOptions,
 ): Promise<ArtefactProblem[]> {
-  const problems = await checkFiles(directory, expected, options.allowed ?? []);
+  const problems = await checkFiles(directory, expected, options.allowed);
+  // Formats of other runtimes are hashed as whole files.
+  if (expected.tensors.length === 0) return problems;
   let checkpoint: LocalCheckpoint;
   try {
     checkpoint = await openCheckpoint(directory);
@@ -59,10 +63,10 @@ export async function checkArtefact(
 async function checkFiles(
   directory: string,
   { files }: ExpectedArtefact,
-  allowed: readonly string[],
+  allowed: readonly string[] | 'any',
 ): Promise<ArtefactProblem[]> {
   const problems: ArtefactProblem[] = [];
-  const present = new Set(await readdir(directory));
+  const present = new Set(allowed === 'any' ? await presentOf(directory, files) : await listFiles(directory));
   for (const file of files) {
     const { name } = file;
     if (!present.delete(name)) {
@@ -76,16 +80,23 @@ async function checkFiles(
     } else if (found.size !== file.bytes) {
       const message = `file ${name} has ${found.size} bytes, it was written with ${file.bytes}`;
       problems.push({ kind: 'damaged', of: 'file', name, message });
-    } else if (sha256(await readStart(path, file.hashedBytes)) !== file.sha256) {
+    } else if ((await hashFile(path, file.hashedBytes)) !== file.sha256) {
       const what = file.hashedBytes === file.bytes ? 'other content than' : 'another header than';
       problems.push({ kind: 'damaged', of: 'file', name, message: `file ${name} has ${what} it was written with` });
     }
   }
+  if (allowed === 'any') return problems;
   for (const name of allowed) present.delete(name);
   for (const name of present) {
     problems.push({ kind: 'extra', of: 'file', name, message: `file ${name} is not part of the artefact` });
   }
   return problems;
+}
+
+/** Those of the files that are there. */
+async function presentOf(directory: string, files: readonly FileHash[]): Promise<string[]> {
+  const found = await Promise.all(files.map(({ name }) => stat(join(directory, name)).catch(() => undefined)));
+  return files.flatMap(({ name }, i) => (found[i] === undefined ? [] : [name]));
 }
 
 async function checkTensors(

@@ -1,4 +1,6 @@
 // An artefact against its receipt.
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { RunOptions } from '@pith/tensor-core';
 import { createKernelPool } from '@pith/tensor-core/node';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
@@ -28,15 +30,20 @@ export interface Verification {
 /**
  * Hashes an artefact and compares it with its receipt.
  *
- * @param directory that Pith has written.
+ * @param artefact directory, or file (the first of a split one), that Pith has written.
  * @throws PithError `RECEIPT_MISSING`, `RECEIPT_INVALID`. Differences are not thrown but listed.
  */
-export async function verify(directory: string, options: VerifyOptions = {}): Promise<Verification> {
+export async function verify(artefact: string, options: VerifyOptions = {}): Promise<Verification> {
   const { threads, ...run } = options;
-  const { output } = await readReceipt(directory);
+  const { output } = await readReceipt(artefact);
+  const isFile = (await stat(artefact)).isFile();
   const pool = createKernelPool(threads === undefined ? {} : { threads });
   try {
-    const problems = await checkArtefact(directory, output, { ...run, pool, allowed: [RECEIPT_NAME, REPORT_NAME] });
+    const problems = await checkArtefact(isFile ? dirname(artefact) : artefact, output, {
+      ...run,
+      pool,
+      allowed: isFile ? 'any' : [RECEIPT_NAME, REPORT_NAME],
+    });
     return {
       ok: problems.length === 0,
       problems,

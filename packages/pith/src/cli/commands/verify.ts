@@ -14,7 +14,7 @@ export function registerVerify(program: Command, run: RunCommand): void {
     .description(
       'Hashes an artefact and compares it with its receipt. Names what is damaged, missing or extra. Exit status 2 when it differs.',
     )
-    .argument('<artefact>', 'directory that Pith has written');
+    .argument('<artefact>', 'directory or file that Pith has written');
   addCommonOptions(command).action((artefact: string, flags: SharedFlags) =>
     run(flags, async (session) => {
       const { verify } = await import('../../verify/verify.ts');

@@ -1,0 +1,13 @@
+// Files of a checkpoint that artefacts which are Hugging Face directories carry over byte for byte.
+import type { LocalCheckpoint } from '@pith/checkpoint/node';
+
+/** The content of every carried file by its name: tokenizer, generation settings, licence. */
+export async function carriedFiles({ store, files }: LocalCheckpoint): Promise<Record<string, Uint8Array>> {
+  const carried: Record<string, Uint8Array> = {};
+  for (const { name, carried: wanted } of files) {
+    if (!wanted) continue;
+    const source = await store.open(name);
+    carried[name] = await source.read(0, source.byteLength);
+  }
+  return carried;
+}
