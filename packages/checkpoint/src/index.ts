@@ -15,8 +15,12 @@ export type { ConvertibleDType, ExoticDType, StoredDType } from './safetensors/s
 export { LOW_RANK_KEY, lowRankConfig } from './low-rank/low-rank-config.ts';
 export type { LowRankConfig, LowRankShape } from './low-rank/low-rank-config.ts';
 export { storedDenseWeight } from './weights/stored-dense-weight.ts';
-export { storedChunks, storedConfig, storedTensors } from './weights/stored-weights.ts';
+export { storedChunks, storedConfig, storedMembers, storedTensors } from './weights/stored-weights.ts';
 export type { StoredWeightsOptions } from './weights/stored-weights.ts';
+export { QUANTIZATION_KEYS } from './formats/weight-format.ts';
+export type { FormatConfig, FormatContext, FormatTensor, WeightFormat } from './formats/weight-format.ts';
+export { WEIGHT_FORMATS, weightFormat } from './formats/weight-formats.ts';
+export { compressedTensors } from './compressed-tensors/format.ts';
 
 export { openCheckpointFrom } from './huggingface/checkpoint.ts';
 export type { Checkpoint, CheckpointQuantization } from './huggingface/checkpoint.ts';

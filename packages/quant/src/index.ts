@@ -34,8 +34,13 @@ export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rt
 export { localHost } from '@pith/tensor-core';
 export type { KernelHost, KernelRegion } from '@pith/tensor-core';
 export { quantizeInto } from './rtn/quantize-into.ts';
-export { quantizeWeight } from './rtn/quantize-weight.ts';
-export type { QuantizeWeightOptions, QuantizeWeightResult } from './rtn/quantize-weight.ts';
+export { quantizeInMemory, quantizeWeight } from './rtn/quantize-weight.ts';
+export type {
+  QuantizedInMemory,
+  QuantizeInMemoryOptions,
+  QuantizeWeightOptions,
+  QuantizeWeightResult,
+} from './rtn/quantize-weight.ts';
 export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';

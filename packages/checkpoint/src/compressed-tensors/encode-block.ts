@@ -10,7 +10,7 @@ import {
   type TensorActivations,
 } from '@pith/tensor-core';
 import type { CompressedFormat } from './quantization-config.ts';
-import { storedPieces, type PieceRole, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
+import { refuseGroupIndex, storedPieces, type PieceRole, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
 
 /** Stored once, with the rows from 0 on. */
 const ONCE: ReadonlySet<PieceRole> = new Set<PieceRole>(['shape', 'inputScale', 'inputZeroPoint']);
@@ -69,14 +69,7 @@ export async function* encodeWeight(
   blockBytes = 4 * 1024 * 1024,
 ): AsyncGenerator<StoredChunk> {
   const [rows, columns] = weight.shape as readonly [number, number];
-  if (weight.groupIndex) {
-    throw new PithError(
-      'CT_SCHEME_UNSUPPORTED',
-      `store ${JSON.stringify(weight.name)} as compressed-tensors: columns in another order (act-order) are not stored ` +
-        `by the library since 0.19; quantize in the stored order`,
-      { details: { tensor: weight.name } },
-    );
-  }
+  refuseGroupIndex(weight);
   const step = Math.max(32, Math.floor(blockBytes / columns / 32) * 32);
   for (let start = 0; start < rows; start += step) {
     const end = Math.min(rows, start + step);

@@ -43,6 +43,19 @@ export interface QuantizedShape {
   readonly scheme: QuantizationScheme;
   /** How the runtime quantizes the inputs; a static scale of theirs is stored beside the weight. */
   readonly activations?: ActivationQuantization;
+  /** Group of each column where columns were grouped in another order (act-order). */
+  readonly groupIndex?: Int32Array;
+}
+
+/** @throws PithError `CT_SCHEME_UNSUPPORTED` for columns that are grouped in another order than they lie in. */
+export function refuseGroupIndex({ name, groupIndex }: QuantizedShape): void {
+  if (groupIndex === undefined) return;
+  throw new PithError(
+    'CT_SCHEME_UNSUPPORTED',
+    `store ${JSON.stringify(name)} as compressed-tensors: columns in another order (act-order) are not stored ` +
+      'by the library since 0.19; quantize in the stored order, or with the format gptq',
+    { details: { tensor: name } },
+  );
 }
 
 /**

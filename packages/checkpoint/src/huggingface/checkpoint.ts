@@ -1,7 +1,6 @@
 // A Hugging Face directory as a value: config, tensors, weights, and what becomes of every other file.
 import { PithError, type WeightTensor } from '@pith/tensor-core';
-import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
-import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
+import { readQuantized } from '../formats/read-quantized.ts';
 import { foldFactors } from '../low-rank/fold-factors.ts';
 import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
 import { DOCUMENT_LIMITS, checkSize, parseJsonObject, type JsonObject } from '../json/parse-json.ts';
@@ -15,7 +14,7 @@ import { findWeightFiles } from './find-weight-files.ts';
 
 /** How the weights of a checkpoint are quantized. */
 export interface CheckpointQuantization {
-  /** `quant_method` of config.json: `compressed-tensors`, `gptq`, ... */
+  /** `quant_method` of config.json, `mlx` where MLX wrote it: `compressed-tensors`, `gptq`, ... */
   readonly method: string;
   /** Why the weights cannot be restored; absent where they can. */
   readonly problem?: PithError;
@@ -40,7 +39,7 @@ export interface Checkpoint<Store extends FileStore = FileStore> {
    * stored as.
    * Tensors of a dtype that cannot be converted are in `tensors` only.
    *
-   * @throws PithError `CT_...` on access, where the weights are quantized in a way that is not read (see
+   * @throws PithError of the format on access, where the weights are quantized in a way that is not read (see
    * `quantization.problem`).
    */
   readonly weights: ReadonlyMap<string, WeightTensor>;
@@ -168,20 +167,10 @@ async function interpret(
   tensors: ReadonlyMap<string, StoredTensor>,
   file: string,
 ): Promise<{ quantization?: CheckpointQuantization; weights: ReadonlyMap<string, WeightTensor> }> {
-  const value = config['quantization_config'] ?? config['compression_config'];
-  if (value === undefined || value === null) return { weights: denseWeights(tensors) };
-  const named = typeof value === 'object' && 'quant_method' in value ? value.quant_method : undefined;
-  const method = typeof named === 'string' ? named.slice(0, 80) : 'unknown';
-  try {
-    const quantization = readQuantizationConfig(value, file);
-    return { quantization: { method }, weights: await readCompressedWeights(tensors, quantization) };
-  } catch (error) {
-    // Tensors can still be listed and carried over: the problem is told when weights are asked for.
-    if (error instanceof PithError && error.code.startsWith('CT_')) {
-      return { quantization: { method, problem: error }, weights: new Map() };
-    }
-    throw error;
-  }
+  const quantized = await readQuantized(config, tensors, file);
+  if (quantized === undefined) return { weights: denseWeights(tensors) };
+  const { weights, ...quantization } = quantized;
+  return { quantization, weights };
 }
 
 function denseWeights(tensors: ReadonlyMap<string, StoredTensor>): Map<string, WeightTensor> {

@@ -8,15 +8,11 @@ import {
   type QuantizedWeight,
   type WeightTensor,
 } from '@pith/tensor-core';
-import { encodeWeight, type StoredChunk } from '../compressed-tensors/encode-block.ts';
-import { compressedFormat, storedPieces } from '../compressed-tensors/stored-pieces.ts';
+import type { StoredChunk } from '../compressed-tensors/encode-block.ts';
+import { compressedTensors } from '../compressed-tensors/format.ts';
 import { encodeSparseWeight, sparseFormat, sparsePieces } from '../compressed-tensors/sparse-pieces.ts';
-import {
-  quantizationConfig,
-  sparseOnlyConfig,
-  sparsityConfig,
-  type ConfigGroup,
-} from '../compressed-tensors/write-config.ts';
+import { sparseOnlyConfig, sparsityConfig } from '../compressed-tensors/write-config.ts';
+import { QUANTIZATION_KEYS, type FormatConfig, type FormatContext, type WeightFormat } from '../formats/weight-format.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import { setMembers } from '../json/set-members.ts';
 import { LOW_RANK_KEY, lowRankConfig } from '../low-rank/low-rank-config.ts';
@@ -27,28 +23,22 @@ import type { StoredDType } from '../safetensors/stored-dtype.ts';
 const CHUNK_BYTES = 8 * 1024 * 1024;
 
 /** What is said of the weights of a checkpoint as a whole. */
-export interface StoredWeightsOptions {
-  /**
-   * True when runtimes are to quantize activations as well (W8A8, FP8), also of weights that do not say so themselves
-   * (`QuantizedWeight.activations`).
-   */
-  readonly activations?: boolean;
-  /** Paths of linear modules that stay dense, `lm_head` first of all; needed with quantized weights. */
-  readonly ignore?: readonly string[];
+export interface StoredWeightsOptions extends FormatContext {
+  /** How quantized weights are stored; compressed-tensors when left out. */
+  readonly format?: WeightFormat;
 }
 
 /**
- * The tensors that a weight is stored as: a dense one as itself, a quantized or sparse one as compressed-tensors, a factored
- * one as its two factors (`factorNames`).
+ * The tensors that a weight is stored as: a dense one as itself, a quantized one as the format has it, a sparse one as
+ * compressed-tensors, a factored one as its two factors (`factorNames`).
  *
- * @throws PithError those of `storedPieces` and `sparsePieces`.
+ * @throws PithError those of the format, and of `sparsePieces`.
  */
 export function storedTensors(weight: WeightTensor, options: StoredWeightsOptions = {}): readonly OutputTensor[] {
   if (weight.kind === 'dense') {
     return [{ name: weight.name, dtype: weight.dtype as StoredDType, shape: weight.shape }];
   }
-  if (weight.kind === 'quantized')
-    return storedPieces(weight, compressedFormat(weight.scheme, isActive(weight, options)));
+  if (weight.kind === 'quantized') return formatOf(options).tensors(weight, options);
   if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
   return sparsePieces(weight);
 }
@@ -56,55 +46,69 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
 /**
  * The bytes of those tensors, chunk by chunk.
  *
- * @throws PithError those of `encodeWeight` and `sparsePieces`.
+ * @throws PithError those of the format, and of `sparsePieces`.
  */
 export async function* storedChunks(
   weight: WeightTensor,
   options: StoredWeightsOptions = {},
 ): AsyncGenerator<StoredChunk> {
   if (weight.kind === 'dense') yield* denseChunks(weight);
-  else if (weight.kind === 'quantized')
-    yield* encodeWeight(weight, compressedFormat(weight.scheme, isActive(weight, options)));
+  else if (weight.kind === 'quantized') yield* formatOf(options).chunks(weight, options);
   else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
   else yield* encodeSparseWeight(weight);
 }
 
 /**
- * The text of a config.json with what readers must know of the weights. Quantized weights that are coded alike form one
- * config group; where there are several groups, each names its modules. Sparse weights are named in `sparsity_config`,
- * factored ones with their ranks.
+ * What config.json and further files say of the weights: how quantized ones are coded, as the format has it, which are
+ * sparse, and the ranks of factored ones.
  *
- * @throws PithError as `quantizationConfig` and `setMembers` do, `LOW_RANK_NAME`, `CT_SPARSITY_MIXED` (sparse weights in two
- * layouts).
+ * @throws PithError those of the format, `LOW_RANK_NAME`, `CT_SPARSITY_MIXED` (sparse weights in two layouts),
+ * `FORMAT_NOT_SPARSE` (sparse and quantized weights in a format that knows no sparse ones).
+ */
+export function storedMembers(weights: Iterable<WeightTensor>, options: StoredWeightsOptions = {}): FormatConfig {
+  const whole = [...weights];
+  const parts = whole.flatMap((one) => (one.kind === 'factored' ? factorsOf(one) : [one]));
+  const quantized = parts.filter((weight) => weight.kind === 'quantized');
+  const removed = Object.fromEntries(QUANTIZATION_KEYS.map((key) => [key, undefined]));
+  const lowRank = { [LOW_RANK_KEY]: lowRankConfig(whole) as JsonValue | undefined };
+  const sparsity = sparsityOf(whole);
+  if (quantized.length === 0) {
+    const members = { ...removed, quantization_config: sparsity && sparseOnlyConfig(sparsity), ...lowRank };
+    return { members, files: {} };
+  }
+  const format = formatOf(options);
+  const { members, files } = format.config(quantized, options);
+  if (sparsity === undefined) return { members: { ...removed, ...members, ...lowRank }, files };
+  if (format !== compressedTensors) throw notSparse(format, whole);
+  const both = { ...(members['quantization_config'] as JsonObject), sparsity_config: sparsity };
+  return { members: { ...removed, quantization_config: both, ...lowRank }, files };
+}
+
+/**
+ * The text of a config.json with {@link storedMembers}.
+ *
+ * @throws PithError those of `storedMembers` and `setMembers`.
  */
 export function storedConfig(
   configText: string,
   weights: Iterable<WeightTensor>,
   options: StoredWeightsOptions = {},
 ): string {
-  const byScheme = new Map<string, { group: ConfigGroup; modules: string[] }>();
-  const whole = [...weights];
-  for (const weight of whole.flatMap((one) => (one.kind === 'factored' ? factorsOf(one) : [one]))) {
-    if (weight.kind !== 'quantized') continue;
-    const { scheme } = weight;
-    const activations = formOf(weight) ?? options.activations ?? false;
-    // The scale dtype is no part of a group.
-    const key = JSON.stringify([{ ...scheme, scaleDType: '' }, activations]);
-    const entry = byScheme.get(key) ?? { group: { scheme, activations }, modules: [] };
-    entry.modules.push(weight.name.slice(0, -'.weight'.length));
-    byScheme.set(key, entry);
-  }
-  const lowRank = { [LOW_RANK_KEY]: lowRankConfig(whole) as JsonValue | undefined };
-  const entries = [...byScheme.values()];
-  const sparsity = sparsityOf(whole);
-  if (entries.length === 0) {
-    return setMembers(configText, { quantization_config: sparsity && sparseOnlyConfig(sparsity), ...lowRank });
-  }
-  const groups =
-    entries.length === 1 ? [entries[0]!.group] : entries.map(({ group, modules }) => ({ ...group, targets: modules }));
-  const config = quantizationConfig({ groups, ignore: options.ignore ?? [] });
-  const both = sparsity ? { ...config, sparsity_config: sparsity } : config;
-  return setMembers(configText, { quantization_config: both, ...lowRank });
+  return setMembers(configText, storedMembers(weights, options).members);
+}
+
+function formatOf({ format = compressedTensors }: StoredWeightsOptions): WeightFormat {
+  return format;
+}
+
+function notSparse(format: WeightFormat, weights: readonly WeightTensor[]): PithError {
+  const sparse = weights.filter(({ kind }) => kind === 'sparse').map(({ name }) => name);
+  const listed = sparse.slice(0, 10).join(', ') + (sparse.length > 10 ? `, and ${sparse.length - 10} more` : '');
+  return new PithError(
+    'FORMAT_NOT_SPARSE',
+    `store weights as ${format.name}: the format holds no sparse weights, got ${listed}; store them dense`,
+    { details: { format: format.name, tensors: sparse } },
+  );
 }
 
 /** The factors under the names that they are stored by, the one that is applied first before the other. */
@@ -124,17 +128,6 @@ async function* denseChunks(weight: DenseWeight): AsyncGenerator<StoredChunk> {
     const bytes = await weight.bytes(start, Math.min(rows, start + step));
     yield { name: weight.name, offset: start * rowBytes, bytes };
   }
-}
-
-function isActive(weight: QuantizedWeight, { activations }: StoredWeightsOptions): boolean {
-  return weight.activations !== undefined || (activations ?? false);
-}
-
-/** What a config group says of the activations of a weight. */
-function formOf({ activations }: QuantizedWeight) {
-  if (activations === undefined) return undefined;
-  const { kind, dtype, symmetric } = activations;
-  return { kind, dtype, symmetric };
 }
 
 /** What is said of sparse weights; undefined without any. */

@@ -19,6 +19,8 @@ export interface PlannedWeight {
   readonly dtype: DType;
   /** Of a quantized weight, or of the factors of a factored one where they are quantized. */
   readonly scheme?: QuantizationScheme;
+  /** True where columns are grouped in an order of their own (act-order), so that a group index is stored. */
+  readonly grouped?: boolean;
   /** Of a factored weight. */
   readonly rank?: number;
   /** Share of weights that are zero, 0 to 1, where a technique made them so. */
@@ -75,7 +77,12 @@ export function plannedWeight(weight: WeightTensor): PlannedWeight {
   const common = { name, shape, kind, byteLength };
   switch (weight.kind) {
     case 'quantized':
-      return { ...common, dtype: weight.scheme.scaleDType, scheme: weight.scheme };
+      return {
+        ...common,
+        dtype: weight.scheme.scaleDType,
+        scheme: weight.scheme,
+        ...(weight.groupIndex && { grouped: true }),
+      };
     case 'factored': {
       const left = plannedWeight(weight.left);
       return { ...common, dtype: left.dtype, rank: weight.rank, ...(left.scheme && { scheme: left.scheme }) };

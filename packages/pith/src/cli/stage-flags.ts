@@ -362,6 +362,7 @@ export function addArtefactFlags(command: Command): Command {
       'positions of a window of --eval, where they differ',
       wholeNumber('--eval-context', 2),
     )
+    .option('--format <name>', 'how quantized weights are stored (default: compressed-tensors)')
     .option('--sparse', 'store pruned weights as compressed-tensors stores sparse ones, where that is smaller')
     .option('--shard-size <size>', 'most bytes of tensors in a file (default: 5GB)', byteSize('--shard-size'));
 }
@@ -384,6 +385,7 @@ export function runOptions(flags: Flags): Record<string, unknown> {
     calibration: calibrationOptions(flags),
     data: textOf(flags['data'], context),
     evaluate: textOf(flags['eval'], evalContext ?? context),
+    format: flags['format'],
     sparse: flags['sparse'],
     shardBytes: flags['shardSize'],
     seed: flags['seed'],

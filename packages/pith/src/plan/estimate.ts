@@ -15,6 +15,8 @@ const LEAST_ROWS = 32;
 const CHUNKS_PER_THREAD = 2;
 /** Input, output and scratch of a chunk, in units of its input. */
 const BUFFERS_PER_CHUNK = 2;
+/** Codes in bytes, scales, and their packed form: bytes of a value that is arranged in memory. */
+const ENCODED_BYTES = 3;
 /** Headers, plan, journal and receipt of one tensor. */
 const TENSOR_BYTES = 16_384;
 
@@ -22,10 +24,12 @@ interface MemoryInput {
   readonly threads: number;
   /** Tensors of the source. */
   readonly tensors: readonly { readonly shape: readonly number[]; readonly byteLength: number }[];
+  /** Values of the weights that are rounded in memory and arranged as a whole. */
+  readonly encoded: readonly number[];
 }
 
 /** An upper estimate of the resident memory of a run, in bytes. It does not grow with the model, but for its headers. */
-export function estimatePeakMemory({ threads, tensors }: MemoryInput): number {
+export function estimatePeakMemory({ threads, tensors, encoded }: MemoryInput): number {
   let chunk = 0;
   for (const { shape, byteLength } of tensors) {
     const rows = Math.max(1, shape[0] ?? 1);
@@ -33,7 +37,9 @@ export function estimatePeakMemory({ threads, tensors }: MemoryInput): number {
     chunk = Math.max(chunk, Math.min(byteLength, Math.max(CHUNK_BYTES, least)));
   }
   const buffers = WEIGHTS_IN_HAND * CHUNKS_PER_THREAD * threads * BUFFERS_PER_CHUNK * chunk;
-  return Math.ceil(BASE_BYTES + threads * THREAD_BYTES + buffers + TENSOR_BYTES * tensors.length);
+  const largest = encoded.reduce((most, values) => Math.max(most, values), 0);
+  const whole = WEIGHTS_IN_HAND * ENCODED_BYTES * largest;
+  return Math.ceil(BASE_BYTES + threads * THREAD_BYTES + buffers + whole + TENSOR_BYTES * tensors.length);
 }
 
 /** Bytes a second that one thread reads, hashes and rounds. */

@@ -2,17 +2,20 @@
 // headers alone. The run carries out exactly what is prepared here.
 import {
   asConvertible,
-  compressedFormat,
   isConvertible,
   planOutput,
-  quantizationConfig,
+  QUANTIZATION_KEYS,
   setMembers,
-  storedPieces,
   tiedEmbeddings,
+  weightFormat,
+  type FormatConfig,
+  type FormatContext,
+  type JsonValue,
   type OutputLayout,
   type OutputTensor,
   type StoredTensor,
   type TiedEmbeddings,
+  type WeightFormat,
 } from '@pith/checkpoint';
 import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { describeArchitecture, readModelConfig, type Architecture } from '@pith/model';
@@ -38,6 +41,10 @@ export interface PreparedPlan {
   readonly units: readonly Unit[];
   /** Text of the output's config.json. */
   readonly configText: string;
+  /** Texts of further files that the format has, by name. */
+  readonly formatFiles: Readonly<Record<string, string>>;
+  readonly format: WeightFormat;
+  readonly context: FormatContext;
   readonly versions: Readonly<Record<string, string>>;
   /** Over everything that the output's bytes depend on but the source's values. */
   readonly sha256: string;
@@ -56,18 +63,20 @@ export async function plan(model: string, options: PlanOptions = {}): Promise<Pl
   const { planStage } = await import('../run/stage-commands.ts');
   const { format, method = 'rtn', scheme = defaultScheme(method), ...stage } = quantizeOptions;
   requireKnown({ method, ...(format !== undefined && { format }) });
-  return planStage('quantize', model, { method, scheme, ...stage });
+  return planStage('quantize', model, { method, scheme, ...stage, ...(format !== undefined && { format }) });
 }
 
 /** Makes a plan and all that is needed to carry it out. */
 export async function preparePlan(model: string, options: QuantizeOptions): Promise<PreparedPlan> {
   const config = quantizeConfig(options);
+  const format = weightFormat(config.format);
+  const scaleDType = config.scaleDType ?? format.scaleDType;
   const rtn = rtnConfig({
     scheme: config.scheme,
     range: config.range,
     include: config.include,
     ignore: config.ignore,
-    ...(config.scaleDType === undefined ? {} : { scaleDType: config.scaleDType }),
+    ...(scaleDType === undefined ? {} : { scaleDType }),
   });
   const source = await openSource(model);
   const { checkpoint } = source;
@@ -90,12 +99,23 @@ export async function preparePlan(model: string, options: QuantizeOptions): Prom
     message: `${message.replace(/^plan: /, '')}; ${remedy}`,
   }));
   const byName = new Map(planned.tensors.map((tensor) => [tensor.name, tensor]));
-  const work = tensors.map((tensor) => workFor(tensor, byName.get(tensor.name), omitted, rtn, problems));
+  const context: FormatContext = {
+    activations: rtn.scheme.activations !== undefined,
+    ignore: planned.keptLinears,
+    observer: `memoryless_${rtn.range.kind}`,
+  };
+  const shared = { format, context, omitted, problems };
+  const work = tensors.map((tensor) => workFor(tensor, byName.get(tensor.name), shared));
   const layout = planOutput(
     work.flatMap(({ outputs }) => outputs),
     { shardBytes: config.shardBytes },
   );
-  const configText = outputConfig(source, planned, rtn, tied === 'conflict');
+  const said = formatConfig(planned, shared);
+  const configText = setMembers(source.checkpoint.configText, {
+    ...(tied === 'conflict' && said !== undefined ? { tie_word_embeddings: false } : {}),
+    ...said?.members,
+  });
+  const formatFiles = said?.files ?? {};
   const versions = packageVersions();
   const units = work.flatMap(({ unit }) => (unit === undefined ? [] : [unit]));
   const made = summarize({ architecture, config, rtn, source, layout, work, problems });
@@ -105,6 +125,7 @@ export async function preparePlan(model: string, options: QuantizeOptions): Prom
     units: units.map(({ kind, source: { name, dtype, shape }, outputs }) => ({ kind, name, dtype, shape, outputs })),
     heads: layout.files.map((file) => [file.name, sha256(file.head)]),
     config: configText,
+    ...(Object.keys(formatFiles).length > 0 && { files: formatFiles }),
     leafBytes: LEAF_BYTES,
   };
   return {
@@ -114,6 +135,9 @@ export async function preparePlan(model: string, options: QuantizeOptions): Prom
     layout,
     units,
     configText,
+    formatFiles,
+    format,
+    context,
     versions,
     sha256: sha256(canonicalJson(identity)),
   };
@@ -140,13 +164,20 @@ interface Work {
   readonly unit?: Unit;
 }
 
+/** What all tensors share. */
+interface Shared {
+  readonly format: WeightFormat;
+  readonly context: FormatContext;
+  /** A tensor that is left out. */
+  readonly omitted: string | undefined;
+  readonly problems: PlanProblem[];
+}
+
 /** What one source tensor becomes. */
 function workFor(
   tensor: StoredTensor,
   decision: TensorPlan | undefined,
-  omitted: string | undefined,
-  rtn: RtnConfig,
-  problems: PlanProblem[],
+  { format, context, omitted, problems }: Shared,
 ): Work {
   const { name, dtype, shape, byteLength } = tensor;
   if (name === omitted) {
@@ -156,15 +187,17 @@ function workFor(
   const weight = decision?.quantize;
   if (weight !== undefined) {
     try {
-      const format = compressedFormat(weight.scheme, rtn.scheme.activations !== undefined);
-      const pieces = storedPieces(weight, format);
-      const bytesAfter = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+      const pieces = format.kernelPieces?.(weight, context);
+      const stored = pieces ?? format.tensors(weight, context);
+      const bytesAfter = stored.reduce((sum, piece) => sum + piece.byteLength, 0);
       // Static scales of inputs do not occur: rounding without calibration has none.
-      const outputs = pieces.map(({ name, role }): UnitOutput => ({ name, role: role as UnitOutput['role'] }));
+      const outputs =
+        pieces?.map(({ name, role }): UnitOutput => ({ name, role: role as UnitOutput['role'] })) ??
+        stored.map(({ name }): UnitOutput => ({ name, role: 'encoded' }));
       return {
         planned: { name, action: 'quantize', reason: decision!.reason, bytesBefore: byteLength, bytesAfter },
-        outputs: pieces,
-        unit: { kind: 'quantize', source: tensor, weight, outputs },
+        outputs: stored,
+        unit: { kind: pieces === undefined ? 'encode' : 'quantize', source: tensor, weight, outputs },
       };
     } catch (error) {
       if (!isPithError(error) || error.kind !== 'input') throw error;
@@ -179,21 +212,20 @@ function workFor(
   };
 }
 
-function outputConfig(source: Source, planned: RtnPlan, rtn: RtnConfig, untie: boolean): string {
-  const schemes = new Map(
-    planned.tensors.flatMap(({ quantize }) => (quantize ? [[canonicalJson(quantize.scheme), quantize.scheme]] : [])),
-  );
-  // Scale dtypes are not part of a quantization config: weights that differ in nothing else form one group.
-  const [scheme] = schemes.values();
-  if (scheme === undefined) return source.checkpoint.configText;
-  const quantization = quantizationConfig({
-    groups: [{ scheme, activations: rtn.scheme.activations !== undefined, observer: `memoryless_${rtn.range.kind}` }],
-    ignore: planned.keptLinears,
-  });
-  return setMembers(source.checkpoint.configText, {
-    ...(untie ? { tie_word_embeddings: false } : {}),
-    quantization_config: quantization,
-  });
+/** What config.json says of the quantized weights; undefined where there are none, or where the format cannot say it. */
+function formatConfig(planned: RtnPlan, { format, context, problems }: Shared): FormatConfig | undefined {
+  const weights = planned.tensors.flatMap(({ quantize }) => (quantize ? [quantize] : []));
+  if (weights.length === 0) return undefined;
+  try {
+    const { members, files } = format.config(weights, context);
+    const removed: Record<string, JsonValue | undefined> = {};
+    for (const key of QUANTIZATION_KEYS) removed[key] = undefined;
+    return { members: { ...removed, ...members }, files };
+  } catch (error) {
+    if (!isPithError(error) || error.kind !== 'input') throw error;
+    problems.push({ code: error.code, name: 'format', message: error.message });
+    return undefined;
+  }
 }
 
 interface Parts {
@@ -215,7 +247,8 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
   const quantized = tensors.filter(({ action }) => action === 'quantize');
   const quantizedValues = valuesOf(new Set(quantized.map(({ name }) => name)));
   const parameters = valuesOf(kept);
-  const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, tensors: sources });
+  const whole = work.flatMap(({ unit }) => (unit?.kind === 'encode' ? [unit.source.shape.reduce((a, b) => a * b, 1)] : []));
+  const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, tensors: sources, encoded: whole });
   if (config.memoryBytes !== undefined && peakMemoryBytes > config.memoryBytes) {
     problems.push({
       code: 'MEMORY_TOO_SMALL',

@@ -1,5 +1,6 @@
 // The options of quantize, checked once and filled up with defaults.
 import { availableParallelism } from 'node:os';
+import { WEIGHT_FORMATS } from '@pith/checkpoint';
 import { nearestWord, PithError } from '@pith/tensor-core';
 import { z } from 'zod';
 import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
@@ -8,7 +9,7 @@ import type { QuantizeOptions } from './types.ts';
 /** Methods of this version. */
 export const METHODS = METHODS_BY_KIND.quantize.map(({ shape }) => shape.method.value);
 /** Formats of artefacts of this version. */
-export const FORMATS = ['compressed-tensors'] as const;
+export const FORMATS = WEIGHT_FORMATS;
 /** Scheme where none is named. */
 const DEFAULT_SCHEME = 'w4g128';
 /** The scheme where none is named; undefined where the method has one of its own. */
@@ -40,7 +41,7 @@ export interface QuantizeConfig {
   readonly scaleDType: 'f16' | 'bf16' | 'f32' | undefined;
   readonly include: readonly string[];
   readonly ignore: readonly string[];
-  readonly format: (typeof FORMATS)[number];
+  readonly format: string;
   readonly shardBytes: number;
   readonly seed: number;
   /** Not part of the plan's hash. */

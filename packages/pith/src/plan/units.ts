@@ -7,7 +7,7 @@ export interface UnitOutput {
   /** Name in the output. */
   readonly name: string;
   /** What it holds. */
-  readonly role: 'copy' | 'shape' | PieceName;
+  readonly role: 'copy' | 'shape' | 'encoded' | PieceName;
 }
 
 /** A tensor that is copied as it is. */
@@ -25,5 +25,13 @@ export interface QuantizeUnit {
   readonly outputs: readonly UnitOutput[];
 }
 
+/** A weight that is rounded in memory and arranged by its format. */
+export interface EncodeUnit {
+  readonly kind: 'encode';
+  readonly source: StoredTensor;
+  readonly weight: WeightPlan;
+  readonly outputs: readonly UnitOutput[];
+}
+
 /** A piece of work that is journalled when done; its id is the name of its source tensor. */
-export type Unit = CopyUnit | QuantizeUnit;
+export type Unit = CopyUnit | QuantizeUnit | EncodeUnit;

@@ -47,7 +47,10 @@ export async function buildReceipt(input: ReceiptInput): Promise<Receipt> {
     },
     output: {
       format: prepared.config.format,
-      files: await outputFiles({ layout: prepared.layout, checkpoint: source.checkpoint }, input.directory),
+      files: await outputFiles(
+        { layout: prepared.layout, checkpoint: source.checkpoint, files: Object.keys(prepared.formatFiles) },
+        input.directory,
+      ),
       tensors: units.flatMap(({ wrote }) => wrote.map((leaves) => outputTensor(prepared, leaves))),
     },
     weights: weightsOf(prepared, units),
@@ -97,11 +100,16 @@ function outputTensor({ layout }: PreparedPlan, { name, leafBytes, leaves }: Ten
 
 /** Hashes of an artefact's files: small ones whole, those of tensors by their headers. */
 export async function outputFiles(
-  { layout, checkpoint }: { readonly layout: OutputLayout; readonly checkpoint: LocalCheckpoint },
+  {
+    layout,
+    checkpoint,
+    files: further,
+  }: { readonly layout: OutputLayout; readonly checkpoint: LocalCheckpoint; readonly files: readonly string[] },
   directory: string,
 ): Promise<FileHash[]> {
   const small = [
     'config.json',
+    ...further,
     ...checkpoint.files.filter(({ carried }) => carried).map(({ name }) => name),
     ...(layout.index === undefined ? [] : [layout.index.name]),
   ];

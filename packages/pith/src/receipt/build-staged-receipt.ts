@@ -1,10 +1,11 @@
 // Gathers what a staged run knows into its receipt.
-import type { OutputLayout } from '@pith/checkpoint';
+import type { OutputLayout, StoredWeightsOptions } from '@pith/checkpoint';
 import type { CalibrationWindows } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
 import type { TensorLeaves } from '../run/journal.ts';
+import { storedBytesOf } from '../stages/layout.ts';
 import type { PreparedRecipe } from '../stages/prepare-recipe.ts';
 import type { FinishedPhases } from '../stages/run-phases.ts';
 import { weightError } from '../stages/weight-error.ts';
@@ -28,6 +29,10 @@ export interface StagedReceiptInput {
   readonly finished: FinishedPhases;
   /** Weights of the artefact. */
   readonly weights: readonly WeightTensor[];
+  /** How they are stored. */
+  readonly options: StoredWeightsOptions;
+  /** Names of further files of the format. */
+  readonly formatFiles: readonly string[];
   readonly layout: OutputLayout;
   /** Where the artefact lies, files under their final names. */
   readonly directory: string;
@@ -64,8 +69,8 @@ export async function buildStagedReceipt(input: StagedReceiptInput): Promise<Rec
       sha256: sha256(canonicalJson({ files, tensors: sourceTensors })),
     },
     output: {
-      format: formatOf(input.weights),
-      files: await outputFiles({ layout, checkpoint }, input.directory),
+      format: formatOf(input),
+      files: await outputFiles({ layout, checkpoint, files: input.formatFiles }, input.directory),
       tensors: input.wrote.map((entry) => tensorHash(entry, layout.places.get(entry.name)!)),
     },
     weights: await weightsOf(input),
@@ -99,11 +104,12 @@ function tensorHash(
 }
 
 /** What readers must know of the weights. */
-function formatOf(weights: readonly WeightTensor[]): string {
+function formatOf({ weights, options }: StagedReceiptInput): string {
   const kinds = new Set(
     weights.flatMap((weight) => (weight.kind === 'factored' ? ['factored', weight.left.kind] : [weight.kind])),
   );
-  const coded = kinds.has('quantized') || kinds.has('sparse') ? 'compressed-tensors' : 'safetensors';
+  const own = kinds.has('quantized') ? options.format?.name : undefined;
+  const coded = own ?? (kinds.has('quantized') || kinds.has('sparse') ? 'compressed-tensors' : 'safetensors');
   return kinds.has('factored') ? `${coded}, low rank` : coded;
 }
 
@@ -133,7 +139,7 @@ function calibrationReceipt({ prepared, calibration }: StagedReceiptInput): Cali
 /** Stages after which a weight can still be compared with that of the source, value by value. */
 const COMPARABLE: ReadonlySet<string> = new Set(['quantize', 'prune', 'factorize']);
 
-async function weightsOf({ prepared, weights }: StagedReceiptInput): Promise<WeightReceipt[]> {
+async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Promise<WeightReceipt[]> {
   const { plan, source } = prepared;
   const made = new Map(weights.map((weight) => [weight.name, weight]));
   const receipts: WeightReceipt[] = [];
@@ -154,7 +160,7 @@ async function weightsOf({ prepared, weights }: StagedReceiptInput): Promise<Wei
       reason,
       shape: [...before.shape],
       bytesBefore,
-      bytesAfter: after?.byteLength ?? 0,
+      bytesAfter: after === undefined ? 0 : storedBytesOf(after, options),
       ...(steps && { steps: steps.map((step) => ({ ...step, shape: [...step.shape] })) }),
       ...(comparable && { error: await weightError(before, after) }),
     });

@@ -1,6 +1,7 @@
 // The schema of a recipe: what composes techniques, as data. It is published as JSON Schema (`json-schema.ts`), so that
 // editors complete and check recipes. The options of each method are checked again, with the model at hand, by the
 // package of the technique.
+import { WEIGHT_FORMATS } from '@pith/checkpoint';
 import { z } from 'zod';
 import { STAGE_KINDS, type StageKind } from './stage-kinds.ts';
 import type { Recipe, RecipeStage } from './types.ts';
@@ -93,6 +94,10 @@ export const RecipeSchema: z.ZodType<Recipe> = z.strictObject({
   evaluate: Text.exactOptional().describe('Measures quality before and after on a text.'),
   output: z
     .strictObject({
+      format: z
+        .enum(WEIGHT_FORMATS as [string, ...string[]])
+        .exactOptional()
+        .describe('How quantized weights are stored; compressed-tensors when left out.'),
       shardBytes: Count.exactOptional().describe('Most bytes of tensors in a file; 5 GB when left out.'),
       sparse: z
         .boolean()

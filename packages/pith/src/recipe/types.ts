@@ -122,6 +122,8 @@ export interface RecipeStage {
 export interface RecipeOutput {
   /** Most bytes of tensors in a file; 5 GB when left out. */
   readonly shardBytes?: number;
+  /** How quantized weights are stored: `compressed-tensors` (when left out), or another name of `WEIGHT_FORMATS`. */
+  readonly format?: string;
   /** Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller; false when left out. */
   readonly sparse?: boolean;
 }

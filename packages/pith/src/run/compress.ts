@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { parseJsonObject, setMembers, storedConfig, type JsonValue } from '@pith/checkpoint';
+import { parseJsonObject, QUANTIZATION_KEYS, setMembers, storedMembers, type JsonValue } from '@pith/checkpoint';
 import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
 import type { CalibrationMemoryPlan, CalibrationWindows } from '@pith/model';
@@ -247,9 +247,14 @@ async function writeArtefact(
   const { model, config } = finished.result;
   const made = [...model.weights.values()].map((weight) => prepared.source.original(weight));
   const weights = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
-  const options = storedOptions(model.architecture, new Map(weights.map((weight) => [weight.name, weight])));
+  const options = storedOptions(
+    model.architecture,
+    new Map(weights.map((weight) => [weight.name, weight])),
+    prepared.format,
+  );
   const layout = layoutOf(weights, options, prepared.shardBytes);
-  const configText = storedConfig(changedConfig(source.checkpoint, config), weights, options);
+  const said = storedMembers(weights, options);
+  const configText = setMembers(changedConfig(source.checkpoint, config), said.members);
   const output = await openOutput(work.paths.artefact, layout, { mode: 'either' });
   try {
     const wrote = await writeWeights(weights, output, options, run);
@@ -258,6 +263,7 @@ async function writeArtefact(
       if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
     }
     await output.writeFile('config.json', configText);
+    for (const [name, text] of Object.entries(said.files)) await output.writeFile(name, text);
     await output.finish(run);
     await refuseUnreadable(output.workingDirectory);
     const measured = await measure(job, output.workingDirectory);
@@ -266,6 +272,8 @@ async function writeArtefact(
       calibration: job.calibration,
       finished,
       weights,
+      options,
+      formatFiles: Object.keys(said.files),
       layout,
       directory: output.workingDirectory,
       hashes,
@@ -289,7 +297,7 @@ async function writeArtefact(
 function changedConfig({ config, configText }: LocalCheckpoint, made: Readonly<Record<string, unknown>>): string {
   const changes: Record<string, JsonValue | undefined> = {};
   for (const key of new Set([...Object.keys(config), ...Object.keys(made)])) {
-    if (key === 'quantization_config') continue;
+    if (QUANTIZATION_KEYS.includes(key)) continue;
     if (canonicalJson(config[key] ?? null) !== canonicalJson(made[key] ?? null)) changes[key] = made[key] as JsonValue;
   }
   return setMembers(configText, changes);

@@ -107,13 +107,15 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
   const finished = await acceptEarlierUnits({ prepared, journal: work.journal, output, pool, ...run });
   job.onPlan?.(prepared.plan, finished.size);
-  const done = await runUnits(units, { pool, output, journal: work.journal, finished, ...run });
+  const { format, context } = prepared;
+  const done = await runUnits(units, { pool, output, journal: work.journal, finished, format, context, ...run });
   await pool.closeFiles();
   await refuseChangedSource('quantize', prepared.source);
   for (const { name, carried } of source.checkpoint.files) {
     if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
   }
   await output.writeFile('config.json', prepared.configText);
+  for (const [name, text] of Object.entries(prepared.formatFiles)) await output.writeFile(name, text);
   await output.finish(run);
   const quality = job.evaluate === undefined ? undefined : await measureQuality(job, output.workingDirectory);
   const receipt = await buildReceipt({
@@ -133,7 +135,7 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
   return receipt;
 }
 
-/** The options of a staged run: the format is that of every artefact. */
+/** The options of a staged run. */
 function stageOptions({
   format,
   method = 'rtn',
@@ -141,7 +143,7 @@ function stageOptions({
   ...options
 }: QuantizeRunOptions): StageRunOptions {
   requireKnown({ method, ...(format !== undefined && { format }) });
-  return { method, scheme, ...options } as StageRunOptions;
+  return { method, scheme, ...options, ...(format !== undefined && { format }) } as StageRunOptions;
 }
 
 /** What would stop the evaluation at the end is found before the work. */

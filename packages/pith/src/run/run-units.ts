@@ -1,17 +1,17 @@
 // Carries out the units of a plan: weights are rounded file to file by the pool's threads, other tensors copied. Every
 // byte that is read or written is hashed on the way, and each finished unit is journalled.
-import type { StoredTensor } from '@pith/checkpoint';
+import type { FormatContext, StoredTensor, WeightFormat } from '@pith/checkpoint';
 import type { CheckpointOutput } from '@pith/checkpoint/node';
 import { storedDenseWeight } from '@pith/checkpoint';
-
-import { quantizeInto, type ChunkHash, type PieceDestination, type PieceName, type WeightResult } from '@pith/quant';
+import { quantizeInMemory, quantizeInto, type ChunkHash, type PieceDestination, type PieceName, type WeightResult } from '@pith/quant';
 import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { CHUNK_BYTES, WEIGHTS_IN_HAND } from '../plan/estimate.ts';
-import type { CopyUnit, QuantizeUnit, Unit } from '../plan/units.ts';
+import type { CopyUnit, EncodeUnit, QuantizeUnit, Unit, UnitOutput } from '../plan/units.ts';
 import { locationOf } from '../source/open-source.ts';
 import type { Journal, JournalUnit, TensorLeaves } from './journal.ts';
 import { LEAF_BYTES, runLeaves } from './leaves.ts';
+import { LeafHasher } from './leaf-hasher.ts';
 import { mapLimited } from './map-limited.ts';
 import { sha256 } from './hash-tree.ts';
 
@@ -22,6 +22,9 @@ export interface RunUnitsOptions extends RunOptions {
   readonly journal: Journal;
   /** Units that need not be done again, by id. */
   readonly finished: ReadonlyMap<string, JournalUnit>;
+  /** How quantized weights are stored. */
+  readonly format: WeightFormat;
+  readonly context: FormatContext;
 }
 
 /** Output bytes after which the system is asked to bring them to the disk, while the work goes on. */
@@ -29,7 +32,7 @@ const SYNC_BYTES = 256e6;
 
 /** Does all units that are not finished; returns every unit's journal entry in the order of the plan. */
 export async function runUnits(units: readonly Unit[], options: RunUnitsOptions): Promise<JournalUnit[]> {
-  const { pool, output, journal, finished, signal } = options;
+  const { pool, output, journal, finished, format, context, signal } = options;
   const bytesTotal = units.reduce((sum, unit) => sum + unit.source.byteLength, 0);
   const progress = progressOf(units, finished, bytesTotal, options);
   const sync = backgroundSync(output);
@@ -41,7 +44,9 @@ export async function runUnits(units: readonly Unit[], options: RunUnitsOptions)
     const done =
       unit.kind === 'copy'
         ? await copyUnit(unit, pool, output, report, signal)
-        : await quantizeUnit(unit, pool, output, report, signal);
+        : unit.kind === 'quantize'
+          ? await quantizeUnit(unit, pool, output, report, signal)
+          : await encodeUnit(unit, { format, context, pool, output, report, signal });
     journal.append(done);
     progress.end(unit);
     sync.wrote(unit.outputs.reduce((sum, { name }) => sum + output.location(name).byteLength, 0));
@@ -90,7 +95,7 @@ async function quantizeUnit(
   const destinations: Partial<Record<PieceName, PieceDestination>> = {};
   const wrote: TensorLeaves[] = [];
   for (const { name, role } of unit.outputs) {
-    if (role !== 'shape' && role !== 'copy') destinations[role] = { kind: 'file', ...output.location(name) };
+    if (isPiece(role)) destinations[role] = { kind: 'file', ...output.location(name) };
   }
   let reported = 0;
   const result = await quantizeInto(weight, storedDenseWeight(source), destinations, {
@@ -105,7 +110,7 @@ async function quantizeUnit(
   });
   for (const { name, role } of unit.outputs) {
     if (role === 'shape') wrote.push(await writeShape(name, weight.shape, output));
-    else if (role !== 'copy') wrote.push(leavesOf(name, output.location(name).byteLength, role, result.hashes));
+    else if (isPiece(role)) wrote.push(leavesOf(name, output.location(name).byteLength, role, result.hashes));
   }
   return {
     unit: source.name,
@@ -115,11 +120,46 @@ async function quantizeUnit(
   };
 }
 
+interface EncodeOptions extends Pick<RunUnitsOptions, 'pool' | 'output' | 'format' | 'context'> {
+  readonly report: (bytes: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function encodeUnit({ source, weight: plan, outputs }: EncodeUnit, options: EncodeOptions): Promise<Done> {
+  const { format, context, pool, output, report, signal } = options;
+  let reported = 0;
+  const { weight, result } = await quantizeInMemory(plan, storedDenseWeight(source), {
+    host: pool,
+    hash: true,
+    chunkBytes: CHUNK_BYTES,
+    progress: ({ bytesDone = 0 }) => {
+      report(bytesDone - reported);
+      reported = bytesDone;
+    },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const hashers = new Map(outputs.map(({ name }) => [name, new LeafHasher(name)]));
+  for await (const { name, offset, bytes } of format.chunks(weight, context)) {
+    hashers.get(name)!.add(offset, bytes);
+    await output.write(name, offset, bytes);
+  }
+  return {
+    unit: source.name,
+    read: leavesOf(source.name, source.byteLength, 'source', result.hashes),
+    wrote: outputs.map(({ name }) => hashers.get(name)!.finish(output.location(name).byteLength)),
+    error: errorOf(result),
+  };
+}
+
 /** The shape of a packed weight is a tensor of its own: int64 [2]. */
 async function writeShape(name: string, shape: readonly number[], output: CheckpointOutput): Promise<TensorLeaves> {
   const bytes = new Uint8Array(BigInt64Array.from(shape, BigInt).buffer);
   await output.write(name, 0, bytes);
   return { name, leafBytes: LEAF_BYTES, leaves: [sha256(bytes)] };
+}
+
+function isPiece(role: UnitOutput['role']): role is PieceName {
+  return role === 'codes' || role === 'scales' || role === 'zeroPoints';
 }
 
 /** Chunks of a tensor as leaves: all of one length but the last, without gaps. */

@@ -33,6 +33,8 @@ export interface StageRunOptions extends RunOptions {
   readonly seed?: number;
   /** Most bytes of tensors in a file; 5 GB when left out. */
   readonly shardBytes?: number;
+  /** How quantized weights are stored; compressed-tensors when left out. */
+  readonly format?: string;
   /** Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller; false when left out. */
   readonly sparse?: boolean;
   /** Memory that may be used, in bytes; a plan that needs more has a problem. */
@@ -75,7 +77,7 @@ const RUN_KEYS = [
  * @throws PithError `OPTIONS_INVALID` that names every offending option of the method.
  */
 export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): Recipe {
-  const { calibration, evaluate, seed, shardBytes, sparse, data, studentModel, furtherTeachers, ...method } =
+  const { calibration, evaluate, seed, shardBytes, sparse, format, data, studentModel, furtherTeachers, ...method } =
     given as Partial<StageRunOptions & DistillOptions>;
   const schema = z.discriminatedUnion('method', METHODS_BY_KIND[kind] as unknown as [z.ZodObject, ...z.ZodObject[]]);
   const operation = 'method' in method ? `${kind} ${String(method.method)}` : kind;
@@ -83,7 +85,11 @@ export function singleStage(kind: StageKind, given: Readonly<Record<string, unkn
   const teachers = new Map((furtherTeachers ?? []).map((path, index) => [`teacher-${index + 2}`, path]));
   const named = [...(studentModel === undefined ? [] : [['student', studentModel] as const]), ...teachers];
   const models = named.length > 0 ? Object.fromEntries(named) : undefined;
-  const output = { ...(shardBytes !== undefined && { shardBytes }), ...(sparse !== undefined && { sparse }) };
+  const output = {
+    ...(format !== undefined && { format }),
+    ...(shardBytes !== undefined && { shardBytes }),
+    ...(sparse !== undefined && { sparse }),
+  };
   return {
     version: 1,
     ...(seed !== undefined && { seed }),

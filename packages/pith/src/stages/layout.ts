@@ -1,5 +1,14 @@
 // What the artefact of a finished model looks like: its tensors in order and its exact size.
-import { planOutput, storedTensors, type OutputLayout, type StoredWeightsOptions } from '@pith/checkpoint';
+import {
+  planOutput,
+  storedBits,
+  storedMembers,
+  storedTensors,
+  type OutputLayout,
+  type OutputTensor,
+  type StoredWeightsOptions,
+  type WeightFormat,
+} from '@pith/checkpoint';
 import type { Architecture, PlannedWeight } from '@pith/model';
 import {
   byteLengthOf,
@@ -7,6 +16,7 @@ import {
   elementCount,
   factoredWeight,
   factorNames,
+  isPithError,
   PithError,
   quantizedByteLength,
   quantizedWeight,
@@ -15,6 +25,8 @@ import {
   type WeightTensor,
 } from '@pith/tensor-core';
 
+import type { PlanProblem } from '../plan/types.ts';
+
 /** What the options of an artefact are made from. */
 type Kind = Pick<PlannedWeight, 'kind' | 'scheme'>;
 
@@ -22,6 +34,7 @@ type Kind = Pick<PlannedWeight, 'kind' | 'scheme'>;
 export function storedOptions(
   architecture: Architecture,
   weights: ReadonlyMap<string, WeightTensor | PlannedWeight>,
+  format: WeightFormat,
 ): StoredWeightsOptions {
   const linears = [...architecture.blocks.flatMap((block) => block.linears), architecture.head];
   const ignore = linears.flatMap(({ path, name }) => {
@@ -29,7 +42,7 @@ export function storedOptions(
     if (weight === undefined || isQuantized(weight)) return [];
     return weight.kind === 'factored' ? [`${path}.left`, `${path}.right`] : [path];
   });
-  return { ignore };
+  return { ignore, format };
 }
 
 function isQuantized(weight: WeightTensor | Kind): boolean {
@@ -49,6 +62,59 @@ export function layoutOf(
   );
 }
 
+/** The layout of planned weights, and all that their format cannot hold. */
+export interface PlannedLayout {
+  /** Of the weights that fit. */
+  readonly layout: OutputLayout;
+  /** Stored bytes of each weight by name. */
+  readonly bytes: ReadonlyMap<string, number>;
+  /** Everything that the format cannot hold. */
+  readonly problems: readonly PlanProblem[];
+}
+
+/** Lays out weights that are known from headers only. */
+export function plannedLayout(
+  weights: Iterable<PlannedWeight>,
+  options: StoredWeightsOptions,
+  shardBytes: number,
+): PlannedLayout {
+  const bytes = new Map<string, number>();
+  const problems: PlanProblem[] = [];
+  const tensors: OutputTensor[] = [];
+  const fitting: WeightTensor[] = [];
+  const guarded = (name: string, work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      if (!isPithError(error) || error.kind !== 'input') throw error;
+      problems.push({ code: error.code, name, message: error.message });
+    }
+  };
+  for (const planned of weights) {
+    const weight = unreadWeight(planned);
+    guarded(planned.name, () => {
+      const stored = storedTensors(weight, options);
+      // What a pruned weight takes when it is stored sparse is known when it is made: its estimate is in the plan.
+      const exact = planned.scheme !== undefined;
+      const sum = stored.reduce((total, { dtype, shape }) => total + storedByteLength(dtype, shape), 0);
+      bytes.set(planned.name, exact ? sum : planned.byteLength);
+      tensors.push(...stored);
+      fitting.push(weight);
+    });
+  }
+  if (problems.length === 0) guarded('format', () => void storedMembers(fitting, options));
+  return { layout: planOutput(tensors, { shardBytes }), bytes, problems };
+}
+
+/** Stored bytes of a weight as an artefact has it. */
+export function storedBytesOf(weight: WeightTensor, options: StoredWeightsOptions): number {
+  return storedTensors(weight, options).reduce((sum, { dtype, shape }) => sum + storedByteLength(dtype, shape), 0);
+}
+
+function storedByteLength(dtype: OutputTensor['dtype'], shape: readonly number[]): number {
+  return Math.ceil((storedBits(dtype) * shape.reduce((a, b) => a * b, 1)) / 8);
+}
+
 /** A weight that is known from headers only: it can be laid out, not read. */
 export function unreadWeight(planned: PlannedWeight): WeightTensor {
   const { name, shape, kind, rank } = planned;
@@ -63,7 +129,7 @@ export function unreadWeight(planned: PlannedWeight): WeightTensor {
 }
 
 function unreadMatrix(
-  { kind, dtype, scheme, byteLength }: PlannedWeight,
+  { kind, dtype, scheme, byteLength, grouped }: PlannedWeight,
   name: string,
   shape: readonly number[],
 ): DenseWeight | QuantizedWeight {
@@ -73,7 +139,13 @@ function unreadMatrix(
   if (scheme !== undefined) {
     const [rows = 0, columns = 0] = shape;
     const bytes = kind === 'quantized' ? byteLength : quantizedByteLength(scheme, rows, columns);
-    return quantizedWeight({ name, shape, scheme, read, byteLengthOfRows: () => bytes });
+    // Which column is in which group is found with the values.
+    const groupIndex = grouped === true ? new Int32Array(columns) : undefined;
+    return quantizedWeight({
+      ...{ name, shape, scheme, read },
+      ...(groupIndex && { groupIndex }),
+      byteLengthOfRows: () => bytes,
+    });
   }
   const source = { byteLength: byteLengthOf(dtype, elementCount(shape, name)), read, readInto: read };
   return denseWeight({ name, dtype: dtype as 'f32', shape, source });

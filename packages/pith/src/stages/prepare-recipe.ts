@@ -1,5 +1,6 @@
 // The plan of a recipe: every stage says from headers alone what it will do to the model that the stages before it leave.
 import { formatBytes } from '../format.ts';
+import { weightFormat, type WeightFormat } from '@pith/checkpoint';
 import type { LinearSpec, PlannedModel, PlannedWeight, TechniquePlan } from '@pith/model';
 import { afterPlan } from '@pith/model';
 import { isPithError } from '@pith/tensor-core';
@@ -11,7 +12,7 @@ import type { Recipe } from '../recipe/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import { packageVersions } from '../versions.ts';
 import { estimateStages, type StageEstimate } from './estimate.ts';
-import { layoutOf, storedOptions, unreadWeight } from './layout.ts';
+import { plannedLayout, storedOptions } from './layout.ts';
 import { phasesOf, needsWindows, type Phase } from './phases.ts';
 import type { StageSource } from './stage-source.ts';
 import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './technique.ts';
@@ -39,6 +40,8 @@ export interface PreparedRecipe extends Recipes {
   readonly steps: readonly Step[];
   readonly phases: readonly Phase[];
   readonly shardBytes: number;
+  /** How quantized weights are stored. */
+  readonly format: WeightFormat;
   readonly versions: Readonly<Record<string, string>>;
   /** What every model is before the steps have run, by the name that it is known by. */
   readonly planned: ReadonlyMap<string, PlannedModel>;
@@ -50,8 +53,10 @@ export interface PreparedRecipe extends Recipes {
 
 /** Plans a recipe. What does not fit is listed in the plan's `problems`. */
 export function prepareRecipe(inputs: Recipes): PreparedRecipe {
-  const { recipe, sources, make } = inputs;
+  const { recipe, sources } = inputs;
   const problems: PlanProblem[] = [];
+  const format = weightFormat(recipe.output?.format ?? 'compressed-tensors');
+  const make = withScaleDType(inputs.make, format);
   const steps = makeSteps(orderStages(recipe.stages, Object.keys(recipe.models ?? {})), make);
   const source = sources.get(rootOf(steps))!;
   const notices: string[] = [...sourceNotices(source)];
@@ -99,6 +104,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     problems,
     notices,
     shardBytes,
+    format,
   });
   const versions = packageVersions();
   const identity = {
@@ -115,6 +121,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     })),
     models: modelHashes(sources),
     shardBytes,
+    ...(recipe.output?.format !== undefined && { format: format.name }),
     sparse: recipe.output?.sparse ?? false,
     evaluate: recipe.evaluate && { context: recipe.evaluate.context ?? null },
     config: source.source.checkpoint.configText,
@@ -127,10 +134,22 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     steps,
     phases,
     shardBytes,
+    format,
     versions,
     planned: models,
     stagePlans,
     sha256: sha256(canonicalJson(identity)),
+  };
+}
+
+/** Quantizing stages store scales in the dtype of the format, where it has one and nothing else is asked for. */
+function withScaleDType(make: TechniqueMaker, { scaleDType }: WeightFormat): TechniqueMaker {
+  if (scaleDType === undefined) return make;
+  return (kind, options) => {
+    if (kind === 'quantize') return make(kind, { scaleDType, ...options });
+    const { quantize } = options;
+    if (kind !== 'prune' || typeof quantize !== 'object') return make(kind, options);
+    return make(kind, { ...options, quantize: { scaleDType, ...quantize } });
   };
 }
 
@@ -242,6 +261,7 @@ interface Summary extends Recipes {
   readonly problems: PlanProblem[];
   readonly notices: readonly string[];
   readonly shardBytes: number;
+  readonly format: WeightFormat;
 }
 
 function summarize(summary: Summary): Plan {
@@ -252,12 +272,18 @@ function summarize(summary: Summary): Plan {
     const original = source.originalPlan(weight);
     return sparse ? sparsePlan(original) : original;
   });
-  const byName = new Map(finals.map((weight) => [weight.name, weight]));
+  const options = storedOptions(
+    result.architecture,
+    new Map(finals.map((weight) => [weight.name, weight])),
+    summary.format,
+  );
+  const { layout, bytes, problems: unfit } = plannedLayout(finals, options, summary.shardBytes);
+  problems.push(...unfit);
   const tensors = [...source.planned.weights.values()].map((weight): PlannedTensor => {
     const before = source.originalPlan(weight).byteLength;
     const taken = trace.steps.get(weight.name)!;
     const name = trace.names.get(weight.name)!;
-    const bytesAfter = name === null ? 0 : (byName.get(name)?.byteLength ?? 0);
+    const bytesAfter = name === null ? 0 : (bytes.get(name) ?? 0);
     if (taken.length === 0) {
       return {
         name: weight.name,
@@ -276,8 +302,7 @@ function summarize(summary: Summary): Plan {
       steps: taken,
     };
   });
-  const layout = layoutOf(finals.map(unreadWeight), storedOptions(result.architecture, byName), summary.shardBytes);
-  const dataBytes = finals.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const dataBytes = sum(bytes.values());
   const parameters = valuesOf(source.planned.weights.values());
   const touched = finals.filter(({ kind }) => kind === 'quantized');
   const estimate = estimateOf(summary);
@@ -310,7 +335,7 @@ function summarize(summary: Summary): Plan {
     bytesAfter: layout.totalBytes - layout.dataBytes + dataBytes,
     bitsPerWeight: parameters === 0 ? 0 : (8 * dataBytes) / parameters,
     quantizedBitsPerWeight:
-      touched.length === 0 ? 0 : (8 * touched.reduce((sum, { byteLength }) => sum + byteLength, 0)) / valuesOf(touched),
+      touched.length === 0 ? 0 : (8 * sum(touched.map(({ name }) => bytes.get(name) ?? 0))) / valuesOf(touched),
     parameters,
     peakMemoryBytes: estimate.peakMemoryBytes,
     secondsEstimate: estimate.seconds,
@@ -338,6 +363,12 @@ function sparsePlan(weight: PlannedWeight): PlannedWeight {
   return bytes < byteLength ? { ...weight, byteLength: bytes } : weight;
 }
 
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
 function valuesOf(weights: Iterable<Pick<PlannedWeight, 'shape'>>): number {
   let sum = 0;
   for (const { shape } of weights) sum += shape.reduce((a, b) => a * b, 1);
@@ -361,6 +392,10 @@ export function recipeOptions(
       ...(step.teachers.length > 0 && { teachers: step.teachers }),
       [step.kind]: configOf(step),
     })),
-    output: { shardBytes: recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES, sparse: recipe.output?.sparse ?? false },
+    output: {
+      ...(recipe.output?.format !== undefined && { format: recipe.output.format }),
+      shardBytes: recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES,
+      sparse: recipe.output?.sparse ?? false,
+    },
   };
 }

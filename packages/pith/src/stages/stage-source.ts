@@ -1,6 +1,6 @@
 // The model that a recipe starts from: quantized and sparse weights restored, so that every technique finds values it
 // can work on; what no stage touches is written as it was.
-import type { TiedEmbeddings } from '@pith/checkpoint';
+import { QUANTIZATION_KEYS, type TiedEmbeddings } from '@pith/checkpoint';
 import { createModel, plannedWeight, type LanguageModel, type PlannedModel, type PlannedWeight } from '@pith/model';
 import { modelFromCheckpoint } from '@pith/model/node';
 import { factoredWeight, type FactoredWeight, type WeightTensor } from '@pith/tensor-core';
@@ -49,7 +49,7 @@ export async function stageSource(source: Source): Promise<StageSource> {
     }
     weights.set(name, value);
   }
-  const { quantization_config: _coded, ...rest } = checkpoint.config as Record<string, unknown>;
+  const rest = Object.fromEntries(Object.entries(checkpoint.config).filter(([key]) => !QUANTIZATION_KEYS.includes(key)));
   const config = embeddings === 'conflict' ? { ...rest, tie_word_embeddings: false } : rest;
   const { tokenizer } = opened;
   const { generationConfig } = checkpoint;

@@ -199,5 +199,6 @@ function withGroupIndex(change: WeightChange, { scheme, actOrder }: GptqConfig):
     c > granularity.size ? quantizedByteLength(coding, r, c, true) - quantizedByteLength(coding, r, c, false) : 0;
   const { rank } = after;
   const added = rank === undefined ? indexed(rows, columns) : indexed(rows, rank) + indexed(rank, columns);
-  return { ...change, after: { ...after, byteLength: after.byteLength + added } };
+  if (added === 0) return change;
+  return { ...change, after: { ...after, grouped: true, byteLength: after.byteLength + added } };
 }

@@ -14,7 +14,7 @@ import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resol
 import { quantizedPieces } from './pieces.ts';
 import { quantizeOn } from './quantize-into.ts';
 import { rtnConfig } from './rtn-config.ts';
-import type { QuantizationError, RtnOptions, WeightPlan } from './rtn-types.ts';
+import type { QuantizationError, QuantizeIntoOptions, RtnOptions, WeightPlan, WeightResult } from './rtn-types.ts';
 
 /** How one weight is quantized: {@link RtnOptions} without the selection of modules. */
 export type QuantizeWeightOptions = Omit<RtnOptions, 'include' | 'ignore'> &
@@ -72,18 +72,50 @@ export async function quantizeWeight(
     );
   }
   const scheme = resolveScheme(config.scheme, dtype);
-  const pieces = quantizedPieces([rows, columns], scheme, 'bytes');
-  const plan: WeightPlan = {
-    ...{ name, module: name, shape: [rows, columns], dtype, scheme },
-    ...{ storage: 'bytes', range: config.range, pieces },
+  const plan = {
+    ...{ name, module: name, shape: [rows, columns] as const, dtype, scheme },
+    ...{ storage: 'bytes' as const, range: config.range, pieces: [] },
   };
-  const bytes = pieces.map((piece) => ({ ...piece, bytes: new Uint8Array(piece.byteLength) }));
-  const destinations = Object.fromEntries(bytes.map((piece) => [piece.piece, { kind: 'memory', bytes: piece.bytes }]));
-  const { error } = await quantizeOn(host, plan, weight, destinations, {
+  const { weight: rounded, result } = await quantizeInMemory(plan, weight, {
+    host,
     chunkBytes: 2 ** 20,
     ...(signal ? { signal } : {}),
     ...(progress ? { progress } : {}),
   });
+  return { weight: rounded, error: result.error };
+}
+
+/** How {@link quantizeInMemory} runs. */
+export type QuantizeInMemoryOptions = Omit<QuantizeIntoOptions, 'pool'> & {
+  /** What to run on: a `KernelPool`, or this thread. */
+  readonly host: KernelHost;
+};
+
+/** A weight in memory, and what rounding it came to. */
+export interface QuantizedInMemory {
+  /** Codes, scales and zero points in memory. */
+  readonly weight: QuantizedWeight;
+  /** Its error, and the hashes of the source where they were asked for. */
+  readonly result: WeightResult;
+}
+
+/**
+ * Carries out the plan of one weight in memory, for formats whose layout the kernels do not write: one byte a code,
+ * whatever storage and pieces the plan says.
+ *
+ * @throws PithError `WEIGHT_NOT_FINITE`, `SCALE_OVERFLOW`, `PLAN_MISMATCH`, `STOPPED`.
+ */
+export async function quantizeInMemory(
+  plan: WeightPlan,
+  weight: DenseWeight,
+  { host, ...options }: QuantizeInMemoryOptions,
+): Promise<QuantizedInMemory> {
+  const { name, shape, scheme } = plan;
+  const [rows, columns] = shape;
+  const pieces = quantizedPieces(shape, scheme, 'bytes');
+  const bytes = pieces.map((piece) => ({ ...piece, bytes: new Uint8Array(piece.byteLength) }));
+  const destinations = Object.fromEntries(bytes.map((piece) => [piece.piece, { kind: 'memory', bytes: piece.bytes }]));
+  const result = await quantizeOn(host, { ...plan, storage: 'bytes', pieces }, weight, destinations, options);
   const [codes, scales, zeroPoints] = bytes;
   const block = {
     codes: scheme.kind === 'int' ? new Int8Array(codes!.bytes.buffer) : codes!.bytes,
@@ -91,5 +123,5 @@ export async function quantizeWeight(
     ...(zeroPoints ? { zeroPoints: new Int8Array(zeroPoints.bytes.buffer) } : {}),
   };
   const read = memoryBlock(block, scheme, rows, columns);
-  return { weight: quantizedWeight({ name, shape: [rows, columns], scheme, read }), error };
+  return { weight: quantizedWeight({ name, shape: [rows, columns], scheme, read }), result };
 }

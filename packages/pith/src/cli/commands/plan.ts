@@ -34,7 +34,7 @@ export function registerPlan(program: Command, run: RunCommand): void {
     )
     .argument('<model>', 'directory of a checkpoint')
     .option('-r, --recipe <file>', 'recipe in YAML');
-  addStageFlags(command, [...STAGE_KINDS]).option('--format <name>', 'format of the artefact: compressed-tensors');
+  addStageFlags(command, [...STAGE_KINDS]);
   command.option('--teacher <dir>', 'distill: a further teacher; may be given again', collect);
   addCommonOptions(addArtefactFlags(addDataFlag(addCalibrationFlags(command)))).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
@@ -81,8 +81,7 @@ async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise
       },
     );
   }
-  const { format } = flags;
-  const all = { ...stageOptions(kind, flags), ...options, ...limits, ...(format !== undefined && { format }) };
+  const all = { ...stageOptions(kind, flags), ...options, ...limits };
   if (kind === 'quantize') {
     const { plan } = await import('../../plan/plan.ts');
     return plan(model, { ...all, signal } as PlanOptions);

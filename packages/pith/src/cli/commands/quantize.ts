@@ -26,18 +26,13 @@ export function registerQuantize(program: Command, run: RunCommand): void {
     .argument('<model>', 'directory of a checkpoint');
   addOutputFlags(command);
   addStageFlags(command, ['quantize']);
-  addDataFlag(addCalibrationFlags(command)).option(
-    '--format <name>',
-    'format of the artefact: compressed-tensors (default: compressed-tensors)',
-  );
+  addDataFlag(addCalibrationFlags(command));
   addCommonOptions(addArtefactFlags(command)).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const { quantize } = await import('../../run/quantize.ts');
-      const { format } = flags;
       const result = await quantize(model, {
         ...stageOptions('quantize', flags),
         ...runOptions(flags),
-        ...(format === undefined ? {} : { format }),
         signal: session.signal,
         progress: session.progress,
         onPlan: announcePlan(session),

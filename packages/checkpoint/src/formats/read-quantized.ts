@@ -1,0 +1,79 @@
+// Which reader a quantized checkpoint needs, by what its config.json says. A format is added with a line in the table.
+import { isPithError, PithError, type WeightTensor } from '@pith/tensor-core';
+import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
+import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
+import type { JsonObject, JsonValue } from '../json/parse-json.ts';
+import type { StoredTensor } from '../safetensors/safetensors-file.ts';
+
+/** A quantized checkpoint before its weights are put together. */
+export interface QuantizedSource {
+  /** What config.json says of the quantization. */
+  readonly quantization: JsonValue;
+  /** All of config.json. */
+  readonly config: JsonObject;
+  /** Stored tensors by name. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** The file that the quantization was read from, for messages. */
+  readonly file: string;
+}
+
+/**
+ * Puts the weights of a checkpoint together, by the names of their dense forms; reads no codes.
+ *
+ * @throws PithError that says what of the configuration or of the tensors is not as the format has it.
+ */
+export type ReadQuantized = (source: QuantizedSource) => Promise<Map<string, WeightTensor>>;
+
+const READERS: Readonly<Record<string, ReadQuantized>> = Object.freeze({
+  'compressed-tensors': ({ quantization, tensors, file }) =>
+    readCompressedWeights(tensors, readQuantizationConfig(quantization, file)),
+});
+
+/** What came of reading a quantized checkpoint. */
+export interface QuantizedCheckpoint {
+  /** `gptq`. */
+  readonly method: string;
+  /** Empty where there is a problem. */
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Why the weights cannot be restored. */
+  readonly problem?: PithError;
+}
+
+/**
+ * Reads the weights of a checkpoint whose config.json says that they are quantized; undefined where it does not. Tensors of
+ * a checkpoint that cannot be read can still be listed and carried over: the problem is told when weights are asked for.
+ */
+export async function readQuantized(
+  config: JsonObject,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  file: string,
+): Promise<QuantizedCheckpoint | undefined> {
+  const quantization = config['quantization_config'] ?? config['compression_config'];
+  if (quantization === undefined || quantization === null) return undefined;
+  const method = methodOf(quantization);
+  try {
+    const read = method === 'unknown' ? READERS['compressed-tensors'] : READERS[method];
+    if (read === undefined) throw unsupported(method, file);
+    return { method, weights: await read({ quantization, config, tensors, file }) };
+  } catch (error) {
+    if (!isPithError(error) || error.kind !== 'input') throw error;
+    return { method, weights: new Map(), problem: error };
+  }
+}
+
+function methodOf(quantization: JsonValue): string {
+  const named =
+    typeof quantization === 'object' && quantization !== null && 'quant_method' in quantization
+      ? quantization['quant_method']
+      : undefined;
+  return typeof named === 'string' ? named.slice(0, 80) : 'unknown';
+}
+
+function unsupported(method: string, file: string): PithError {
+  return new PithError(
+    'QUANTIZATION_METHOD_UNSUPPORTED',
+    `read quantization_config: ${file} has weights quantized by ${JSON.stringify(method)}; ` +
+      `${Object.keys(READERS).join(', ')} are read; start from the unquantized checkpoint`,
+    { details: { file, method } },
+  );
+}
