@@ -31,6 +31,7 @@ it('exports exactly this', () => {
     'quantize',
     'quantizeGgmlInto',
     'quantizeGgmlRows',
+    'quantizeInMemory',
     'quantizeInto',
     'quantizeWeight',
     'quantizedPieces',

@@ -10,7 +10,13 @@ import {
   type TensorActivations,
 } from '@pith/tensor-core';
 import type { CompressedFormat } from './quantization-config.ts';
-import { refuseGroupIndex, storedPieces, type PieceRole, type QuantizedShape, type StoredPiece } from './stored-pieces.ts';
+import {
+  refuseGroupIndex,
+  storedPieces,
+  type PieceRole,
+  type QuantizedShape,
+  type StoredPiece,
+} from './stored-pieces.ts';
 
 /** Stored once, with the rows from 0 on. */
 const ONCE: ReadonlySet<PieceRole> = new Set<PieceRole>(['shape', 'inputScale', 'inputZeroPoint']);

@@ -12,7 +12,12 @@ import type { StoredChunk } from '../compressed-tensors/encode-block.ts';
 import { compressedTensors } from '../compressed-tensors/format.ts';
 import { encodeSparseWeight, sparseFormat, sparsePieces } from '../compressed-tensors/sparse-pieces.ts';
 import { sparseOnlyConfig, sparsityConfig } from '../compressed-tensors/write-config.ts';
-import { QUANTIZATION_KEYS, type FormatConfig, type FormatContext, type WeightFormat } from '../formats/weight-format.ts';
+import {
+  QUANTIZATION_KEYS,
+  type FormatConfig,
+  type FormatContext,
+  type WeightFormat,
+} from '../formats/weight-format.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import { setMembers } from '../json/set-members.ts';
 import { LOW_RANK_KEY, lowRankConfig } from '../low-rank/low-rank-config.ts';

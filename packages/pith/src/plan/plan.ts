@@ -247,7 +247,9 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
   const quantized = tensors.filter(({ action }) => action === 'quantize');
   const quantizedValues = valuesOf(new Set(quantized.map(({ name }) => name)));
   const parameters = valuesOf(kept);
-  const whole = work.flatMap(({ unit }) => (unit?.kind === 'encode' ? [unit.source.shape.reduce((a, b) => a * b, 1)] : []));
+  const whole = work.flatMap(({ unit }) =>
+    unit?.kind === 'encode' ? [unit.source.shape.reduce((a, b) => a * b, 1)] : [],
+  );
   const peakMemoryBytes = estimatePeakMemory({ threads: config.threads, tensors: sources, encoded: whole });
   if (config.memoryBytes !== undefined && peakMemoryBytes > config.memoryBytes) {
     problems.push({

@@ -3,7 +3,14 @@
 import type { FormatContext, StoredTensor, WeightFormat } from '@pith/checkpoint';
 import type { CheckpointOutput } from '@pith/checkpoint/node';
 import { storedDenseWeight } from '@pith/checkpoint';
-import { quantizeInMemory, quantizeInto, type ChunkHash, type PieceDestination, type PieceName, type WeightResult } from '@pith/quant';
+import {
+  quantizeInMemory,
+  quantizeInto,
+  type ChunkHash,
+  type PieceDestination,
+  type PieceName,
+  type WeightResult,
+} from '@pith/quant';
 import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { CHUNK_BYTES, WEIGHTS_IN_HAND } from '../plan/estimate.ts';

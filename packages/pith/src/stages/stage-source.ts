@@ -49,7 +49,9 @@ export async function stageSource(source: Source): Promise<StageSource> {
     }
     weights.set(name, value);
   }
-  const rest = Object.fromEntries(Object.entries(checkpoint.config).filter(([key]) => !QUANTIZATION_KEYS.includes(key)));
+  const rest = Object.fromEntries(
+    Object.entries(checkpoint.config).filter(([key]) => !QUANTIZATION_KEYS.includes(key)),
+  );
   const config = embeddings === 'conflict' ? { ...rest, tie_word_embeddings: false } : rest;
   const { tokenizer } = opened;
   const { generationConfig } = checkpoint;

@@ -1,5 +1,5 @@
 // A Hugging Face directory of dense weights: what was quantized, sparse or factored is restored.
-import { planOutput, setMembers, type OutputLayout } from '@pith/checkpoint';
+import { planOutput, QUANTIZATION_KEYS, setMembers, type OutputLayout } from '@pith/checkpoint';
 import { saveCheckpoint } from '@pith/checkpoint/node';
 import type { OpenModel } from '@pith/model/node';
 import type { DenseWeight } from '@pith/tensor-core';
@@ -76,8 +76,7 @@ function configText({ checkpoint, embeddings }: OpenModel, dtype: RestoredDType 
   const { config, configText: text } = checkpoint;
   const key = 'dtype' in config ? 'dtype' : 'torch_dtype';
   return setMembers(text, {
-    quantization_config: undefined,
-    compression_config: undefined,
+    ...Object.fromEntries(QUANTIZATION_KEYS.map((name) => [name, undefined])),
     ...(dtype !== undefined && { [key]: TORCH_DTYPES[dtype] }),
     ...(embeddings === 'conflict' && { tie_word_embeddings: false }),
   });
