@@ -51,3 +51,12 @@ export type { GgmlType, GgmlTypeName } from './gguf/ggml-types.ts';
 export type { GgufArray, GgufFile, GgufScalar, GgufTensor, GgufValue, GgufValueType } from './gguf/gguf-file.ts';
 export { openGguf } from './gguf/open-gguf.ts';
 export { isRestorable, restoreBlocks } from './gguf/restore-blocks.ts';
+
+export { createHubClient, DEFAULT_ENDPOINT } from './hub/hub-client.ts';
+export type { HubClient, HubClientOptions } from './hub/hub-client.ts';
+export { isCommit, isRepositoryId, isRevision, parseHubId } from './hub/hub-id.ts';
+export type { HubId } from './hub/hub-id.ts';
+export { openHubRepository } from './hub/hub-repository.ts';
+export type { HubFile, HubRepository } from './hub/hub-repository.ts';
+export { hubStore } from './hub/hub-store.ts';
+export type { HubStoreOptions } from './hub/hub-store.ts';

@@ -73,6 +73,7 @@ export { compileKernels, createKernelMemory, instantiateKernels, STATIC_BYTES } 
 export type { WasmMemory, WasmModule } from './kernels/web-assembly.ts';
 export { localHost } from './streaming/kernel-host.ts';
 export type { KernelHost, KernelRegion } from './streaming/kernel-host.ts';
+export { mapLimited } from './streaming/map-limited.ts';
 export { CHUNK_BYTES, cutIntoChunks, runChunks } from './streaming/run-chunks.ts';
 export type { Chunk, ChunkPass, PartAddresses } from './streaming/run-chunks.ts';
 export { compile, compileGraph } from './compile/compile.ts';

@@ -1,5 +1,5 @@
 // A Hugging Face directory as a value: config, tensors, weights, and what becomes of every other file.
-import { PithError, type WeightTensor } from '@pith/tensor-core';
+import { mapLimited, PithError, type WeightTensor } from '@pith/tensor-core';
 import { readQuantized } from '../formats/read-quantized.ts';
 import { foldFactors } from '../low-rank/fold-factors.ts';
 import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
@@ -128,6 +128,9 @@ async function readConfig(store: FileStore, listed: readonly StoredFile[]): Retu
   );
 }
 
+/** Shards whose headers are read at once. */
+const SHARDS_IN_HAND = 8;
+
 /** Opens all shards and holds them against the index. */
 async function openShards(
   store: FileStore,
@@ -140,8 +143,10 @@ async function openShards(
       `open checkpoint: tensor ${JSON.stringify(tensor)} of ${store.label} ${why}; get the checkpoint again`,
       { details: { directory: store.label, tensor } },
     );
-  for (const name of names) {
-    const file = await openSafetensors(await store.open(name), name);
+  // Opened a few at a time, for stores where each read is a journey; looked at in order, so that errors are the same.
+  const files = await mapLimited(names, SHARDS_IN_HAND, async (name) => openSafetensors(await store.open(name), name));
+  for (const [i, file] of files.entries()) {
+    const name = names[i]!;
     for (const [tensor, stored] of file.tensors) {
       const other = tensors.get(tensor);
       if (other) throw fault('CHECKPOINT_TENSOR_REPEATED', tensor, `is in ${other.file} and in ${name}`);

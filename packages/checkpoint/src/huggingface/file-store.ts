@@ -1,4 +1,4 @@
-// Where a checkpoint's files come from: a local directory (the node entry), later a hub or a browser's file list.
+// Where a checkpoint's files come from: a local directory (the node entry), a hub, later a browser's file list.
 import type { ByteSource } from '@pith/tensor-core';
 
 /** A file or folder of a checkpoint's directory. */
@@ -15,6 +15,8 @@ export interface StoredFile {
 export interface FileStore {
   /** What the checkpoint is called in messages: its directory. */
   readonly label: string;
+  /** True where every read crosses a network: what only looks at a checkpoint reads headers and no values. */
+  readonly remote?: boolean;
   /** Everything in the directory, in the order of the names. */
   list(): Promise<readonly StoredFile[]>;
   /**

@@ -4,6 +4,7 @@
 // The rules are those of transformers 5: with `tie_word_embeddings` true, a missing head is the embedding; a stored
 // head that is equal is tied; one that differs stays on its own.
 import type { Checkpoint } from './checkpoint.ts';
+import type { FileStore } from './file-store.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 
 /** How the output projection and the token embedding of a checkpoint are related. */
@@ -19,16 +20,19 @@ export type TiedEmbeddings =
 
 /** Bytes that are compared at a time. */
 const CHUNK = 4 * 1024 * 1024;
+/** Bytes at the start, in the middle and at the end that are compared where reading is costly. */
+const SAMPLE = 16 * 1024;
 
 /**
  * Finds out how the head and the embedding are related; reads both where both are stored under a config that ties them.
+ * Of a remote checkpoint three samples of 16 KiB are compared: heads that were trained apart differ everywhere.
  *
  * @param embedding name of the token embedding: `model.embed_tokens.weight`.
  * @param head name of the output projection: `lm_head.weight`.
  * @param declared `tie_word_embeddings` after the defaults of the architecture; the config's own when left out.
  */
 export async function tiedEmbeddings(
-  checkpoint: Pick<Checkpoint, 'config' | 'tensors'>,
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors'> & { readonly store?: Pick<FileStore, 'remote'> },
   embedding: string,
   head: string,
   declared: boolean = checkpoint.config['tie_word_embeddings'] === true,
@@ -36,15 +40,23 @@ export async function tiedEmbeddings(
   if (!declared) return 'untied';
   const [first, second] = [checkpoint.tensors.get(embedding), checkpoint.tensors.get(head)];
   if (!first || !second) return 'tied';
-  return (await sameBytes(first, second)) ? 'tied-duplicate' : 'conflict';
+  return (await sameBytes(first, second, checkpoint.store?.remote === true)) ? 'tied-duplicate' : 'conflict';
 }
 
-async function sameBytes(a: StoredTensor, b: StoredTensor): Promise<boolean> {
+async function sameBytes(a: StoredTensor, b: StoredTensor, sampled: boolean): Promise<boolean> {
   if (a.dtype !== b.dtype || a.byteLength !== b.byteLength || a.shape.join() !== b.shape.join()) return false;
-  for (let offset = 0; offset < a.byteLength; offset += CHUNK) {
-    const length = Math.min(CHUNK, a.byteLength - offset);
+  for (const [offset, length] of sampled ? samples(a.byteLength) : chunks(a.byteLength)) {
     const [left, right] = await Promise.all([a.source.read(offset, length), b.source.read(offset, length)]);
     for (let i = 0; i < length; i += 1) if (left[i] !== right[i]) return false;
   }
   return true;
+}
+
+function* chunks(byteLength: number): Generator<[offset: number, length: number]> {
+  for (let offset = 0; offset < byteLength; offset += CHUNK) yield [offset, Math.min(CHUNK, byteLength - offset)];
+}
+
+function samples(byteLength: number): Iterable<[offset: number, length: number]> {
+  if (byteLength <= 3 * SAMPLE) return chunks(byteLength);
+  return [0, Math.floor((byteLength - SAMPLE) / 2), byteLength - SAMPLE].map((offset) => [offset, SAMPLE]);
 }

@@ -5,11 +5,10 @@
 import { existsSync } from 'node:fs';
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { outputError } from '@pith/checkpoint/node';
+import { acquireLock, outputError } from '@pith/checkpoint/node';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { RECEIPT_NAME, receiptOfFile } from '../receipt/receipt.ts';
 import { listFiles } from '../run/list-files.ts';
-import { acquireLock } from '../run/lock.ts';
 
 const OPERATION = 'export';
 

@@ -1,9 +1,8 @@
 // Reads stored bytes leaf by leaf on the threads of the kernel pool: hashed, and copied where asked. Leaves of many
 // tensors share a fixed set of buffers, so that memory does not grow with what is read.
-import { throwIfStopped, type FileLocation } from '@pith/tensor-core';
+import { mapLimited, throwIfStopped, type FileLocation } from '@pith/tensor-core';
 import type { JobStep, KernelPool, MemoryRegion } from '@pith/tensor-core/node';
 import { leafSpans, treeHash } from './hash-tree.ts';
-import { mapLimited } from './map-limited.ts';
 
 /** Leaf size of tensors that are copied as they are, and of source tensors. */
 export const LEAF_BYTES = 4 * 1024 * 1024;

@@ -11,7 +11,7 @@ import {
   type PieceName,
   type WeightResult,
 } from '@pith/quant';
-import { PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { mapLimited, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { CHUNK_BYTES, WEIGHTS_IN_HAND } from '../plan/estimate.ts';
 import type { CopyUnit, EncodeUnit, QuantizeUnit, Unit, UnitOutput } from '../plan/units.ts';
@@ -19,7 +19,6 @@ import { locationOf } from '../source/open-source.ts';
 import type { Journal, JournalUnit, TensorLeaves } from './journal.ts';
 import { LEAF_BYTES, runLeaves } from './leaves.ts';
 import { LeafHasher } from './leaf-hasher.ts';
-import { mapLimited } from './map-limited.ts';
 import { sha256 } from './hash-tree.ts';
 
 /** What {@link runUnits} works with. */

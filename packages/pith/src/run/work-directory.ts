@@ -9,12 +9,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { outputError } from '@pith/checkpoint/node';
+import { acquireLock, outputError, type Lock } from '@pith/checkpoint/node';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
 import type { Receipt } from '../receipt/types.ts';
 import { createJournal, readJournal, reopenJournal, type Journal, type JournalHeader } from './journal.ts';
-import { acquireLock, type Lock } from './lock.ts';
 
 const OPERATION = 'write artefact';
 const ATTEMPTS = 3;

@@ -1,4 +1,4 @@
-// One run at a time on one output. Each contender puts down a file of its own (`lock-<token>`, holding who it is), then
+// One process at a time in one directory. Each contender puts down a file of its own (`lock-<token>`, holding who it is), then
 // looks whether anyone else's is there: of two, the later one always sees the earlier one, so that two never hold the
 // lock at once. Files of processes that are gone are removed; since each file has one owner for ever, nobody can remove
 // a live one by mistake. When two start in the same moment both step back and try again after a random while.

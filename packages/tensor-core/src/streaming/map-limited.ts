@@ -1,3 +1,5 @@
+// Many asynchronous pieces of work, few of them at once.
+
 /**
  * Maps items with at most `limit` in hand at a time, in order. After a failure no further item is begun, and those in
  * hand are waited for, so that nothing still runs when it throws the first failure.
