@@ -45,6 +45,8 @@ export { sparseByteLength } from './weight/sparse-layout.ts';
 export type { SparseSize } from './weight/sparse-layout.ts';
 export { sparseWeight } from './weight/sparse-weight.ts';
 export type { SparseWeightParts } from './weight/sparse-weight.ts';
+export { packedWeight } from './weight/packed-weight.ts';
+export type { PackedWeightParts } from './weight/packed-weight.ts';
 export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
@@ -57,6 +59,7 @@ export type {
   Granularity,
   GroupGranularity,
   IntegerScheme,
+  PackedWeight,
   QuantizationScheme,
   QuantizedWeight,
   SparseBlock,

@@ -5,6 +5,7 @@ import {
   PithError,
   type DenseWeight,
   type FactoredWeight,
+  type PackedWeight,
   type QuantizedWeight,
   type WeightTensor,
 } from '@pith/tensor-core';
@@ -37,7 +38,8 @@ export interface StoredWeightsOptions extends FormatContext {
  * The tensors that a weight is stored as: a dense one as itself, a quantized one as the format has it, a sparse one as
  * compressed-tensors, a factored one as its two factors (`factorNames`).
  *
- * @throws PithError those of the format, and of `sparsePieces`.
+ * @throws PithError `REPRESENTATION_UNSUPPORTED` for a weight in blocks of another format, those of the format, and of
+ * `sparsePieces`.
  */
 export function storedTensors(weight: WeightTensor, options: StoredWeightsOptions = {}): readonly OutputTensor[] {
   if (weight.kind === 'dense') {
@@ -45,6 +47,7 @@ export function storedTensors(weight: WeightTensor, options: StoredWeightsOption
   }
   if (weight.kind === 'quantized') return formatOf(options).tensors(weight, options);
   if (weight.kind === 'factored') return factorsOf(weight).flatMap((factor) => storedTensors(factor, options));
+  if (weight.kind === 'packed') throw packed(weight);
   return sparsePieces(weight);
 }
 
@@ -60,6 +63,7 @@ export async function* storedChunks(
   if (weight.kind === 'dense') yield* denseChunks(weight);
   else if (weight.kind === 'quantized') yield* formatOf(options).chunks(weight, options);
   else if (weight.kind === 'factored') for (const factor of factorsOf(weight)) yield* storedChunks(factor, options);
+  else if (weight.kind === 'packed') throw packed(weight);
   else yield* encodeSparseWeight(weight);
 }
 
@@ -113,6 +117,14 @@ function notSparse(format: WeightFormat, weights: readonly WeightTensor[]): Pith
     'FORMAT_NOT_SPARSE',
     `store weights as ${format.name}: the format holds no sparse weights, got ${listed}; store them dense`,
     { details: { format: format.name, tensors: sparse } },
+  );
+}
+
+function packed({ name, coding }: PackedWeight): PithError {
+  return new PithError(
+    'REPRESENTATION_UNSUPPORTED',
+    `store ${name} in safetensors: ${coding} blocks belong to another format; restore the weight first`,
+    { details: { tensor: name, coding } },
   );
 }
 

@@ -137,9 +137,10 @@ async function describe(weight: WeightTensor, key: string, parts: Part[]): Promi
     case 'quantized':
       return describeQuantized(weight, key, parts);
     case 'sparse':
+    case 'packed':
       throw new PithError(
         'REPRESENTATION_UNSUPPORTED',
-        `store ${name}: sparse weights are made when the artefact is written`,
+        `store ${name}: ${weight.kind} weights are made when the artefact is written`,
         {
           kind: 'internal',
           details: { tensor: name },

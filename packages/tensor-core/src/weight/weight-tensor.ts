@@ -157,6 +157,18 @@ export interface SparseBlock {
   readonly mask: Uint8Array;
 }
 
+/** Blocks that only their own format reads: GGUF's types, bitsandbytes'. */
+export interface PackedWeight extends WeightBase {
+  /** Tells the union apart. */
+  readonly kind: 'packed';
+  /** What the format calls its blocks: `q4_k`, `nf4`. */
+  readonly coding: string;
+  /** What restored values are best stored in. */
+  readonly dtype: 'f32' | 'f16' | 'bf16';
+  /** The stored bytes of rows `start` to `end`; absent where they do not lie side by side, or in another order. */
+  bytes?(start?: number, end?: number): Promise<Uint8Array>;
+}
+
 /** A matrix as a product: `value = left right`, run as two linears. */
 export interface FactoredWeight extends WeightBase {
   /** Tells the union apart. */
@@ -170,4 +182,4 @@ export interface FactoredWeight extends WeightBase {
 }
 
 /** A weight in any of its representations. */
-export type WeightTensor = DenseWeight | QuantizedWeight | SparseWeight | FactoredWeight;
+export type WeightTensor = DenseWeight | QuantizedWeight | SparseWeight | FactoredWeight | PackedWeight;
