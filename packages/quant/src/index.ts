@@ -47,7 +47,8 @@ export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { interleavedRows } from './ggml/row-order.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';
-export { ggmlByteLength, quantizeGgmlInto } from './ggml/quantize-into.ts';
+export { ggmlByteLength } from './ggml/ggml-kernel.ts';
+export { quantizeGgmlInto } from './ggml/quantize-into.ts';
 export type {
   GgmlDestination,
   GgmlError,

@@ -74,11 +74,13 @@ export type {
 export type { KernelExports } from './generated/kernels-wasm.ts';
 export { compileKernels, createKernelMemory, instantiateKernels, STATIC_BYTES } from './kernels/instance.ts';
 export type { WasmMemory, WasmModule } from './kernels/web-assembly.ts';
+export { streamThroughKernel } from './kernels/local-kernels.ts';
+export type { PieceKernel } from './kernels/local-kernels.ts';
 export { localHost } from './streaming/kernel-host.ts';
 export type { KernelHost, KernelRegion } from './streaming/kernel-host.ts';
 export { mapLimited } from './streaming/map-limited.ts';
 export { CHUNK_BYTES, cutIntoChunks, runChunks } from './streaming/run-chunks.ts';
-export type { Chunk, ChunkPass, PartAddresses } from './streaming/run-chunks.ts';
+export type { Chunk, ChunkedWeight, ChunkPass, PartAddresses, RowSpan } from './streaming/run-chunks.ts';
 export { compile, compileGraph } from './compile/compile.ts';
 export type { CompileOptions, Program } from './compile/compile.ts';
 export { trace } from './compile/trace.ts';

@@ -46,6 +46,9 @@ const TYPES = {
   tq1_0: type(34, 256, 54),
   tq2_0: type(35, 256, 66),
   mxfp4: type(39, 32, 17),
+  nvfp4: type(40, 64, 36),
+  q1_0: type(41, 128, 18),
+  q2_0: type(42, 64, 18),
 } as const satisfies Record<string, GgmlType>;
 
 /** All types of tensors in files; numbers of types that were removed from ggml are left out. */

@@ -34,8 +34,8 @@ export function fitAffine(
   let sumW = weights[0]!;
   let sumWX = f(sumW * x[0]!);
   for (let i = 1; i < x.length; i++) {
-    least = Math.min(least, x[i]!);
-    most = Math.max(most, x[i]!);
+    if (x[i]! < least) least = x[i]!;
+    if (x[i]! > most) most = x[i]!;
     sumW = f(sumW + weights[i]!);
     sumWX = f(sumWX + f(weights[i]! * x[i]!));
   }

@@ -8,23 +8,25 @@
 //   );
 //   result.error.mse;
 //
-// Chunks of rows are read (stored f32, f16 and bf16 straight from the checkpoint), coded and written; memory does not grow
-// with the tensor. Call it for one tensor after the other: the threads are kept busy within a tensor.
-import { CHUNK_BYTES, cutIntoChunks, elementCount, PithError, throwIfStopped, toF32 } from '@pith/tensor-core';
-import { GGML_TYPES, restoreBlocks } from '@pith/checkpoint';
-import { quantizeGgmlRows } from './quantize-rows.ts';
-import { ggmlMatrix } from './ggml-matrix.ts';
+// Chunks of rows are read (stored f32, f16 and bf16 straight from the checkpoint), coded and written by the host's threads, two
+// chunks for each; memory does not grow with the tensor. Call it for one tensor after the other: the threads are kept busy within one.
+import { GGML_TYPES } from '@pith/checkpoint';
+import { CHUNK_BYTES, cutIntoChunks, PithError, runChunks, toF32, type Chunk } from '@pith/tensor-core';
+import type { JobStep } from '@pith/tensor-core/node';
+import { ErrorReport } from '../rtn/error-report.ts';
+import type { ChunkHash } from '../rtn/rtn-types.ts';
+import {
+  checkImportance,
+  checkRowOrder,
+  DTYPE_NUMBER,
+  ggmlByteLength,
+  ggmlScratchBytes,
+  looksAtImportance,
+  ROW_ERROR_BYTES,
+} from './ggml-kernel.ts';
+import { ggmlMatrix, type GgmlMatrix } from './ggml-matrix.ts';
 import type { GgmlDestination, GgmlJob, GgmlResult, GgmlWritableType, QuantizeGgmlOptions } from './ggml-types.ts';
-
-/**
- * Bytes of a tensor's blocks.
- *
- * @param shape outermost axis first; the last is a multiple of the type's block.
- */
-export function ggmlByteLength(type: GgmlWritableType, shape: readonly number[]): number {
-  const { blockSize, blockBytes } = GGML_TYPES[type];
-  return (elementCount(shape, type) / blockSize) * blockBytes;
-}
+import { gatherRows, type GatheredRows } from './row-order.ts';
 
 /**
  * Writes one tensor. The bytes are those of ggml's own quantizer, for any number of threads and any chunk size.
@@ -32,72 +34,141 @@ export function ggmlByteLength(type: GgmlWritableType, shape: readonly number[])
  * Errors are reported once every job that was started has ended; the destination may then hold some chunks.
  *
  * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`, `DESTINATION_SIZE`, `ROW_ORDER_INVALID` before anything is read;
- * `WEIGHT_NOT_FINITE` (names tensor, row and column of the first NaN or infinity), `STOPPED` and those of the host.
+ * `WEIGHT_NOT_FINITE` (names tensor, row and column of the first NaN or infinity; nothing of its chunk is written), `SCALE_OVERFLOW`
+ * (values too large for the type), `STOPPED` and those of the host.
  */
 export async function quantizeGgmlInto(
   { weight, type, importance, rowOrder, name = weight.name }: GgmlJob,
   destination: GgmlDestination,
-  { host, chunkBytes = CHUNK_BYTES, signal, progress }: QuantizeGgmlOptions,
+  { host, hash = false, chunkBytes = CHUNK_BYTES, signal, progress }: QuantizeGgmlOptions,
 ): Promise<GgmlResult> {
   const matrix = ggmlMatrix(weight);
   const { rows, columns, dtype } = matrix;
-  const rowBytes = ggmlByteLength(type, [columns]);
-  if (!Number.isInteger(rowBytes)) {
-    throw new PithError(
-      'BLOCK_DOES_NOT_DIVIDE',
-      `quantize ${name}: columns must be whole blocks of ${type}, got ${columns}`,
-      {
-        details: { tensor: name, type, columns },
-      },
-    );
-  }
-  const chunks = cutIntoChunks(rows, columns * 4, chunkBytes);
-  let sumSquaredError = 0;
-  let sumSquares = 0;
-  let maxAbsError = 0;
-  const region = host.allocate(Math.max(64, (chunks[0]?.rows ?? 0) * rowBytes));
-  try {
-    for (const { firstRow, rows: count } of chunks) {
-      throwIfStopped(signal, `quantize ${name}`);
-      const values = new Float32Array(count * columns);
-      for (let i = 0; i < count; i++) {
-        const from = rowOrder?.[firstRow + i] ?? firstRow + i;
-        values.set(toF32(dtype, await matrix.bytes(from, from + 1)), i * columns);
+  const rowBytes = ggmlByteLength(type, [columns], name);
+  checkImportance(name, columns, importance);
+  checkRowOrder(name, rows, rowOrder);
+  checkDestination(name, destination, rows * rowBytes);
+  const sourceBytes = columns * (dtype === 'f32' ? 4 : 2);
+  const weighted = importance !== undefined && looksAtImportance(type);
+  const chunks = cutIntoChunks(rows, Math.max(1, sourceBytes), chunkBytes);
+  const perChunk = chunks[0]?.rows ?? 0;
+  const gathered = new Map<number, GatheredRows>();
+  const gather = ({ index, firstRow, rows: count }: Chunk): GatheredRows => {
+    const known = gathered.get(index) ?? gatherRows(rowOrder, firstRow, count);
+    gathered.set(index, known);
+    return known;
+  };
+  const report = new ErrorReport([rows, columns]);
+  const hashes: ChunkHash[] = [];
+  let rowsDone = 0;
+  await runChunks<'blocks' | 'errors' | 'importance' | 'order' | 'scratch'>({
+    operation: `quantize ${name}`,
+    host,
+    weight: matrix,
+    chunks,
+    signal,
+    rowBytes: sourceBytes,
+    parts: {
+      blocks: perChunk * rowBytes,
+      errors: perChunk * ROW_ERROR_BYTES,
+      importance: weighted ? 4 * columns : 0,
+      order: rowOrder ? 4 * perChunk : 0,
+      scratch: ggmlScratchBytes(columns),
+    },
+    spans: (chunk) => gather(chunk).spans,
+    prepare: (part) => {
+      if (weighted) part('importance').set(bytesOf(importance));
+    },
+    load: (chunk, part) => {
+      if (rowOrder) part('order').set(bytesOf(gather(chunk).places));
+    },
+    steps: (chunk, at) => {
+      const length = chunk.rows * rowBytes;
+      const args = [
+        ...[GGML_TYPES[type].id, at.source, DTYPE_NUMBER[dtype], chunk.rows, columns],
+        ...[rowOrder ? at.order : 0, weighted ? at.importance : 0, at.blocks, at.errors, at.scratch],
+      ];
+      const steps: JobStep[] = [];
+      let from = at.source;
+      for (const { start, end } of hash && matrix.stored ? gather(chunk).spans : []) {
+        steps.push({ op: 'sha256', at: from, length: (end - start) * sourceBytes });
+        from += (end - start) * sourceBytes;
       }
-      const bytes = quantizeGgmlRows(type, values, columns, importance);
-      const restored = restoreBlocks(type, bytes);
-      for (const [i, value] of values.entries()) {
-        const difference = restored[i]! - value;
-        sumSquaredError += difference ** 2;
-        sumSquares += value ** 2;
-        maxAbsError = Math.max(maxAbsError, Math.abs(difference));
+      steps.push({ op: 'call', kernel: 'ggmlQuantizeRows', args, expect: -1 });
+      if (hash) steps.push({ op: 'sha256', at: at.blocks, length });
+      if (destination.kind === 'file' && length > 0) {
+        const offset = destination.offset + chunk.firstRow * rowBytes;
+        steps.push({ op: 'write', path: destination.path, offset, length, at: at.blocks });
       }
-      if (destination.kind === 'memory') destination.bytes.set(bytes, firstRow * rowBytes);
-      else {
-        region.u8.set(bytes);
-        const { path, offset } = destination;
-        await host.run([
-          { op: 'write', path, offset: offset + firstRow * rowBytes, length: bytes.length, at: region.at },
-        ]);
+      return steps;
+    },
+    finish: (chunk, results, part) => {
+      report.add(chunk.firstRow, chunk.rows, part('errors'));
+      const length = chunk.rows * rowBytes;
+      const offset = chunk.firstRow * rowBytes;
+      const digests = results.filter((result) => typeof result === 'string');
+      if (hash && matrix.stored) {
+        for (const { start, end } of gather(chunk).spans) {
+          const byteLength = (end - start) * sourceBytes;
+          hashes.push({ of: 'source', offset: start * sourceBytes, byteLength, sha256: digests.shift()! });
+        }
       }
-      progress?.({ phase: 'quantize', item: name, done: firstRow + count, total: rows, unit: 'row' });
-    }
-  } finally {
-    host.free(region);
-  }
-  const count = rows * columns;
+      if (hash) hashes.push({ of: 'codes', offset, byteLength: length, sha256: digests.shift()! });
+      if (destination.kind === 'memory') destination.bytes.set(part('blocks').subarray(0, length), offset);
+      gathered.delete(chunk.index);
+      rowsDone += chunk.rows;
+      const counts = { bytesDone: rowsDone * sourceBytes, bytesTotal: rows * sourceBytes };
+      progress?.({ phase: 'quantize', item: name, done: rowsDone, total: rows, unit: 'row', ...counts });
+    },
+    refuse: (chunk, result) => refusal(name, type, matrix, rowOrder, chunk.firstRow, result),
+  });
+  const { count, mse, signalToNoise, maxAbsError, sumSquaredError, sumSquares } = report.result();
   return {
     name,
     type,
     bytesWritten: rows * rowBytes,
-    error: {
-      count,
-      mse: count === 0 ? 0 : sumSquaredError / count,
-      signalToNoise: sumSquaredError === 0 ? Infinity : 10 * Math.log10(sumSquares / sumSquaredError),
-      maxAbsError,
-      sumSquaredError,
-      sumSquares,
-    },
-    hashes: [],
+    error: { count, mse, signalToNoise, maxAbsError, sumSquaredError, sumSquares },
+    hashes: hashes.sort((a, b) => (a.of === b.of ? a.offset - b.offset : a.of === 'source' ? -1 : 1)),
   };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array | Int32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function checkDestination(name: string, destination: GgmlDestination, byteLength: number): void {
+  if (destination.kind === 'file' || destination.bytes.byteLength === byteLength) return;
+  throw new PithError(
+    'DESTINATION_SIZE',
+    `quantize ${name}: the destination must have ${byteLength} bytes, got ${destination.bytes.byteLength}`,
+    { kind: 'internal', details: { tensor: name, byteLength, got: destination.bytes.byteLength } },
+  );
+}
+
+/** The error behind the result of the kernel for rows from `firstRow` on; rows are told as they lie in the checkpoint. */
+async function refusal(
+  name: string,
+  type: GgmlWritableType,
+  matrix: GgmlMatrix,
+  rowOrder: Int32Array | undefined,
+  firstRow: number,
+  result: number,
+): Promise<PithError> {
+  const written = firstRow + (result <= -2 ? -2 - result : result);
+  const row = rowOrder?.[written] ?? written;
+  if (result <= -2) {
+    return new PithError(
+      'SCALE_OVERFLOW',
+      `quantize ${name}: the values of row ${row} are too large for ${type}, which holds numbers or scales as f16; choose bf16 or f32`,
+      { details: { tensor: name, type, row } },
+    );
+  }
+  const values = toF32(matrix.dtype, await matrix.bytes(row, row + 1));
+  const column = values.findIndex((value) => !Number.isFinite(value));
+  const value = String(values[column]);
+  return new PithError(
+    'WEIGHT_NOT_FINITE',
+    `quantize ${name}: weights must be finite, got ${value} at row ${row}, column ${column}; fetch the checkpoint again`,
+    { details: { tensor: name, row, column, value } },
+  );
 }

@@ -1,7 +1,9 @@
-// Rows in memory to ggml's blocks.
-import { PithError } from '@pith/tensor-core';
-import { BLOCK_TYPES, quantizeBlocks } from './quantize-blocks.ts';
+// Rows in memory to ggml's blocks, in any environment.
+import { denseWeight, localHost, memoryBytes, type KernelHost } from '@pith/tensor-core';
+import { ggmlByteLength } from './ggml-kernel.ts';
 import type { GgmlWritableType } from './ggml-types.ts';
+import { BLOCK_TYPES } from './quantize-blocks.ts';
+import { quantizeGgmlInto } from './quantize-into.ts';
 
 /** Every type that can be written. */
 export const GGML_WRITABLE_TYPES: readonly GgmlWritableType[] = ['f32', ...BLOCK_TYPES];
@@ -12,23 +14,21 @@ export const GGML_WRITABLE_TYPES: readonly GgmlWritableType[] = ['f32', ...BLOCK
  * @param values f32 [rows, columns] row-major, all finite.
  * @param columns a multiple of the type's block: 32, or 256 for the k-quants, IQ4_XS, TQ1_0 and TQ2_0.
  * @param importance f32 [columns]: how much an error in each column counts; all alike when left out.
+ * @param host what to run on: a `KernelPool`, or this thread when left out.
  * @returns the blocks of the rows, one row after the other.
- * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`, `WEIGHT_NOT_FINITE`.
+ * @throws PithError as `quantizeGgmlInto`.
  */
-export function quantizeGgmlRows(
+export async function quantizeGgmlRows(
   type: GgmlWritableType,
   values: Float32Array,
   columns: number,
   importance?: Float32Array,
-): Uint8Array {
-  const wrong = values.findIndex((value) => !Number.isFinite(value));
-  if (wrong >= 0) {
-    throw new PithError(
-      'WEIGHT_NOT_FINITE',
-      `quantize to ${type}: values must be finite, got ${values[wrong]} at row ${Math.floor(wrong / columns)}, column ${wrong % columns}`,
-      { details: { row: Math.floor(wrong / columns), column: wrong % columns, value: String(values[wrong]) } },
-    );
-  }
-  if (type === 'f32') return new Uint8Array(values.slice().buffer);
-  return quantizeBlocks(type, values, columns, importance);
+  host: KernelHost = localHost(),
+): Promise<Uint8Array> {
+  const shape = [values.length / columns, columns];
+  const source = memoryBytes(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  const weight = denseWeight({ name: 'rows', dtype: 'f32', shape, source });
+  const bytes = new Uint8Array(ggmlByteLength(type, shape, 'rows'));
+  await quantizeGgmlInto({ weight, type, importance }, { kind: 'memory', bytes }, { host });
+  return bytes;
 }

@@ -42,7 +42,8 @@ function affine(n: number, x: Float32Array, importance: Float32Array | undefined
     const { scale, offset } = fitAffine(n, x, weigh(x, importance, row.meanSquare), codes, AFFINE_SEARCH);
     return { d: scale, m: -offset, codes };
   }
-  const m = x.reduce((a, b) => Math.min(a, b));
+  // The first of several zeros, as C compares: their signs are stored.
+  const m = x.reduce((a, b) => (b < a ? b : a));
   const d = f(f(x.reduce((a, b) => Math.max(a, b)) - m) / n);
   const inverse = d ? f(1 / d) : 0;
   x.forEach((value, j) => (codes[j] = Math.min(n, Math.trunc(f(f(f(value - m) * inverse) + 0.5)))));

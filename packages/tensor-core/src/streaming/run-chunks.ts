@@ -2,7 +2,7 @@
 // depends on the weight alone, and results are kept by chunk, so that neither threads nor timing can change them.
 import { isPithError, throwIfStopped, type PithError } from '../errors/pith-error.ts';
 import type { JobStep, StepResult } from '../node/kernel-job.ts';
-import type { DenseWeight } from '../weight/weight-tensor.ts';
+import type { FileLocation } from '../weight/byte-source.ts';
 import type { KernelHost, KernelRegion } from './kernel-host.ts';
 
 /** Input bytes of a chunk, about. */
@@ -31,6 +31,22 @@ export function cutIntoChunks(rows: number, rowBytes: number, chunkBytes: number
   });
 }
 
+/** What is read of a weight. */
+export interface ChunkedWeight {
+  /** Where the first row lies in a local file, for threads that read by themselves. */
+  readonly file?: FileLocation | undefined;
+  /** Little-endian bytes of rows `start` to `end` (exclusive). */
+  bytes(start: number, end: number): Promise<Uint8Array>;
+}
+
+/** Rows of a weight, `end` exclusive. */
+export interface RowSpan {
+  /** First row. */
+  readonly start: number;
+  /** The row after the last. */
+  readonly end: number;
+}
+
 /** Addresses of named parts of a slot. */
 export type PartAddresses<P extends string> = Readonly<Record<P, number>>;
 
@@ -41,7 +57,7 @@ export interface ChunkPass<P extends string> {
   /** Threads and memory. */
   readonly host: KernelHost;
   /** What is read. */
-  readonly weight: DenseWeight;
+  readonly weight: ChunkedWeight;
   /** How it is cut. */
   readonly chunks: readonly Chunk[];
   /** Bytes of a source row. */
@@ -54,6 +70,8 @@ export interface ChunkPass<P extends string> {
   readonly hashSource?: boolean;
   /** Steps of a chunk whose source lies at `at.source`. */
   steps(chunk: Chunk, at: PartAddresses<P | 'source'>): readonly JobStep[];
+  /** Rows that are read for a chunk, as many as it has, one span behind the other; the chunk's own when left out. */
+  spans?(chunk: Chunk): readonly RowSpan[];
   /** Prepares the parts of a slot, once. */
   prepare?(part: (name: P) => Uint8Array): void;
   /** Fills parts of a slot for a chunk, before its steps run. */
@@ -130,11 +148,16 @@ async function runChunk<P extends string>(pass: ChunkPass<P>, chunk: Chunk, slot
   ) as PartAddresses<P | 'source'>;
   const length = chunk.rows * rowBytes;
   const steps: JobStep[] = [];
-  if (weight.file && !host.callsOnly) {
-    const offset = weight.file.offset + chunk.firstRow * rowBytes;
-    steps.push({ op: 'read', path: weight.file.path, offset, length, at: at.source });
-  } else {
-    partBytes(slot, 'source', length).set(await weight.bytes(chunk.firstRow, chunk.firstRow + chunk.rows));
+  let done = 0;
+  for (const { start, end } of pass.spans?.(chunk) ?? [{ start: chunk.firstRow, end: chunk.firstRow + chunk.rows }]) {
+    const bytes = (end - start) * rowBytes;
+    if (weight.file && !host.callsOnly) {
+      const offset = weight.file.offset + start * rowBytes;
+      steps.push({ op: 'read', path: weight.file.path, offset, length: bytes, at: at.source + done });
+    } else {
+      partBytes(slot, 'source', length).set(await weight.bytes(start, end), done);
+    }
+    done += bytes;
   }
   pass.load?.(chunk, (name) => partBytes(slot, name, pass.parts[name]));
   if (pass.hashSource) steps.push({ op: 'sha256', at: at.source, length });
