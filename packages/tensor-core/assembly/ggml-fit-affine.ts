@@ -12,57 +12,58 @@ export const FIT_SUM: usize = 32;
 export const FIT_INVERSE: usize = 48;
 export const FIT_BASE: usize = 64;
 
-/** Weighted errors of codes; `M` is `i32` for magnitudes, `u32` for squares. */
+// Where weights and codes of the values at x lie: x + LANES_W - LANES_X and x + LANES_Q - LANES_X of ggml-scratch.ts.
+const W: usize = 1024;
+const Q: usize = 2048;
+
+/** The error of a code; `M` is `i32` for magnitudes, `u32` for squares. */
 // @ts-ignore: decorator
 @inline
-function errorOf<M>(x: usize, w: usize, q: usize, size: i32, scale: v128, least: v128): v128 {
+function term<M>(x: v128, w: v128, q: v128, scale: v128, low: v128): v128 {
+  const d = f32x4.sub(f32x4.add(f32x4.mul(scale, q), low), x);
+  return f32x4.mul(w, isSigned<M>() ? f32x4.abs(d) : f32x4.mul(d, d));
+}
+
+/** Weighted errors of the codes at x + Q. */
+// @ts-ignore: decorator
+@inline
+function errorOf<M>(x: usize, size: i32, scale: v128, low: v128): v128 {
   let sum = f32x4.splat(0);
   const end = x + ((<usize>size) << 4);
   do {
-    const d = f32x4.sub(f32x4.add(f32x4.mul(scale, v128.load(q)), least), v128.load(x));
-    const term = isSigned<M>() ? f32x4.abs(d) : f32x4.mul(d, d);
-    const d1 = f32x4.sub(f32x4.add(f32x4.mul(scale, v128.load(q, 16)), least), v128.load(x, 16));
-    const term1 = isSigned<M>() ? f32x4.abs(d1) : f32x4.mul(d1, d1);
-    sum = f32x4.add(sum, f32x4.mul(v128.load(w), term));
-    sum = f32x4.add(sum, f32x4.mul(v128.load(w, 16), term1));
-    x += 32;
-    w += 32;
-    q += 32;
+    sum = f32x4.add(sum, term<M>(v128.load(x), v128.load(x, W), v128.load(x, Q), scale, low));
+    sum = f32x4.add(sum, term<M>(v128.load(x, 16), v128.load(x, W + 16), v128.load(x, Q + 16), scale, low));
+    sum = f32x4.add(sum, term<M>(v128.load(x, 32), v128.load(x, W + 32), v128.load(x, Q + 32), scale, low));
+    sum = f32x4.add(sum, term<M>(v128.load(x, 48), v128.load(x, W + 48), v128.load(x, Q + 48), scale, low));
+    x += 64;
   } while (x < end);
   return sum;
 }
 
 /**
- * Fits four sub-blocks of `size` values (even) at `x` with weights at `w`, both transposed: tries inverse scales
- * (first + delta step + n) / (highest - lowest) for steps 0 to `steps`. `q` is scratch of `size` vectors.
+ * Fits four sub-blocks of `size` values (a multiple of 4) at `x`, transposed: tries inverse scales
+ * (first + delta step + n) / (highest - lowest) for steps 0 to `steps`.
  */
 // @ts-ignore: decorator
 @inline
-function fitAffineOf<M>(
-  x: usize,
-  w: usize,
-  size: i32,
-  n: f32,
-  first: f32,
-  delta: f32,
-  steps: i32,
-  q: usize,
-  fit: usize,
-): void {
+function fitAffineOf<M>(x: usize, size: i32, n: f32, first: f32, delta: f32, steps: i32, fit: usize): void {
   const zero = f32x4.splat(0);
   const most = f32x4.splat(n);
+  const end = x + ((<usize>size) << 4);
   let low = v128.load(x);
   let high = low;
-  let sumW = v128.load(w);
+  let sumW = v128.load(x, W);
   let sumWX = f32x4.mul(sumW, low);
-  for (let i = 1; i < size; i++) {
-    const at = (<usize>i) << 4;
-    const a = v128.load(x + at);
-    const b = v128.load(w + at);
+  let sumWXX = f32x4.mul(sumWX, low);
+  for (let at = x + 16; at < end; at += 16) {
+    const a = v128.load(at);
+    const b = v128.load(at, W);
+    const c = f32x4.mul(b, a);
     low = f32x4.pmin(low, a);
     high = f32x4.pmax(high, a);
     sumW = f32x4.add(sumW, b);
-    sumWX = f32x4.add(sumWX, f32x4.mul(b, a));
+    sumWX = f32x4.add(sumWX, c);
+    sumWXX = f32x4.add(sumWXX, f32x4.mul(c, a));
   }
   low = f32x4.pmin(low, zero);
   const flat = f32x4.le(high, low);
@@ -70,11 +71,10 @@ function fitAffineOf<M>(
   let inverse = f32x4.div(most, f32x4.sub(high, low));
   let base = low;
   let scale = f32x4.div(f32x4.splat(1), inverse);
-  for (let i = 0; i < size; i++) {
-    const at = (<usize>i) << 4;
-    v128.store(q + at, codesOf(f32x4.mul(inverse, f32x4.sub(v128.load(x + at), low)), zero, most));
+  for (let at = x; at < end; at += 16) {
+    v128.store(at, codesOf(f32x4.mul(inverse, f32x4.sub(v128.load(at), low)), zero, most), Q);
   }
-  let best = errorOf<M>(x, w, q, size, scale, low);
+  let best = errorOf<M>(x, size, scale, low);
   // Once a solution was better, further steps count from its minimum.
   for (let step = 0; step <= steps; step++) {
     const numerator: f32 = first + delta * <f32>step + n;
@@ -82,22 +82,24 @@ function fitAffineOf<M>(
     let sumWQ = zero;
     let sumWQQ = zero;
     let sumWQX = zero;
-    let xi = x;
-    let wi = w;
-    let qi = q;
-    const end = x + ((<usize>size) << 4);
+    let at = x;
     do {
-      const a = v128.load(xi);
+      const a = v128.load(at);
       const code = codesOf(f32x4.mul(tried, f32x4.sub(a, low)), zero, most);
-      v128.store(qi, code);
-      const wq = f32x4.mul(v128.load(wi), code);
+      const wq = f32x4.mul(v128.load(at, W), code);
+      v128.store(at, code, Q);
       sumWQ = f32x4.add(sumWQ, wq);
       sumWQQ = f32x4.add(sumWQQ, f32x4.mul(wq, code));
       sumWQX = f32x4.add(sumWQX, f32x4.mul(wq, a));
-      xi += 16;
-      wi += 16;
-      qi += 16;
-    } while (xi < end);
+      const a1 = v128.load(at, 16);
+      const code1 = codesOf(f32x4.mul(tried, f32x4.sub(a1, low)), zero, most);
+      const wq1 = f32x4.mul(v128.load(at, W + 16), code1);
+      v128.store(at, code1, Q + 16);
+      sumWQ = f32x4.add(sumWQ, wq1);
+      sumWQQ = f32x4.add(sumWQQ, f32x4.mul(wq1, code1));
+      sumWQX = f32x4.add(sumWQX, f32x4.mul(wq1, a1));
+      at += 32;
+    } while (at < end);
     const determinant = f32x4.sub(f32x4.mul(sumW, sumWQQ), f32x4.mul(sumWQ, sumWQ));
     const solvable = f32x4.gt(determinant, zero);
     let s = f32x4.div(f32x4.sub(f32x4.mul(sumW, sumWQX), f32x4.mul(sumWX, sumWQ)), determinant);
@@ -107,7 +109,23 @@ function fitAffineOf<M>(
       s = v128.bitselect(f32x4.div(sumWQX, sumWQQ), s, positive);
       m = v128.andnot(m, positive);
     }
-    const error = errorOf<M>(x, w, q, size, s, m);
+    if (!isSigned<M>() && size == 32) {
+      // The squared error follows from the sums but for their rounding, which is less than 32 * 2^-24 * 3 of the three squares;
+      // where even so it is not less than the best, it need not be computed as ggml does.
+      const ssQQ = f32x4.mul(f32x4.mul(s, s), sumWQQ);
+      const mmW = f32x4.mul(f32x4.mul(m, m), sumW);
+      const squares = f32x4.add(f32x4.add(sumWXX, ssQQ), mmW);
+      const products = f32x4.sub(
+        f32x4.mul(m, f32x4.sub(f32x4.mul(s, sumWQ), sumWX)),
+        f32x4.mul(s, sumWQX),
+      );
+      const least = f32x4.sub(
+        f32x4.add(squares, f32x4.add(products, products)),
+        f32x4.mul(squares, f32x4.splat(8e-6)),
+      );
+      if (!v128.any_true(v128.and(v128.not(f32x4.ge(least, best)), solvable))) continue;
+    }
+    const error = errorOf<M>(x, size, s, m);
     const better = v128.and(f32x4.lt(error, best), solvable);
     if (v128.any_true(better)) {
       best = v128.bitselect(error, best, better);
@@ -125,33 +143,21 @@ function fitAffineOf<M>(
 }
 
 /** {@link fitAffineOf} by squared errors. */
-export function fitAffine(
-  x: usize,
-  w: usize,
-  size: i32,
-  n: f32,
-  first: f32,
-  delta: f32,
-  steps: i32,
-  q: usize,
-  fit: usize,
-): void {
-  fitAffineOf<u32>(x, w, size, n, first, delta, steps, q, fit);
+export function fitAffine(x: usize, size: i32, n: f32, first: f32, delta: f32, steps: i32, fit: usize): void {
+  fitAffineOf<u32>(x, size, n, first, delta, steps, fit);
 }
 
 /** {@link fitAffineOf} by magnitudes of errors. */
 export function fitAffineByMagnitude(
   x: usize,
-  w: usize,
   size: i32,
   n: f32,
   first: f32,
   delta: f32,
   steps: i32,
-  q: usize,
   fit: usize,
 ): void {
-  fitAffineOf<i32>(x, w, size, n, first, delta, steps, q, fit);
+  fitAffineOf<i32>(x, size, n, first, delta, steps, fit);
 }
 
 /** The codes of a fit, as f32 at `target`, transposed. */

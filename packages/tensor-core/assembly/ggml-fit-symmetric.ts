@@ -11,6 +11,10 @@ export const SYMMETRIC_ZERO: usize = 32;
 
 const ZERO_BLOCK: f32 = 1e-15;
 
+// Where weights and products of the values at x lie: x + LANES_W - LANES_X and x + LANES_P - LANES_X of ggml-scratch.ts.
+const W: usize = 1024;
+const P: usize = 3072;
+
 /** The value of largest magnitude of each lane, the first where there are several. */
 // @ts-ignore: decorator
 @inline
@@ -26,17 +30,15 @@ export function extremes(x: usize, size: i32): v128 {
   return largest;
 }
 
-/** Fits four sub-blocks of `size` values at `x` with weights at `w`, both transposed. `p` is scratch of `size` vectors. */
-export function fitSymmetric(n: f32, x: usize, w: usize, size: i32, p: usize, fit: usize): void {
+/** Fits four sub-blocks of `size` values (even) at `x`, transposed. */
+export function fitSymmetric(n: f32, x: usize, size: i32, fit: usize): void {
   const lowest = f32x4.splat(-n);
   const highest = f32x4.splat(n - 1);
   const none = f32x4.splat(0);
   const largest = extremes(x, size);
   const zero = f32x4.lt(f32x4.abs(largest), f32x4.splat(ZERO_BLOCK));
-  const bytes = (<usize>size) << 4;
-  for (let at: usize = 0; at < bytes; at += 16) {
-    v128.store(p + at, f32x4.mul(v128.load(w + at), v128.load(x + at)));
-  }
+  const end = x + ((<usize>size) << 4);
+  for (let at = x; at < end; at += 16) v128.store(at, f32x4.mul(v128.load(at, W), v128.load(at)), P);
   let scale = none;
   let best = none;
   let inverse = none;
@@ -48,13 +50,16 @@ export function fitSymmetric(n: f32, x: usize, w: usize, size: i32, p: usize, fi
     const tried = f32x4.div(f32x4.splat(numerator), largest);
     let wxq = none;
     let wqq = none;
-    let at: usize = 0;
+    let at = x;
     do {
-      const q = codesOf(f32x4.mul(tried, v128.load(x + at)), lowest, highest);
-      wxq = f32x4.add(wxq, f32x4.mul(v128.load(p + at), q));
-      wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(w + at), q), q));
-      at += 16;
-    } while (at < bytes);
+      const q = codesOf(f32x4.mul(tried, v128.load(at)), lowest, highest);
+      wxq = f32x4.add(wxq, f32x4.mul(v128.load(at, P), q));
+      wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(at, W), q), q));
+      const q1 = codesOf(f32x4.mul(tried, v128.load(at, 16)), lowest, highest);
+      wxq = f32x4.add(wxq, f32x4.mul(v128.load(at, P + 16), q1));
+      wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(at, W + 16), q1), q1));
+      at += 32;
+    } while (at < end);
     if (plain) {
       inverse = tried;
       scale = v128.bitselect(f32x4.div(wxq, wqq), none, f32x4.ne(wqq, none));

@@ -107,15 +107,15 @@ function writeAffine(
     transposeLanes(x + <usize>g * groupBytes, size, lanes);
     if (importance) {
       transposeLanes(s + WEIGHTS + <usize>g * groupBytes, size, weights);
-      fitAffine(lanes, weights, size, n, -0.9, 0.05, 36, s + LANES_Q, s + FIT);
+      fitAffine(lanes, size, n, -0.9, 0.05, 36, s + FIT);
     } else if (size == 16) {
       for (let at: usize = 0; at < groupBytes; at += 16) {
         v128.store(weights + at, f32x4.abs(v128.load(lanes + at)));
       }
-      fitAffineByMagnitude(lanes, weights, size, n, first, delta, steps, s + LANES_Q, s + FIT);
+      fitAffineByMagnitude(lanes, size, n, first, delta, steps, s + FIT);
     } else {
       magnitudeWeights(lanes, size, weights);
-      fitAffine(lanes, weights, size, n, first, delta, steps, s + LANES_Q, s + FIT);
+      fitAffine(lanes, size, n, first, delta, steps, s + FIT);
     }
     const at = s + ((<usize>g) << 4);
     v128.store(at, v128.load(s + FIT, FIT_SCALE), SCALES);
@@ -317,11 +317,11 @@ export function writeQ3K(x: usize, importance: usize, out: usize, s: usize): voi
     const lanes = s + LANES_X + g * 256;
     const at = s + g * 16;
     transposeLanes(x + g * 256, 16, lanes);
-    // The codes of the fit stay where a sub-block's scale is coded as zero: kept in LANES_P, which the search is done with then.
+    // Where the scale of a sub-block is coded as zero, the codes of the fit stay: kept in LANES_P, which the search has left by then.
     if (importance) {
       const weights = s + LANES_W + g * 256;
       transposeLanes(s + WEIGHTS + g * 256, 16, weights);
-      fitSymmetric(4, lanes, weights, 16, s + LANES_Q, s + FIT);
+      fitSymmetric(4, lanes, 16, s + FIT);
       symmetricFitCodes(
         4,
         lanes,
@@ -383,7 +383,7 @@ export function writeQ6K(x: usize, importance: usize, out: usize, s: usize): voi
         v128.store(weights + i, f32x4.mul(a, a));
       }
     }
-    fitSymmetric(32, lanes, weights, 16, s + LANES_P, s + FIT);
+    fitSymmetric(32, lanes, 16, s + FIT);
     v128.store(at, v128.load(s + FIT, SYMMETRIC_SCALE), SCALES);
     v128.store(at, v128.load(s + FIT, SYMMETRIC_INVERSE), INVERSES);
     v128.store(at, v128.load(s + FIT, SYMMETRIC_ZERO), BASES);

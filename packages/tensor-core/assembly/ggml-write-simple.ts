@@ -139,7 +139,7 @@ export function writeSymmetric32(
   for (let g: usize = 0; g < 2 && <i32>g * 4 < blocks; g++) {
     transposeLanes(x + g * 512, 32, s + LANES_X);
     transposeLanes(s + WEIGHTS + g * 512, 32, s + LANES_W);
-    fitSymmetric(n, s + LANES_X, s + LANES_W, 32, s + LANES_P, s + FIT);
+    fitSymmetric(n, s + LANES_X, 32, s + FIT);
     v128.store(s + g * 16, v128.load(s + FIT, SYMMETRIC_SCALE), SCALES);
     const inverse = v128.load(s + FIT, SYMMETRIC_INVERSE);
     symmetricFitCodes(n, s + LANES_X, 32, inverse, v128.load(s + FIT, SYMMETRIC_ZERO), s + LANES_Q);
@@ -186,7 +186,7 @@ export function writeAffine32Blocks(
   for (let g: usize = 0; g < 2 && <i32>g * 4 < blocks; g++) {
     transposeLanes(x + g * 512, 32, s + LANES_X);
     transposeLanes(s + WEIGHTS + g * 512, 32, s + LANES_W);
-    fitAffine(s + LANES_X, s + LANES_W, 32, n, -0.9, 0.05, 36, s + LANES_Q, s + FIT);
+    fitAffine(s + LANES_X, 32, n, -0.9, 0.05, 36, s + FIT);
     v128.store(s + g * 16, v128.load(s + FIT, FIT_SCALE), SCALES);
     v128.store(s + g * 16, f32x4.neg(v128.load(s + FIT, FIT_OFFSET)), OFFSETS);
     affineFitCodes(s + LANES_X, 32, n, v128.load(s + FIT, FIT_INVERSE), v128.load(s + FIT, FIT_BASE), s + LANES_Q);

@@ -28,7 +28,14 @@ import { writeIQ4NL, writeIQ4XS, writeTQ1_0, writeTQ2_0 } from './ggml-write-lev
 import { writeAffine32Blocks, writeMXFP4, writeQ8_0, writeSymmetric32 } from './ggml-write-simple';
 import { ROW_ERROR_BYTES } from './quantize-row';
 import { errorUnit } from './quantize-scale';
-import { bytesPerValue, expandRow, isNotFinite, magnitudeBits } from './range-values';
+import {
+  BF16 as STORED_BF16,
+  bytesPerValue,
+  expandRow,
+  isNotFinite,
+  magnitudeBits,
+  magnitudeBitsOfBf16,
+} from './range-values';
 
 // Numbers of types.
 const F32: i32 = 0;
@@ -340,12 +347,13 @@ export function ggmlQuantizeRows(
 ): i32 {
   const x = scratch + ROW;
   const values = valuesOf(type);
-  const stored = <usize>columns * bytesPerValue(dtype);
+  const rowBytes = <usize>columns * bytesPerValue(dtype);
   const restored = scratch + RESTORED;
   for (let row = 0; row < rows; row++) {
     const from = order ? load<i32>(order + ((<usize>row) << 2)) : row;
-    expandRow(source + <usize>from * stored, dtype, columns, x);
-    const bits = magnitudeBits(x, columns);
+    const stored = source + <usize>from * rowBytes;
+    expandRow(stored, dtype, columns, x);
+    const bits = dtype == STORED_BF16 ? magnitudeBitsOfBf16(stored, columns) : magnitudeBits(x, columns);
     if (isNotFinite(bits)) return row;
     const unit = errorUnit(reinterpret<f32>(bits));
     memory.fill(x + ((<usize>columns) << 2), 0, 1024);
