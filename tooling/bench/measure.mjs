@@ -6,8 +6,9 @@ import os from 'node:os';
 /**
  * @param {string} command
  * @param {string[]} args
- * @returns {Promise<{ seconds: number, peakBytes: number | null, status: number | null, stdout: string, stderr: string }>}
- * `peakBytes` is the high-water mark that Linux keeps (VmHWM), sampled until the process ends; null elsewhere.
+ * @returns {Promise<{ seconds: number, cpuSeconds: number | null, peakBytes: number | null, status: number | null, stdout: string, stderr: string }>}
+ * `peakBytes` is the high-water mark that Linux keeps (VmHWM), `cpuSeconds` the processor time of all its threads, both sampled until the
+ * process ends; null elsewhere.
  */
 export function measure(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -16,12 +17,17 @@ export function measure(command, args, options = {}) {
     let stdout = '';
     let stderr = '';
     let peakBytes = null;
+    let cpuSeconds = null;
     child.stdout.on('data', (chunk) => (stdout += chunk));
     child.stderr.on('data', (chunk) => (stderr += chunk));
     const timer = setInterval(() => {
       try {
         const kib = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1];
         if (kib !== undefined) peakBytes = Number(kib) * 1024;
+        // After the name in parentheses, fields 14 and 15 of stat: user and system time in hundredths of a second.
+        const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ');
+        const ticks = Number(fields?.[11]) + Number(fields?.[12]);
+        if (ticks > 0) cpuSeconds = ticks / 100;
       } catch {
         // Gone between two samples, or not Linux.
       }
@@ -29,7 +35,7 @@ export function measure(command, args, options = {}) {
     child.on('error', reject);
     child.on('close', (status) => {
       clearInterval(timer);
-      resolve({ seconds: (performance.now() - start) / 1000, peakBytes, status, stdout, stderr });
+      resolve({ seconds: (performance.now() - start) / 1000, cpuSeconds, peakBytes, status, stdout, stderr });
     });
   });
 }

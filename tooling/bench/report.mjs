@@ -4,9 +4,10 @@ import { join } from 'node:path';
 
 const GB = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
 const MB = (bytes) => (bytes === null ? 'not measured' : `${(bytes / 1e6).toFixed(0)} MB`);
+const M = (rate) => `${(rate / 1e6).toFixed(0)} M`;
 const seconds = (s) => `${s.toFixed(2)} s`;
 
-/** How each kind of result is told: [what, value] rows. */
+/** How each kind of result is told: [what, value] rows; `rows` where a result has several. */
 const SECTIONS = [
   {
     title: 'Round to nearest',
@@ -69,6 +70,64 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
       `${(r.weightsPerSecond / 1e6).toFixed(0)} M`,
       `${(r.bytesPerSecond / 1e9).toFixed(2)} GB/s`,
     ],
+  },
+  {
+    title: 'GGUF',
+    intro: `A bf16 checkpoint of TinyLlama's shape, read from the page cache, to one GGUF file, straight from safetensors, synced and hashed, with its error
+measured. *floor*: plain \`fs\` reads the source, keeps nothing, and writes the output's bytes. *llama-quantize*: the library of llama.cpp 0.5.0 that
+node-llama-cpp ships, on as many threads, from a bf16 GGUF file that exists already. All in turn; medians over the rounds. *processor*: time of all
+threads together.`,
+    match: (r) => r.name.startsWith('gguf'),
+    head: [
+      'type',
+      'threads',
+      'output',
+      'time',
+      'processor',
+      'weights/s',
+      'weights/s a core',
+      'peak memory',
+      'floor',
+      'llama-quantize',
+      'its processor',
+      'its peak memory',
+      'processor, its to ours',
+    ],
+    row: (r) => [
+      r.name.slice(5),
+      `${r.threads}`,
+      GB(r.outputBytes),
+      seconds(r.seconds),
+      seconds(r.cpuSeconds),
+      M(r.weightsPerSecond),
+      M(r.weightsPerCpuSecond),
+      MB(r.peakBytes),
+      seconds(r.floorSeconds),
+      r.peerSeconds === null ? 'not run' : seconds(r.peerSeconds),
+      r.peerCpuSeconds === null ? 'not run' : seconds(r.peerCpuSeconds),
+      MB(r.peerPeakBytes),
+      r.peerCpuSeconds === null ? '' : (r.peerCpuSeconds / r.cpuSeconds).toFixed(2),
+    ],
+  },
+  {
+    title: "Quantizers of ggml's types",
+    intro: `Weights a second of one thread, by processor time, 256 rows of 2,048 values; the best of a few rounds. Ours reads bf16, looks for values that are not
+finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-cpp ships it) is handed f32 and only writes. The bytes are the same. *restored*: from blocks to f32.`,
+    match: (r) => r.name === 'ggml types',
+    head: ['type', 'weights/s', 'ggml', 'ratio', 'with importance', 'ggml', 'ratio', 'restored'],
+    rows: (r) =>
+      r.types.map((t) => [
+        t.type,
+        M(t.weightsPerSecond),
+        t.peerWeightsPerSecond === null ? 'not run' : M(t.peerWeightsPerSecond),
+        t.peerWeightsPerSecond === null ? '' : (t.weightsPerSecond / t.peerWeightsPerSecond).toFixed(2),
+        t.importanceWeightsPerSecond === null ? 'does not matter' : M(t.importanceWeightsPerSecond),
+        t.peerImportanceWeightsPerSecond === null ? '' : M(t.peerImportanceWeightsPerSecond),
+        t.peerImportanceWeightsPerSecond === null
+          ? ''
+          : (t.importanceWeightsPerSecond / t.peerImportanceWeightsPerSecond).toFixed(2),
+        M(t.restoredPerSecond),
+      ]),
   },
   {
     title: 'Evaluation',
@@ -158,9 +217,9 @@ title: Benchmarks
 Made by \`npm run bench\`, one benchmark at a time, from \`tooling/bench/results\`. Machines are shared and noisy: compare within a row, quote
 ratios, and measure again before quoting anything as a figure of your own machine.`,
   ];
-  for (const { title, intro, match, head, row } of SECTIONS) {
+  for (const { title, intro, match, head, row, rows = (record) => [row(record)] } of SECTIONS) {
     const found = records.filter(match);
-    if (found.length > 0) parts.push(`## ${title}\n\n${intro}\n\n${table(head, found.map(row))}`);
+    if (found.length > 0) parts.push(`## ${title}\n\n${intro}\n\n${table(head, found.flatMap(rows))}`);
   }
   const machines = new Map();
   for (const { name, machine: m, commit, date } of records) {

@@ -4,6 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEvaluate } from './evaluate.mjs';
+import { benchGguf } from './ggml/export.mjs';
+import { benchGgmlTypes } from './ggml/types.mjs';
 import { benchGptq } from './gptq.mjs';
 import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
@@ -37,6 +39,11 @@ const BENCHMARKS = {
   'kernel-int4': () => benchKernels({}),
   'kernel-int4-one-thread': () => benchKernels({ threads: 1 }),
   'kernel-int4-mse': () => benchKernels({ search: true }),
+  'ggml-types': () => benchGgmlTypes({ work }),
+  'gguf-q8_0': () => benchGguf({ work, pith, variant: 'q8_0' }),
+  'gguf-q4_0': () => benchGguf({ work, pith, variant: 'q4_0' }),
+  'gguf-q4_k_m': () => benchGguf({ work, pith, variant: 'q4_k_m' }),
+  'gguf-q6_k': () => benchGguf({ work, pith, variant: 'q6_k' }),
   evaluate: () => benchEvaluate({ work, pith }),
   training: () => benchTraining(),
   svd: () => benchSvd(['--full']),
