@@ -2,15 +2,54 @@
 // stands before it, where the heads lie) and a program over tfjs-core tensors. The table is the only place where names
 // of tensors are known: techniques read it and never match names by hand.
 import type { Tensor } from '@tensorflow/tfjs-core';
-import type { ModelConfig } from '../config/model-config.ts';
+import type { ModelConfig, RopeConfig } from '../config/model-config.ts';
 
-/** What a linear layer does in its block. */
-export type LinearRole = 'query' | 'key' | 'value' | 'attention-output' | 'gate' | 'up' | 'down' | 'head';
+/**
+ * What a linear layer does. `query-key-value` and `gate-up` are several in one stored matrix, see `LinearSpec.parts`;
+ * `router` gives each expert its score; `projection` stands outside of the blocks, before the first or after the last.
+ */
+export type LinearRole =
+  | 'query'
+  | 'key'
+  | 'value'
+  | 'query-key-value'
+  | 'attention-output'
+  | 'gate'
+  | 'up'
+  | 'gate-up'
+  | 'down'
+  | 'router'
+  | 'projection'
+  | 'head';
+
+/** Rows of a matrix in equal runs: `count` runs of `length` rows, one every `stride` rows from `start`. */
+export interface RowRuns {
+  /** First row. */
+  readonly start: number;
+  /** Rows of a run. */
+  readonly length: number;
+  /** Rows from the start of a run to that of the next. */
+  readonly stride: number;
+  /** Runs. */
+  readonly count: number;
+}
+
+/** One of the linears that a fused one consists of: its row r is row `r % length` of run `floor(r / length)`. */
+export interface LinearPart {
+  /** What it does. */
+  readonly role: 'query' | 'key' | 'value' | 'gate' | 'up';
+  /** Where its rows lie. */
+  readonly rows: RowRuns;
+  /** Where its heads lie, counted among its own rows; null outside attention. */
+  readonly heads: HeadAxis | null;
+}
 
 /** How the rows (outputs) of one linear reach the columns (inputs) of another. */
 export interface Feed {
   /** Path of the linear whose rows arrive. */
   readonly path: string;
+  /** The part of a fused linear whose rows arrive, and are counted; null for all rows. */
+  readonly part: LinearPart['role'] | null;
   /**
    * True where multiplying row r by s multiplies the columns that it feeds by s: such a factor can be moved from one
    * linear into the other. False behind an activation function.
@@ -35,7 +74,7 @@ export interface HeadAxis {
   readonly dim: number;
 }
 
-/** A linear layer: `y = x W^T + b`, W stored as [outFeatures, inFeatures]. */
+/** A linear layer: `y = x W^T + b`, W [outFeatures, inFeatures]. */
 export interface LinearSpec {
   /** Module path: `model.layers.0.self_attn.q_proj`. */
   readonly path: string;
@@ -43,9 +82,18 @@ export interface LinearSpec {
   readonly name: string;
   /** Checkpoint name of the bias [outFeatures]; null without one. */
   readonly biasName: string | null;
-  /** What it does in its block. */
+  /** What it does. */
   readonly role: LinearRole;
-  /** Index of the block; null for the head. */
+  /** The linears that it consists of; empty unless it is fused. Their rows together are all rows. */
+  readonly parts: readonly LinearPart[];
+  /** The expert that it belongs to; null outside of experts. */
+  readonly expert: number | null;
+  /**
+   * True where checkpoints store the matrix as [inFeatures, outFeatures] (GPT-2). The weights of a model are always
+   * [outFeatures, inFeatures]: `modelWeights` turns them round, `storedWeights` back.
+   */
+  readonly transposed: boolean;
+  /** Index of the block; null outside of the blocks. */
   readonly block: number | null;
   /** Columns of the weight. */
   readonly inFeatures: number;
@@ -55,7 +103,7 @@ export interface LinearSpec {
   readonly bias: boolean;
   /** Linears with the same group read the very same input: `model.layers.0.attention`. */
   readonly inputGroup: string;
-  /** Checkpoint name of the norm whose output is the input; null where the input is no norm's output. */
+  /** Checkpoint name of the norm whose output is the input and goes nowhere else but to linears; null where there is none. */
   readonly normBefore: string | null;
   /** Linears whose outputs make up the input; empty where a norm stands between. */
   readonly fedBy: readonly Feed[];
@@ -65,33 +113,64 @@ export interface LinearSpec {
   readonly tied: boolean;
 }
 
-/** A normalization layer: its weight is [features]. */
+/**
+ * Where a norm stands: before a part of the block (`attention`, `feed-forward`), between a part and the addition
+ * (`after-attention`, `after-feed-forward`), behind the addition (`attention-residual`, `feed-forward-residual`), on queries or
+ * keys, behind the embedding, or before the head (`final`).
+ */
+export type NormRole =
+  | 'attention'
+  | 'feed-forward'
+  | 'after-attention'
+  | 'after-feed-forward'
+  | 'attention-residual'
+  | 'feed-forward-residual'
+  | 'query'
+  | 'key'
+  | 'embedding'
+  | 'final';
+
+/** A normalization layer. */
 export interface NormSpec {
   /** Module path: `model.layers.0.input_layernorm`. */
   readonly path: string;
   /** Checkpoint name of the weight. */
   readonly name: string;
-  /** `rms`: divided by the root of the mean square, no bias. */
-  readonly kind: 'rms';
-  /** Length of the weight. */
+  /** Checkpoint name of the bias, of the shape of the weight; null without one. */
+  readonly biasName: string | null;
+  /** Where it stands. */
+  readonly role: NormRole;
+  /** `rms`: divided by the root of the mean square. `layer`: the mean is taken away first. */
+  readonly kind: 'rms' | 'layer';
+  /** It multiplies by `offset + weight`. */
+  readonly offset: 0 | 1;
+  /** Values that are normalized together. */
   readonly features: number;
-  /** Input groups of the linears that read its output; empty for none. */
+  /** Shape of the weight: [features], or [heads, features] where each head has its own. */
+  readonly shape: readonly number[];
+  /** Input groups of the linears that read its output, where nothing else does; empty otherwise. */
   readonly inputGroups: readonly string[];
 }
 
-/** The token embedding: weight [rows, columns] = [vocabulary, hidden]. */
+/** A table of vectors that are looked up: of the tokens, of positions, of segments. Weight [rows, columns]. */
 export interface EmbeddingSpec {
   /** Module path: `model.embed_tokens`. */
   readonly path: string;
   /** Checkpoint name of the weight. */
   readonly name: string;
-  /** Vocabulary. */
+  /** Vocabulary, positions, segments. */
   readonly rows: number;
-  /** Width of the hidden states. */
+  /** Length of a vector. */
   readonly columns: number;
 }
 
-/** One decoder block. */
+/** A table of position embeddings. */
+export interface PositionSpec extends EmbeddingSpec {
+  /** Row of position 0. */
+  readonly offset: number;
+}
+
+/** One block. */
 export interface BlockSpec {
   /** Counted from 0. */
   readonly index: number;
@@ -101,10 +180,18 @@ export interface BlockSpec {
   readonly variant: string;
   /** A token sees itself and the `window - 1` before it; null sees all before it. */
   readonly window: number | null;
+  /** Its rotary embedding; null for none. */
+  readonly rope: RopeConfig | null;
   /** Norms, in the order in which they are applied. */
   readonly norms: readonly NormSpec[];
   /** Linear layers, in the order in which they are applied. */
   readonly linears: readonly LinearSpec[];
+}
+
+/** What a linear reads beside its input. */
+export interface LinearInput {
+  /** f32 [rows, 1], 1 for rows that go through it and 0 for rows that were set to zero: tokens that an expert was not chosen for. */
+  readonly routed?: Tensor;
 }
 
 /** How a program reaches its weights: one block's by names relative to the block, or the model's by full names. */
@@ -115,17 +202,19 @@ export interface Scope {
    * Applies the linear layer at this path to the last axis of `x`. Everything that stands in for a linear (fake
    * quantization, low-rank factors, statistics of its input) is put in here.
    */
-  linear(path: string, x: Tensor): Tensor;
+  linear(path: string, x: Tensor, input?: LinearInput): Tensor;
 }
 
 /** What attention needs beside the hidden states. */
 export interface AttentionInputs {
-  /** Cosines of the positions, f32 [tokens, headDim / 2]. */
-  readonly cos: Tensor;
-  /** Sines of the positions, f32 [tokens, headDim / 2]. */
-  readonly sin: Tensor;
+  /** Cosines of the positions, f32 [tokens, rope.dim / 2]; of blocks with rotary embedding. */
+  readonly cos?: Tensor;
+  /** Sines of the positions, f32 [tokens, rope.dim / 2]; of blocks with rotary embedding. */
+  readonly sin?: Tensor;
   /** Added to the scores, f32 [tokens, past + tokens]: 0 where a token sees another, -Infinity where not. */
   readonly mask: Tensor;
+  /** Added to the scores of each head, f32 [heads, past + tokens]: linear biases; of models that have such. */
+  readonly bias?: Tensor;
   /** Earlier tokens, where there are any. */
   readonly past?: PastKeys;
 }
@@ -142,7 +231,9 @@ export interface PastKeys {
 export interface BlockOutput {
   /** f32 [batch, tokens, hidden]. */
   readonly hidden: Tensor;
-  /** Rotated keys of these tokens, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** Queries as they meet the keys, before scores are scaled: f32 [batch, heads, tokens, headDim]. */
+  readonly queries: Tensor;
+  /** Keys of these tokens, normalized and rotated, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly keys: Tensor;
   /** Values of these tokens, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly values: Tensor;
@@ -150,12 +241,18 @@ export interface BlockOutput {
 
 /** The forward pass in pieces, as plain tfjs functions: eager on any backend, or traced by `compile`. */
 export interface ArchitectureProgram {
-  /** Token ids int32 [batch, tokens] to hidden states f32 [batch, tokens, hidden]. Scope: the model. */
-  embed(scope: Scope, ids: Tensor): Tensor;
+  /**
+   * Token ids int32 [batch, tokens] to hidden states f32 [batch, tokens, hidden]. Scope: the model.
+   *
+   * @param positions Rows of the table of positions, int32 [tokens]; looked at where there is such a table.
+   */
+  embed(scope: Scope, ids: Tensor, positions: Tensor): Tensor;
   /** One block on hidden states f32 [batch, tokens, hidden]. Scope: the block. */
   block(scope: Scope, block: BlockSpec, hidden: Tensor, attention: AttentionInputs): BlockOutput;
   /** What stands between the last block and the output projection, on f32 [..., hidden]. Scope: the model. */
   finish(scope: Scope, hidden: Tensor): Tensor;
+  /** What happens to each value that the output projection gives: scale and cap, elementwise. */
+  logits(products: Tensor): Tensor;
 }
 
 /** A model's table and program. */
@@ -164,14 +261,44 @@ export interface Architecture {
   readonly config: ModelConfig;
   /** The token embedding. */
   readonly embedding: EmbeddingSpec;
+  /** The table of positions; null without one. */
+  readonly positions: PositionSpec | null;
+  /** The table of segments, of which the first is used; null without one. */
+  readonly tokenTypes: EmbeddingSpec | null;
+  /** The norm behind the embedding; null without one. */
+  readonly embeddingNorm: NormSpec | null;
+  /** From the width of the embedding to that of the hidden states; null where they are the same. */
+  readonly inputProjection: LinearSpec | null;
   /** The blocks, in order. */
   readonly blocks: readonly BlockSpec[];
-  /** The norm after the last block. */
-  readonly finalNorm: NormSpec;
+  /** The norm before the head; null without one. */
+  readonly finalNorm: NormSpec | null;
+  /** A linear between the last block and the head; null without one. */
+  readonly outputProjection: LinearSpec | null;
   /** The output projection. */
   readonly head: LinearSpec;
   /** Tensors that checkpoints may carry and no program reads: old caches and masks. */
   readonly ignored: readonly RegExp[];
+  /** Other names and forms that checkpoints have; see `modelWeights`. */
+  readonly storage: StorageRules;
   /** The forward pass. */
   readonly program: ArchitectureProgram;
+}
+
+/** A stored tensor that holds the matrices of all experts: [experts, rows, columns]. */
+export interface PackedExperts {
+  /** Checkpoint name. */
+  readonly name: string;
+  /** [experts, rows, columns]. */
+  readonly shape: readonly [number, number, number];
+  /** The weights that it holds: those of one expert lie behind one another, rows `start` to `end` of each. */
+  readonly weights: readonly { readonly expert: number; readonly name: string; readonly start: number; readonly end: number }[];
+}
+
+/** How checkpoints differ from the table in names and forms. */
+export interface StorageRules {
+  /** The name in the table of a stored tensor; itself for most. */
+  rename(name: string): string;
+  /** Tensors that hold several weights of the table. */
+  readonly packed: readonly PackedExperts[];
 }

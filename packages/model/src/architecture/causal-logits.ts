@@ -2,40 +2,46 @@
 // texts and large models are run block by block instead (`evaluate/`).
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import type { Architecture } from './architecture.ts';
-import { causalMask } from './ops/masks.ts';
-import { rotaryTable, rotate } from './ops/rotary.ts';
+import type { Architecture, AttentionInputs } from './architecture.ts';
+import { attentionTensors } from './attention-tensors.ts';
 import { blockScope, modelScope, type LinearHook } from './scope.ts';
 
 /** Tensors by checkpoint name. Matrices are [out, in]. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
 
 /** Attention inputs of tokens 0 to `tokens` of a text, per block variant, as constants. */
-function constants(architecture: Architecture, tokens: number) {
-  const { cos, sin } = rotaryTable(architecture.config, 0, tokens);
-  const half = architecture.config.headDim / 2;
-  const masks = new Map<number | null, Tensor>();
-  for (const { window } of architecture.blocks) {
-    if (!masks.has(window)) masks.set(window, tf.tensor2d(causalMask(tokens, 0, 0, window), [tokens, tokens]));
+function constants(architecture: Architecture, tokens: number): ReadonlyMap<string, AttentionInputs> {
+  const known = new Map<string, AttentionInputs>();
+  for (const block of architecture.blocks) {
+    if (known.has(block.variant)) continue;
+    const feeds = attentionTensors(architecture, block, { tokens, past: 0 }, 0);
+    const made = Object.entries(feeds).map(([name, { shape, data }]) => [name, tf.tensor(data, [...shape])]);
+    known.set(block.variant, Object.fromEntries(made) as unknown as AttentionInputs);
   }
-  return { cos: tf.tensor2d(cos, [tokens, half]), sin: tf.tensor2d(sin, [tokens, half]), masks };
+  return known;
 }
 
 /** What attention works on in one block. */
 export interface AttentionStates {
-  /** Rotated queries, not yet divided by the root of the head length: f32 [batch, heads, tokens, headDim]. */
+  /** Queries as they meet the keys, not yet scaled: f32 [batch, heads, tokens, headDim]. */
   readonly queries: Tensor4D;
-  /** Rotated keys, f32 [batch, keyValueHeads, tokens, headDim]; query head h reads key head `floor(h keyValueHeads / heads)`. */
+  /** Keys, normalized and rotated, f32 [batch, keyValueHeads, tokens, headDim]; query head h reads key head `floor(h keyValueHeads / heads)`. */
   readonly keys: Tensor4D;
   /** Values, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly values: Tensor4D;
   /** Added to the scores, f32 [tokens, tokens]: 0 where a token sees another, -Infinity where not. */
   readonly mask: Tensor2D;
+  /** Multiplies products of queries and keys. */
+  readonly scale: number;
+  /** Scaled products become `cap tanh(product / cap)`; null for none. */
+  readonly softCap: number | null;
+  /** Added to the scaled products of each head, f32 [heads, tokens]; of models with linear biases. */
+  readonly bias?: Tensor2D;
 }
 
 /** What a model computes on the way to its logits. */
 export interface CausalStates {
-  /** The embedding, then the output of each block, the last one after the final norm: f32 [batch, tokens, hidden]. */
+  /** The embedding, then the output of each block, the last one after what stands before the head: f32 [batch, tokens, hidden]. */
   readonly hidden: readonly Tensor3D[];
   /** One for each block. */
   readonly attention: readonly AttentionStates[];
@@ -58,32 +64,30 @@ export function causalStates(
   ids: Tensor2D,
   hook?: LinearHook,
 ): CausalStates {
-  const { program, blocks, config } = architecture;
+  const { program, blocks, config, positions } = architecture;
   const find = (name: string) => weights[name];
   const model = modelScope(architecture, find, hook);
-  const { cos, sin, masks } = constants(architecture, ids.shape[1]);
-  const hidden = [program.embed(model, ids)];
+  const tokens = ids.shape[1];
+  const inputs = constants(architecture, tokens);
+  const rows = Int32Array.from({ length: tokens }, (_, position) => position + (positions?.offset ?? 0));
+  const hidden = [program.embed(model, ids, tf.tensor1d(rows, 'int32'))];
   const attention = blocks.map((block): AttentionStates => {
-    let query: Tensor | undefined;
-    const scope = blockScope(block, find, (spec, x, apply) => {
-      const result = hook ? hook(spec, x, apply) : apply();
-      if (spec.role === 'query') query = result;
-      return result;
-    });
-    const mask = masks.get(block.window)! as Tensor2D;
-    const output = program.block(scope, block, hidden.at(-1)!, { cos, sin, mask });
+    const scope = blockScope(block, find, hook);
+    const given = inputs.get(block.variant)!;
+    const output = program.block(scope, block, hidden.at(-1)!, given);
     hidden.push(output.hidden);
-    const [batch, tokens] = ids.shape;
-    const split = tf.transpose(tf.reshape(query!, [batch, tokens, config.heads, config.headDim]), [0, 2, 1, 3]);
     return {
-      queries: rotate(split, cos, sin) as Tensor4D,
+      queries: output.queries as Tensor4D,
       keys: output.keys as Tensor4D,
       values: output.values as Tensor4D,
-      mask,
+      mask: given.mask as Tensor2D,
+      scale: config.attentionScale,
+      softCap: config.attentionSoftCap,
+      ...(given.bias && { bias: given.bias as Tensor2D }),
     };
   });
   hidden.push(program.finish(model, hidden.pop()!));
-  const logits = model.linear(architecture.head.path, hidden.at(-1)!) as Tensor3D;
+  const logits = program.logits(model.linear(architecture.head.path, hidden.at(-1)!)) as Tensor3D;
   return { hidden: hidden as Tensor3D[], attention, logits };
 }
 

@@ -1,6 +1,6 @@
 // Which tensors a checkpoint of an architecture holds, from the table alone.
 import { PithError } from '@pith/tensor-core';
-import type { Architecture, BlockSpec } from './architecture.ts';
+import type { Architecture, BlockSpec, EmbeddingSpec, LinearSpec, NormSpec } from './architecture.ts';
 
 /** Name and shape of one tensor. */
 export interface ExpectedTensor {
@@ -10,25 +10,53 @@ export interface ExpectedTensor {
   readonly shape: readonly number[];
 }
 
-/** The tensors of one block. */
-export function blockTensors(block: BlockSpec): ExpectedTensor[] {
+/** The tensors of a norm. */
+export function normTensors({ name, biasName, shape }: NormSpec): ExpectedTensor[] {
+  return [{ name, shape }, ...(biasName === null ? [] : [{ name: biasName, shape }])];
+}
+
+/** The tensors of a linear. */
+export function linearTensors({ name, biasName, outFeatures, inFeatures }: LinearSpec): ExpectedTensor[] {
   return [
-    ...block.norms.map(({ name, features }) => ({ name, shape: [features] })),
-    ...block.linears.flatMap(({ name, biasName, outFeatures, inFeatures }) => [
-      { name, shape: [outFeatures, inFeatures] },
-      ...(biasName === null ? [] : [{ name: biasName, shape: [outFeatures] }]),
-    ]),
+    { name, shape: [outFeatures, inFeatures] },
+    ...(biasName === null ? [] : [{ name: biasName, shape: [outFeatures] }]),
   ];
 }
 
-/** Every tensor that the program of an architecture reads, once each. */
-export function expectedTensors({ embedding, blocks, finalNorm, head }: Architecture): ExpectedTensor[] {
+/** The tensors of one block. */
+export function blockTensors(block: BlockSpec): ExpectedTensor[] {
+  return [...block.norms.flatMap(normTensors), ...block.linears.flatMap(linearTensors)];
+}
+
+/** The tensors that stand between token ids and the first block, beside the table of tokens and that of positions. */
+export function embeddingTensors({ tokenTypes, embeddingNorm, inputProjection }: Architecture): ExpectedTensor[] {
   return [
-    { name: embedding.name, shape: [embedding.rows, embedding.columns] },
+    ...(tokenTypes === null ? [] : [tableTensor(tokenTypes)]),
+    ...(embeddingNorm === null ? [] : normTensors(embeddingNorm)),
+    ...(inputProjection === null ? [] : linearTensors(inputProjection)),
+  ];
+}
+
+/** The tensors that stand between the last block and the output projection. */
+export function finishTensors({ finalNorm, outputProjection }: Architecture): ExpectedTensor[] {
+  return [
+    ...(finalNorm === null ? [] : normTensors(finalNorm)),
+    ...(outputProjection === null ? [] : linearTensors(outputProjection)),
+  ];
+}
+
+const tableTensor = ({ name, rows, columns }: EmbeddingSpec): ExpectedTensor => ({ name, shape: [rows, columns] });
+
+/** Every tensor that the program of an architecture reads, once each. */
+export function expectedTensors(architecture: Architecture): ExpectedTensor[] {
+  const { embedding, positions, blocks, head } = architecture;
+  return [
+    tableTensor(embedding),
+    ...(positions === null ? [] : [tableTensor(positions)]),
+    ...embeddingTensors(architecture),
     ...blocks.flatMap(blockTensors),
-    { name: finalNorm.name, shape: [finalNorm.features] },
-    ...(head.tied ? [] : [{ name: head.name, shape: [head.outFeatures, head.inFeatures] }]),
-    ...(head.biasName === null ? [] : [{ name: head.biasName, shape: [head.outFeatures] }]),
+    ...finishTensors(architecture),
+    ...linearTensors(head).slice(head.tied ? 1 : 0),
   ];
 }
 

@@ -6,10 +6,12 @@ import type { Architecture } from './architecture.ts';
 export interface Family {
   /** `model_type` in config.json. */
   readonly modelType: string;
-  /** The class in `architectures` that has a language-model head. */
-  readonly causalClass: string;
+  /** Classes in `architectures` that have the head which the table describes. */
+  readonly headClasses: readonly string[];
   /** Normalizes a checked config; the defaults are those of the published configuration class. */
   readConfig(hf: HfConfig): ModelConfig;
+  /** What a config asks for that the program does not do, in words; nothing when left out. */
+  unsupported?(hf: HfConfig): readonly string[];
   /** Table and program. */
   describe(config: ModelConfig): Architecture;
 }

@@ -3,11 +3,28 @@ import { PithError } from '@pith/tensor-core';
 import type { ModelConfig } from '../config/model-config.ts';
 import type { Architecture, LinearSpec } from './architecture.ts';
 import type { Family } from './family.ts';
+import { gemma, gemma2, gemma3Text } from './families/gemma.ts';
+import { gpt2 } from './families/gpt2.ts';
 import { llama } from './families/llama.ts';
 import { mistral } from './families/mistral.ts';
-import { qwen2 } from './families/qwen2.ts';
+import { mixtral } from './families/mixtral.ts';
+import { phi, phi3 } from './families/phi.ts';
+import { qwen2, qwen3, qwen3Moe } from './families/qwen.ts';
 
-const families: readonly Family[] = [llama, mistral, qwen2];
+const families: readonly Family[] = [
+  gemma,
+  gemma2,
+  gemma3Text,
+  gpt2,
+  llama,
+  mistral,
+  mixtral,
+  phi,
+  phi3,
+  qwen2,
+  qwen3,
+  qwen3Moe,
+];
 
 /** The supported `model_type`s, sorted. */
 export const supportedModelTypes: readonly string[] = Object.freeze(families.map(({ modelType }) => modelType).sort());
@@ -37,7 +54,7 @@ export function describeArchitecture(config: ModelConfig): Architecture {
   return familyOf(config.modelType).describe(config);
 }
 
-/** Every linear layer of a model, blocks in order, the output projection last. */
+/** Every linear layer of a model's blocks, in order, then the output projection. Projections beside the blocks are not among them. */
 export function listLinears(config: ModelConfig): LinearSpec[] {
   const { blocks, head } = describeArchitecture(config);
   return [...blocks.flatMap(({ linears }) => linears), head];

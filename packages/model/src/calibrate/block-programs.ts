@@ -1,7 +1,8 @@
 // The compiled programs of a calibration: one per block variant, batch size and set of reductions, made when first used.
 import type { Device, HostTensor, Program } from '@pith/tensor-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
-import { attentionFeeds, blockFeeds, compileBlock } from '../run/programs.ts';
+import { attentionTensors } from '../architecture/attention-tensors.ts';
+import { blockFeeds, compileBlock } from '../run/programs.ts';
 import { blockInputs, programKey, restoredForms } from '../run/linear-form.ts';
 import type { BlockForms } from '../run/linear-form.ts';
 import { localName } from '../run/restore.ts';
@@ -61,7 +62,7 @@ export class BlockPrograms {
       if (name !== 'output') targets[name] = this.#buffer(name, type.shape);
     }
     const feeds = {
-      ...attentionFeeds(this.#architecture, block.window, shape, 0),
+      ...attentionTensors(this.#architecture, block, shape, 0),
       ...blockFeeds(Object.fromEntries(names.map((name) => [localName(block, name), weights.get(name)!]))),
       hidden: { dtype: 'f32' as const, shape: hiddenShape, data: hidden },
     };

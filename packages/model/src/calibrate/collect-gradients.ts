@@ -4,10 +4,11 @@
 import { PithError, throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core';
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import { attentionTensors } from '../architecture/attention-tensors.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { compileBlockGradient, gradientOutput } from '../run/block-gradient.ts';
-import { attentionFeeds, blockFeeds } from '../run/programs.ts';
+import { blockFeeds } from '../run/programs.ts';
 import { localName, restoreRows, storedWeight, type RestoreBuffers } from '../run/restore.ts';
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
@@ -194,7 +195,7 @@ class BackwardPrograms {
     const local = Object.fromEntries([...weights].map(([name, tensor]) => [localName(block, name), tensor]));
     const outputs = await program.run(
       {
-        ...attentionFeeds(architecture, block.window, { batch: 1, tokens: this.#tokens, past: 0 }, 0),
+        ...attentionTensors(architecture, block, { tokens: this.#tokens, past: 0 }, 0),
         ...blockFeeds(local),
         hidden: f32(hidden),
         slope: f32(slope),

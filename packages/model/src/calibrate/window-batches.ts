@@ -61,7 +61,7 @@ export async function embedBatches(
         program = await compileEmbedding(model.architecture, { batch: count, tokens: ids.length / count }, device);
         shape = count;
       }
-      await store.write(hiddenKey(0, batch), (await embedTokens(model, program!, ids)).data);
+      await store.write(hiddenKey(0, batch), (await embedTokens(model, program!, ids, ids.length / count)).data);
     }
   } finally {
     await program?.dispose();

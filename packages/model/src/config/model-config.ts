@@ -29,15 +29,86 @@ export interface Llama3RopeScaling {
   readonly originalMaxPositions: number;
 }
 
-/** How rotary frequencies are stretched to positions beyond those of training. */
-export type RopeScaling = NoRopeScaling | LinearRopeScaling | Llama3RopeScaling;
+/** Frequencies of long texts are divided, those of short ones kept, with a ramp between; attention is sharpened (Peng et al. 2023, YaRN). */
+export interface YarnRopeScaling {
+  /** Tells the union apart. */
+  readonly kind: 'yarn';
+  /** Divides the low frequencies. */
+  readonly factor: number;
+  /** Turns within the original positions above which a frequency is kept. */
+  readonly betaFast: number;
+  /** Turns below which a frequency is divided. */
+  readonly betaSlow: number;
+  /** Positions that the model was first trained on. */
+  readonly originalMaxPositions: number;
+  /** Multiplies cosines and sines. */
+  readonly attentionFactor: number;
+  /** Whether the ends of the ramp are rounded to whole frequencies. */
+  readonly truncate: boolean;
+}
 
-/** Rotary position embedding (Su et al. 2021), rotating the two halves of a head against each other. */
+/** One factor for each frequency, one set for texts up to the original length and one beyond (Ding et al. 2024, LongRoPE; Phi-3's `su`). */
+export interface LongRopeScaling {
+  /** Tells the union apart. */
+  readonly kind: 'longrope';
+  /** Divides the frequencies of texts up to `originalMaxPositions`; one for each pair. */
+  readonly shortFactors: readonly number[];
+  /** Divides those of longer texts. */
+  readonly longFactors: readonly number[];
+  /** Positions that the model was first trained on. */
+  readonly originalMaxPositions: number;
+  /** Multiplies cosines and sines. */
+  readonly attentionFactor: number;
+}
+
+/** The base grows with the length of the text once it is longer than the model was made for ("NTK-aware", dynamic). */
+export interface DynamicRopeScaling {
+  /** Tells the union apart. */
+  readonly kind: 'dynamic';
+  /** How fast the base grows. */
+  readonly factor: number;
+  /** Positions up to which the base stays. */
+  readonly originalMaxPositions: number;
+}
+
+/** How rotary frequencies are stretched to positions beyond those of training. */
+export type RopeScaling =
+  | NoRopeScaling
+  | LinearRopeScaling
+  | Llama3RopeScaling
+  | YarnRopeScaling
+  | LongRopeScaling
+  | DynamicRopeScaling;
+
+/** Rotary position embedding (Su et al. 2021). */
 export interface RopeConfig {
-  /** Base of the frequencies: `theta^(-2i / headDim)`. */
+  /** Base of the frequencies: `theta^(-2i / dim)`. */
   readonly theta: number;
   /** How they are stretched. */
   readonly scaling: RopeScaling;
+  /** Values of a head that are rotated, the first ones; even. The others stay as they are. */
+  readonly dim: number;
+  /** False: value i is rotated with value i + dim / 2. True: neighbours are rotated with one another (2 i with 2 i + 1). */
+  readonly interleaved: boolean;
+}
+
+/** How a model knows the order of its tokens, beside the mask. */
+export type PositionKind = 'rotary' | 'learned' | 'alibi' | 'none';
+
+/** Learned position embeddings: one row is added to each token's. */
+export interface LearnedPositions {
+  /** Row of position 0 (OPT: 2). */
+  readonly offset: number;
+  /** Rows of the table. */
+  readonly rows: number;
+}
+
+/** Attention with linear biases (Press et al. 2022). */
+export interface AlibiConfig {
+  /** True where slopes and products are rounded to bf16 before they are added, as Falcon does, whatever the weights are in. */
+  readonly roundedToBf16: boolean;
+  /** True where the bias is added before the scores are scaled (Falcon), false where after (BLOOM). */
+  readonly beforeScale: boolean;
 }
 
 /** Which linear layers carry a bias vector. */
@@ -50,18 +121,71 @@ export interface BiasConfig {
   readonly feedForward: boolean;
 }
 
-/** Activation functions that the programs know. */
-export type Activation = 'silu';
+/** Activation functions that the programs know: `gelu` is exact, `gelu-tanh` its approximation by tanh. */
+export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu';
 
-/** A decoder's facts, checked against the caps of `hf-config.ts` and frozen. */
+/** How norms of a model compute. */
+export interface NormConfig {
+  /** `rms`: divided by the root of the mean square. `layer`: the mean is taken away first. */
+  readonly kind: 'rms' | 'layer';
+  /** Added to the mean square or the variance before the root. */
+  readonly epsilon: number;
+  /** The norm multiplies by `offset + weight`: 1 for Gemma, 0 for all others. */
+  readonly offset: 0 | 1;
+  /** Whether a vector is added at the end. */
+  readonly bias: boolean;
+}
+
+/** Norms of queries and keys: `head` one weight for all heads, `whole` over all heads together, `each-head` a weight for each head. */
+export interface QueryKeyNormConfig {
+  /** What is normalized together, and how the weights lie. */
+  readonly over: 'head' | 'whole' | 'each-head';
+  /** How. */
+  readonly norm: NormConfig;
+}
+
+/** Where the norms of a block stand and how its two parts are added. */
+export type ResidualLayout =
+  /** `x + attention(norm(x))`, then the feed-forward part alike. */
+  | 'pre'
+  /** `norm(x + attention(x))`: the norms come after the addition (BERT, OPT-350m). */
+  | 'post'
+  /** `x + norm(attention(norm(x)))`: norms on both sides (Gemma 2 and 3). */
+  | 'sandwich'
+  /** `x + norm(attention(x))`: a norm of what is added only (OLMo 2). */
+  | 'after'
+  /** `x + attention(norm(x)) + feedForward(norm(x))`, one norm for both. */
+  | 'parallel'
+  /** The same with a norm for each. */
+  | 'parallel-two-norms';
+
+/** Experts of the feed-forward part, of which a router picks some for each token (Shazeer et al. 2017). */
+export interface ExpertConfig {
+  /** How many there are. */
+  readonly count: number;
+  /** How many each token goes through. */
+  readonly perToken: number;
+  /** Width of one expert. */
+  readonly intermediateSize: number;
+  /** True where the weights of the chosen experts are scaled to sum to 1. */
+  readonly normalizeWeights: boolean;
+  /** Per block: whether its feed-forward part has experts. */
+  readonly layers: readonly boolean[];
+}
+
+/** A model's facts, checked against the caps of `hf-config.ts` and frozen. */
 export interface ModelConfig {
   /** `model_type` of the config: `llama`. */
   readonly modelType: string;
+  /** `decoder`: a token sees those before it. `encoder`: it sees all. */
+  readonly kind: 'decoder' | 'encoder';
   /** Rows of the embedding. */
   readonly vocabularySize: number;
   /** Width of the hidden states. */
   readonly hiddenSize: number;
-  /** Width of the feed-forward part. */
+  /** Width of the token embedding, where it is not that of the hidden states a linear stands between. */
+  readonly embeddingSize: number;
+  /** Width of the feed-forward part (of blocks without experts). */
   readonly intermediateSize: number;
   /** Number of blocks. */
   readonly layers: number;
@@ -73,16 +197,48 @@ export interface ModelConfig {
   readonly headDim: number;
   /** Positions that the model was made for. */
   readonly maxPositions: number;
-  /** Added to the mean square before the root. */
+  /** Added to the mean square or variance before the root, in every norm outside of attention. */
   readonly normEpsilon: number;
+  /** How the norms compute. */
+  readonly norm: NormConfig;
+  /** Norms of queries and keys; null for none. */
+  readonly queryKeyNorm: QueryKeyNormConfig | null;
+  /** Where norms stand in a block. */
+  readonly residual: ResidualLayout;
   /** Of the feed-forward part. */
   readonly activation: Activation;
-  /** Position embedding. */
-  readonly rope: RopeConfig;
+  /** How positions are told apart. */
+  readonly positions: PositionKind;
+  /** Rotary embedding of the blocks, of those without a window where there are two kinds; null without one. */
+  readonly rope: RopeConfig | null;
+  /** Per block: its rotary embedding, null for none. */
+  readonly ropes: readonly (RopeConfig | null)[];
+  /** Null unless `positions` is `learned`. */
+  readonly learnedPositions: LearnedPositions | null;
+  /** Null unless `positions` is `alibi`. */
+  readonly alibi: AlibiConfig | null;
+  /** Rows of the table of segments that is added to the embedding (BERT); 0 for none. */
+  readonly tokenTypes: number;
   /** Per block: a token sees itself and the `window - 1` before it; null sees all before it. */
   readonly windows: readonly (number | null)[];
   /** Which linear layers carry a bias. */
   readonly biases: BiasConfig;
+  /** Experts; null for none. */
+  readonly experts: ExpertConfig | null;
+  /** Multiplies products of queries and keys; `1 / sqrt(headDim)` unless the architecture says otherwise. */
+  readonly attentionScale: number;
+  /** Scores become `cap tanh(score / cap)` before the mask; null for none. */
+  readonly attentionSoftCap: number | null;
+  /** Logits become `cap tanh(logit / cap)`; null for none. */
+  readonly logitSoftCap: number | null;
+  /** Multiplies the logits, before a cap. */
+  readonly logitScale: number;
+  /** Multiplies the embedding. */
+  readonly embeddingScale: number;
+  /** Multiplies what each part of a block adds to the hidden states. */
+  readonly residualScale: number;
+  /** What an architecture alone has, by names of its own: `newDecoder`, `multiQuery` of Falcon. */
+  readonly traits: Readonly<Record<string, boolean>>;
   /** The output projection is the embedding matrix. */
   readonly tiedEmbeddings: boolean;
   /** Token that opens a text; null where the config names none. */

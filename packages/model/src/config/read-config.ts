@@ -17,13 +17,22 @@ export function readModelConfig(json: unknown): ModelConfig {
   const modelType = typeof json === 'object' && json !== null && 'model_type' in json ? json.model_type : undefined;
   const family = typeof modelType === 'string' ? familyOf(modelType.slice(0, 64)) : undefined;
   const hf = checkHfConfig(json);
-  if (family && hf.architectures && hf.architectures.length > 0 && !hf.architectures.includes(family.causalClass)) {
+  if (family && hf.architectures && hf.architectures.length > 0 && !hf.architectures.some((name) => family.headClasses.includes(name))) {
     throw new PithError(
       'ARCHITECTURE_UNSUPPORTED',
-      `read config: architectures of model_type ${family.modelType} must hold ${family.causalClass}, ` +
+      `read config: architectures of model_type ${family.modelType} must hold ${family.headClasses.join(' or ')}, ` +
         `got ${hf.architectures.join(', ')}; only models with a language-model head are supported`,
       { details: { modelType: family.modelType, architectures: hf.architectures } },
     );
   }
-  return (family ?? familyOf(hf.model_type)).readConfig(hf);
+  const own = family ?? familyOf(hf.model_type);
+  const unsupported = own.unsupported?.(hf) ?? [];
+  if (unsupported.length > 0) {
+    throw new PithError(
+      'ARCHITECTURE_UNSUPPORTED',
+      `read config: this ${own.modelType} model has parts that are not supported yet: ${unsupported.join('; ')}`,
+      { details: { modelType: own.modelType, unsupported } },
+    );
+  }
+  return own.readConfig(hf);
 }

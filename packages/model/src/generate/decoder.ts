@@ -3,13 +3,14 @@
 import { PithError, throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, Program } from '@pith/tensor-core';
 import type { BlockSpec } from '../architecture/architecture.ts';
+import { attentionTensors } from '../architecture/attention-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { embedTokens } from '../run/embed.ts';
 import { compileLogits, headFeeds } from '../run/head-programs.ts';
 import type { HeadWeights } from '../run/head-programs.ts';
 import { blockBytes, blockForms, programKey } from '../run/linear-form.ts';
 import type { PhaseClock } from '../run/phase-clock.ts';
-import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from '../run/programs.ts';
+import { blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from '../run/programs.ts';
 import type { BlockShape } from '../run/programs.ts';
 import { restoreBlock } from '../run/restore.ts';
 import type { BlockWeights } from '../run/restore.ts';
@@ -154,12 +155,13 @@ export class Decoder {
     const { clock, signal } = this.#options;
     const padded = new Int32Array(shape.tokens);
     padded.set(ids);
-    let hidden: HostTensor = await clock.time('embed', embedTokens(this.#model, embedding, padded));
+    const embedded = embedTokens(this.#model, embedding, padded, shape.tokens, this.#cache.used);
+    let hidden: HostTensor = await clock.time('embed', embedded);
     const attention = new Map<string, Record<string, HostTensor>>();
     for (const block of architecture.blocks) {
       throwIfStopped(signal, 'generate');
       if (!attention.has(block.variant)) {
-        attention.set(block.variant, attentionFeeds(architecture, block.window, shape, this.#cache.used));
+        attention.set(block.variant, attentionTensors(architecture, block, shape, this.#cache.used));
       }
       const weights = await clock.time('restore', this.#blocks.get(block));
       const { keys, values } = this.#cache.layer(block.index);

@@ -6,7 +6,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import { blockScope } from '../architecture/scope.ts';
-import { weightInput } from './programs.ts';
+import { attentionInputs, attentionSignature, weightInput } from './programs.ts';
 import { localName } from './restore.ts';
 
 /** Output of a backward program that carries the gradient in the tensor of this name. */
@@ -33,28 +33,26 @@ export function compileBlockGradient(
   block: BlockSpec,
   { device, batch, tokens, wanted }: BlockGradientOptions,
 ): Promise<Program> {
-  const { hiddenSize, headDim } = architecture.config;
+  const { hiddenSize } = architecture.config;
   const hiddenShape = [batch, tokens, hiddenSize];
   const signature: Signature = {
     hidden: { shape: hiddenShape },
     slope: { shape: hiddenShape },
-    cos: { shape: [tokens, headDim / 2] },
-    sin: { shape: [tokens, headDim / 2] },
-    mask: { shape: [tokens, tokens] },
+    ...attentionSignature(architecture, block, { batch, tokens, past: 0 }),
     ...Object.fromEntries(
-      blockTensors(block).map(({ name, shape }) => [weightInput(localName(block, name)), { shape }]),
+      blockTensors(block).map(({ name, shape }) => [weightInput(localName(block, name)), { shape: [...shape] }]),
     ),
   };
   return compile(
     (inputs) => {
-      const { hidden, slope, cos, sin, mask } = inputs;
+      const { hidden, slope } = inputs;
       const outputOf = (...values: Tensor[]): Tensor => {
         const given = new Map(wanted.map((name, i) => [name, values[i + 1]]));
         const find = (name: string) => {
           const local = localName(block, name);
           return given.get(local) ?? inputs[weightInput(local)];
         };
-        return architecture.program.block(blockScope(block, find), block, values[0], { cos, sin, mask }).hidden;
+        return architecture.program.block(blockScope(block, find), block, values[0], attentionInputs(inputs)).hidden;
       };
       const at = [hidden, ...wanted.map((name) => inputs[weightInput(name)])];
       const [first, ...rest] = tf.grads(outputOf)(at, slope);

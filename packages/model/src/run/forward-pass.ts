@@ -3,12 +3,13 @@
 import { throwIfStopped } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core';
 import type { BlockSpec } from '../architecture/architecture.ts';
+import { attentionTensors } from '../architecture/attention-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { embedTokens } from './embed.ts';
 import { blockForms, programKey } from './linear-form.ts';
 import type { PhaseClock } from './phase-clock.ts';
 import { alternate, prefetch } from './prefetch.ts';
-import { attentionFeeds, blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from './programs.ts';
+import { blockFeeds, compileBlock, compileEmbedding, scaleFeeds } from './programs.ts';
 import type { BlockShape } from './programs.ts';
 import { restoreBlock } from './restore.ts';
 import type { RestoreBuffers } from './restore.ts';
@@ -76,7 +77,7 @@ export class ForwardPass {
         if (blocks.has(key)) continue;
         blocks.set(key, keep(await clock.time('compile', compileBlock(architecture, block, { device, shape, forms }))));
         if (!attention.has(block.variant)) {
-          attention.set(block.variant, attentionFeeds(architecture, block.window, shape, 0));
+          attention.set(block.variant, attentionTensors(architecture, block, shape, 0));
         }
       }
       return new ForwardPass(model, options, embedding, blocks, attention);
@@ -133,11 +134,11 @@ export class ForwardPass {
   }
 
   async #embed(ids: readonly Int32Array[]): Promise<HostTensor<'f32'>[]> {
-    const { signal, clock, operation } = this.#options;
+    const { signal, clock, operation, tokens } = this.#options;
     const batches: HostTensor<'f32'>[] = [];
     for (const batch of ids) {
       throwIfStopped(signal, operation);
-      batches.push(await clock.time('embed', embedTokens(this.model, this.#embedding, batch)));
+      batches.push(await clock.time('embed', embedTokens(this.model, this.#embedding, batch, tokens)));
     }
     return batches;
   }

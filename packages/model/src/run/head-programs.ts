@@ -5,6 +5,7 @@ import type { Device, HostTensor, Program, Signature, TensorSpec } from '@pith/t
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../architecture/architecture.ts';
+import { finishTensors } from '../architecture/expected-tensors.ts';
 import { modelScope } from '../architecture/scope.ts';
 import { weightInput } from './programs.ts';
 
@@ -22,10 +23,11 @@ function inputs(
   { rows, vocabulary }: HeadShape,
   prefix: string,
 ): Record<string, TensorSpec> {
-  const { head, finalNorm, config } = architecture;
+  const { head, config } = architecture;
+  const finish = finishTensors(architecture).map(({ name, shape }) => [prefix + weightInput(name), { shape: [...shape] }]);
   return {
     [`${prefix}hidden`]: { shape: [rows, config.hiddenSize] },
-    [prefix + weightInput(finalNorm.name)]: { shape: [finalNorm.features] },
+    ...(Object.fromEntries(finish) as Record<string, TensorSpec>),
     [prefix + weightInput(head.name)]: { shape: [vocabulary, head.inFeatures] },
     ...(head.biasName !== null && { [prefix + weightInput(head.biasName)]: { shape: [vocabulary] } }),
   };
@@ -33,13 +35,13 @@ function inputs(
 
 /** Weights of the head by the names that its programs use. */
 export function headFeeds(
-  architecture: Architecture,
+  { head }: Architecture,
   weights: HeadWeights,
   prefix = '',
 ): Record<string, HostTensor<'f32'>> {
-  const { head, finalNorm } = architecture;
+  const finish = [...weights.finish].map(([name, tensor]) => [prefix + weightInput(name), tensor] as const);
   return {
-    [prefix + weightInput(finalNorm.name)]: weights.finalNorm,
+    ...Object.fromEntries(finish),
     [prefix + weightInput(head.name)]: weights.head,
     ...(head.biasName !== null && weights.bias && { [prefix + weightInput(head.biasName)]: weights.bias }),
   };
@@ -47,7 +49,8 @@ export function headFeeds(
 
 /** Restored weights of the head, its rows and bias restricted to a slice of the vocabulary. */
 export interface HeadWeights {
-  readonly finalNorm: HostTensor<'f32'>;
+  /** What stands before the output projection, by checkpoint name. */
+  readonly finish: ReadonlyMap<string, HostTensor<'f32'>>;
   readonly head: HostTensor<'f32'>;
   readonly bias?: HostTensor<'f32'>;
 }
@@ -56,8 +59,9 @@ export interface HeadWeights {
 function sliceLogits(architecture: Architecture, given: Readonly<Record<string, Tensor>>, prefix: string) {
   const weight = (name: string) => given[prefix + weightInput(name)];
   const scope = modelScope(architecture, weight);
-  const normed = architecture.program.finish(scope, given[`${prefix}hidden`]);
-  return { normed, logits: scope.linear(architecture.head.path, normed), weight };
+  const { program, head } = architecture;
+  const normed = program.finish(scope, given[`${prefix}hidden`]);
+  return { normed, logits: program.logits(scope.linear(head.path, normed)), weight };
 }
 
 /** `log(sum(exp(logits)))` over the last axis, f32 [rows, 1]. */
@@ -72,13 +76,13 @@ function logSum(logits: Tensor): Tensor {
  * @returns f32 [rows].
  */
 function targetLogits(
-  { head }: Architecture,
+  { head, program }: Architecture,
   { normed, weight }: ReturnType<typeof sliceLogits>,
   targets: Tensor,
 ): Tensor {
   const ids = targets as tf.Tensor1D;
   const products = tf.sum(tf.mul(normed, tf.gather(weight(head.name), ids)), -1);
-  return head.biasName === null ? products : tf.add(products, tf.gather(weight(head.biasName), ids));
+  return program.logits(head.biasName === null ? products : tf.add(products, tf.gather(weight(head.biasName), ids)));
 }
 
 /**

@@ -3,9 +3,9 @@
 import { compile } from '@pith/tensor-core';
 import type { Device, HostTensor, Program, Signature, WeightTensor } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture, BlockSpec } from '../architecture/architecture.ts';
-import { rotaryTable } from '../architecture/ops/rotary.ts';
-import { causalMask } from '../architecture/ops/masks.ts';
+import type { Architecture, AttentionInputs, BlockSpec } from '../architecture/architecture.ts';
+import { attentionShapes } from '../architecture/attention-tensors.ts';
+import { embeddingTensors } from '../architecture/expected-tensors.ts';
 import { BLOCK_GROUP, cosineSum, outputNames, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope, type InputRounding } from '../architecture/scope.ts';
@@ -31,23 +31,6 @@ export function blockFeeds(weights: Readonly<Record<string, HostTensor>>): Recor
   return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [weightInput(name), tensor]));
 }
 
-/** Attention inputs of new tokens at positions `pastUsed` onwards, see {@link causalMask}. */
-export function attentionFeeds(
-  architecture: Architecture,
-  window: number | null,
-  { tokens, past }: BlockShape,
-  pastUsed: number,
-): Record<'cos' | 'sin' | 'mask', HostTensor<'f32'>> {
-  const { cos, sin } = rotaryTable(architecture.config, pastUsed, pastUsed + tokens);
-  const half = architecture.config.headDim / 2;
-  const tensor = (shape: number[], data: Float32Array) => ({ dtype: 'f32' as const, shape, data });
-  return {
-    cos: tensor([tokens, half], cos),
-    sin: tensor([tokens, half], sin),
-    mask: tensor([tokens, past + tokens], causalMask(tokens, past, pastUsed, window)),
-  };
-}
-
 /** Static scales of a block's inputs as its program names them. */
 export function scaleFeeds(block: BlockSpec, weights: ReadonlyMap<string, WeightTensor>): Record<string, HostTensor> {
   return blockFeeds(staticScales(block, weights));
@@ -68,7 +51,7 @@ export interface BlockProgramOptions {
 /**
  * Compiles the program of one block.
  *
- * Inputs: `hidden` f32 [batch, tokens, hidden], `cos`, `sin`, `mask` (see `AttentionInputs`), with a past also
+ * Inputs: `hidden` f32 [batch, tokens, hidden], what attention reads (see `attentionShapes`), with a past also
  * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of
  * `blockInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys` and `values`
  * f32 [batch, keyValueHeads, tokens, headDim], and the reductions that are wanted.
@@ -83,9 +66,7 @@ export function compileBlock(
   const pastShape = { shape: [batch, keyValueHeads, past, headDim] };
   const signature: Signature = {
     hidden: { shape: [batch, tokens, hiddenSize] },
-    cos: { shape: [tokens, headDim / 2] },
-    sin: { shape: [tokens, headDim / 2] },
-    mask: { shape: [tokens, past + tokens] },
+    ...attentionSignature(architecture, block, shape),
     ...(past > 0 && { 'past.keys': pastShape, 'past.values': pastShape }),
     ...Object.fromEntries(
       blockInputs(block, forms).map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
@@ -97,9 +78,8 @@ export function compileBlock(
       const hook = reducingHook(block, wanted, reduced);
       const find = (name: string): tf.Tensor | undefined => inputs[weightInput(localName(block, name))];
       const scope = blockScope(block, find, hook, activationRounding(block, forms, find));
-      const { hidden, cos, sin, mask } = inputs;
-      const earlier = past > 0 ? { past: { keys: inputs['past.keys'], values: inputs['past.values'] } } : {};
-      const output = architecture.program.block(scope, block, hidden, { cos, sin, mask, ...earlier });
+      const { hidden } = inputs;
+      const output = architecture.program.block(scope, block, hidden, attentionInputs(inputs));
       if (wanted.has(BLOCK_GROUP)) reduced[outputNames(BLOCK_GROUP, 'cosine', 1)[0]] = cosineSum(hidden, output.hidden);
       const next = { output: output.hidden, ...reduced };
       return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
@@ -108,6 +88,23 @@ export function compileBlock(
     device,
     { name: `${architecture.config.modelType}-block-${block.variant}` },
   );
+}
+
+/** Signature of what a block's attention reads. */
+export function attentionSignature(architecture: Architecture, block: BlockSpec, shape: BlockShape): Signature {
+  const shapes = Object.entries(attentionShapes(architecture, block, shape));
+  return Object.fromEntries(shapes.map(([name, dims]) => [name, { shape: dims }]));
+}
+
+/** The inputs of a program that its attention reads. */
+export function attentionInputs(inputs: Readonly<Record<string, tf.Tensor>>): AttentionInputs {
+  const { cos, sin, mask, bias, 'past.keys': keys, 'past.values': values } = inputs;
+  return {
+    mask,
+    ...(cos && sin && { cos, sin }),
+    ...(bias && { bias }),
+    ...(keys && values && { past: { keys, values } }),
+  };
 }
 
 /** Rounds the inputs of linears as their forms say; linears that share a dynamically rounded input share the result. */
@@ -136,7 +133,8 @@ function activationRounding(
 /**
  * Compiles the embedding of token rows that were gathered on the host.
  *
- * Input: `rows` f32 [batch * tokens, hidden], one row of the embedding matrix per token. Output: `hidden`
+ * Inputs: `rows` f32 [batch * tokens, width], one row of the embedding matrix per token; with learned positions `positions` f32
+ * [tokens, hidden], one row of their table per token; `weight.<name>` for each of `embeddingTensors`. Output: `hidden`
  * f32 [batch, tokens, hidden].
  */
 export function compileEmbedding(
@@ -144,19 +142,26 @@ export function compileEmbedding(
   { batch, tokens }: Pick<BlockShape, 'batch' | 'tokens'>,
   device: Device,
 ): Promise<Program> {
-  const { embedding, program } = architecture;
+  const { embedding, positions, program, config } = architecture;
+  const signature: Signature = {
+    rows: { shape: [batch * tokens, embedding.columns] },
+    ...(positions && { positions: { shape: [tokens, positions.columns] } }),
+    ...Object.fromEntries(
+      embeddingTensors(architecture).map(({ name, shape }) => [weightInput(name), { shape: [...shape] }]),
+    ),
+  };
   return compile(
-    ({ rows }) => {
-      const scope = modelScope(architecture, (name) => (name === embedding.name ? rows : undefined));
-      const ids = tf.tensor2d(
-        Int32Array.from({ length: batch * tokens }, (_, row) => row),
-        [batch, tokens],
-        'int32',
-      );
-      return { hidden: program.embed(scope, ids) };
+    (inputs) => {
+      const find = (name: string): tf.Tensor | undefined => {
+        if (name === embedding.name) return inputs['rows'];
+        return name === positions?.name ? inputs['positions'] : inputs[weightInput(name)];
+      };
+      const counted = (length: number) => Int32Array.from({ length }, (_, row) => row);
+      const ids = tf.tensor2d(counted(batch * tokens), [batch, tokens], 'int32');
+      return { hidden: program.embed(modelScope(architecture, find), ids, tf.tensor1d(counted(tokens), 'int32')) };
     },
-    { rows: { shape: [batch * tokens, embedding.columns] } },
+    signature,
     device,
-    { name: `${architecture.config.modelType}-embedding` },
+    { name: `${config.modelType}-embedding` },
   );
 }

@@ -1,5 +1,6 @@
 // The output projection in slices of the vocabulary, so that neither its f32 weights nor the logits are ever whole in
 // memory.
+import { finishTensors } from '../architecture/expected-tensors.ts';
 import type { LanguageModel } from '../language-model.ts';
 import type { HeadWeights } from './head-programs.ts';
 import { restoreRows, storedWeight } from './restore.ts';
@@ -20,7 +21,7 @@ export function vocabularySlices(vocabulary: number, length: number): Vocabulary
 }
 
 /**
- * Restores the final norm and a slice of the output projection.
+ * Restores what stands before the output projection and a slice of the output projection.
  *
  * @param buffers Where given, the weights are written there and overwritten by the next call with it.
  */
@@ -29,15 +30,16 @@ export async function restoreHead(
   { start, end }: VocabularySlice,
   buffers?: RestoreBuffers,
 ): Promise<HeadWeights> {
-  const { head, finalNorm } = model.architecture;
+  const { head } = model.architecture;
   const rows = (name: string, range?: readonly [number, number]) =>
     restoreRows(storedWeight(model, name), range, buffers);
-  const [norm, matrix, bias] = await Promise.all([
-    rows(finalNorm.name),
+  const before = finishTensors(model.architecture).map(async ({ name }) => [name, await rows(name)] as const);
+  const [finish, matrix, bias] = await Promise.all([
+    Promise.all(before),
     rows(head.name, [start, end]),
     head.biasName === null ? undefined : rows(head.biasName, [start, end]),
   ]);
-  return { finalNorm: norm, head: matrix, ...(bias && { bias }) };
+  return { finish: new Map(finish), head: matrix, ...(bias && { bias }) };
 }
 
 /** Targets counted from the start of a slice, those outside clamped into it. */

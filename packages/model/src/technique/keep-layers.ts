@@ -1,14 +1,21 @@
 // A model with some of its layers: those that stay move up, their weights stay lazy.
-import type { DenseWeight, QuantizedWeight, WeightTensor } from '@pith/tensor-core';
-import { factoredWeight } from '@pith/tensor-core';
+import type { WeightTensor } from '@pith/tensor-core';
 import { describeArchitecture } from '../architecture/registry.ts';
 import type { ModelConfig } from '../config/model-config.ts';
 import type { LanguageModel } from '../language-model.ts';
+import { renamedWeight } from './renamed-weight.ts';
 
 /** The facts of a model with some of its layers. @param kept Indices of the blocks that stay, ascending. */
 export function configOfLayers(config: ModelConfig, kept: readonly number[]): ModelConfig {
-  const windows = Object.freeze(kept.map((index) => config.windows[index]));
-  return Object.freeze({ ...config, layers: kept.length, windows });
+  const ofKept = <T>(values: readonly T[]) => Object.freeze(kept.map((index) => values[index]!));
+  const { windows, ropes, experts } = config;
+  return Object.freeze({
+    ...config,
+    layers: kept.length,
+    windows: ofKept(windows),
+    ropes: ofKept(ropes),
+    experts: experts && Object.freeze({ ...experts, layers: ofKept(experts.layers) }),
+  });
 }
 
 /**
@@ -31,18 +38,6 @@ export function layerNames(
   }
   return moved;
 }
-
-/** The same weight under another name, and its factors under names that follow from it; nothing is read. */
-export function renamedWeight(weight: WeightTensor, name: string): WeightTensor {
-  if (weight.name === name) return weight;
-  const slice = (start: number, end: number) => renamedWeight(weight.slice(start, end), name);
-  if (weight.kind !== 'factored') return Object.freeze({ ...weight, name, slice } as WeightTensor);
-  const moved = (factor: DenseWeight | QuantizedWeight) =>
-    renamedWeight(factor, moduleOf(name) + factor.name.slice(moduleOf(weight.name).length)) as typeof factor;
-  return factoredWeight({ name, left: moved(weight.left), right: moved(weight.right) });
-}
-
-const moduleOf = (name: string) => (name.endsWith('.weight') ? name.slice(0, -'.weight'.length) : name);
 
 /** The model with some of its layers. @param kept Indices of the blocks that stay, ascending. */
 export function keepLayers(model: LanguageModel, kept: readonly number[]): LanguageModel {

@@ -1,29 +1,33 @@
 import { normalizeConfig } from '../../config/normalize.ts';
+import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
-import { describeLlama } from './llama.ts';
+import { llamaLayout } from './llama.ts';
 
-/** Mistral 7B (Jiang et al. 2023): Llama with a sliding window in every block. Defaults: MistralConfig of transformers. */
+/** Mistral 7B (Jiang et al. 2023): Llama with a sliding window in every block. */
 export const mistral: Family = {
   modelType: 'mistral',
-  causalClass: 'MistralForCausalLM',
+  headClasses: ['MistralForCausalLM'],
   readConfig: (hf) => {
     // The key left out means the first release's window; null means none.
     const window = hf.sliding_window === undefined ? 4096 : hf.sliding_window;
-    return normalizeConfig(hf, {
-      vocab_size: 32000,
-      hidden_size: 4096,
-      intermediate_size: 14336,
-      num_hidden_layers: 32,
-      num_attention_heads: 32,
-      num_key_value_heads: 8,
-      max_position_embeddings: 131072,
-      rms_norm_eps: 1e-6,
-      rope_theta: 10000,
-      bos_token_id: 1,
-      eos_token_id: 2,
-      biases: { queryKeyValue: false, attentionOutput: false, feedForward: false },
-      window: () => window,
-    });
+    return normalizeConfig(
+      hf,
+      {
+        vocab_size: 32000,
+        hidden_size: 4096,
+        intermediate_size: 14336,
+        num_hidden_layers: 32,
+        num_attention_heads: 32,
+        num_key_value_heads: 8,
+        max_position_embeddings: 131072,
+        norm_epsilon: 1e-6,
+        hidden_act: 'silu',
+        bos_token_id: 1,
+        eos_token_id: 2,
+        tie_word_embeddings: false,
+      },
+      { rope: { theta: 10000 }, window: () => window },
+    );
   },
-  describe: describeLlama,
+  describe: (config) => describeLayout(config, llamaLayout),
 };

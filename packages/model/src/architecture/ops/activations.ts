@@ -13,5 +13,23 @@ function silu(x: Tensor): Tensor {
   })(x);
 }
 
+/** `x / 2 (1 + erf(x / sqrt(2)))` (Hendrycks and Gimpel 2016). */
+function gelu(x: Tensor): Tensor {
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
+}
+
+const TANH_SCALE = Math.sqrt(2 / Math.PI);
+
+/** Its approximation `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`. */
+function geluTanh(x: Tensor): Tensor {
+  const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.square(x), x), 0.044715)), TANH_SCALE);
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+}
+
 /** The activation functions, elementwise on f32. */
-export const activations: Readonly<Record<Activation, (x: Tensor) => Tensor>> = Object.freeze({ silu });
+export const activations: Readonly<Record<Activation, (x: Tensor) => Tensor>> = Object.freeze({
+  silu,
+  gelu,
+  'gelu-tanh': geluTanh,
+  relu: (x: Tensor) => tf.relu(x),
+});

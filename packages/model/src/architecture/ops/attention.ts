@@ -1,29 +1,28 @@
-// Causal self-attention with grouped queries (Ainslie et al. 2023). Query heads that share a key head become rows of
-// one product, so that keys and values are never repeated in memory.
+// Self-attention with grouped queries (Ainslie et al. 2023). Query heads that share a key head become rows of one product, so
+// that keys and values are never repeated in memory.
 import * as tf from '@tensorflow/tfjs-core';
 import type { GradSaveFunc, Tensor } from '@tensorflow/tfjs-core';
+import type { ModelConfig } from '../../config/model-config.ts';
 import type { AttentionInputs } from '../architecture.ts';
-import { rotate } from './rotary.ts';
 
-/** Lengths that attention is made of. */
-export interface AttentionShape {
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headDim: number;
-}
+/** The facts that attention is made of. */
+export type AttentionFacts = Pick<
+  ModelConfig,
+  'kind' | 'heads' | 'keyValueHeads' | 'headDim' | 'attentionScale' | 'attentionSoftCap'
+>;
 
-/** The outcome of {@link rotaryAttention}. */
-export interface AttentionOutput {
-  /** f32 [batch, tokens, heads * headDim]. */
-  readonly mixed: Tensor;
-  /** Rotated keys of these tokens, f32 [batch, keyValueHeads, tokens, headDim]. */
+/** Queries, keys and values of some tokens by head: f32 [batch, heads, tokens, headDim], normalized and rotated. */
+export interface HeadStates {
+  /** f32 [batch, heads, tokens, headDim]. */
+  readonly queries: Tensor;
+  /** f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly keys: Tensor;
-  /** Values of these tokens, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly values: Tensor;
 }
 
 /** [batch, tokens, heads * headDim] to [batch, heads, tokens, headDim]. */
-function splitHeads(x: Tensor, heads: number, headDim: number): Tensor {
+export function splitHeads(x: Tensor, heads: number, headDim: number): Tensor {
   const [batch, tokens] = x.shape;
   return tf.transpose(tf.reshape(x, [batch, tokens, heads, headDim]), [0, 2, 1, 3]);
 }
@@ -53,12 +52,23 @@ function stretchLength(tokens: number, scoresPerQuery: number, { mostScores, few
   return Math.min(tokens, Math.max(fewestQueries, Math.ceil(tokens / pieces)));
 }
 
+/** `softmax(cap tanh(q k^T / cap) + mask) v`; derived by tfjs itself, as few models have it. */
+function cappedShares(rows: Tensor, keys: Tensor, shape: readonly number[], mask: Tensor, cap: number): Tensor {
+  const products = tf.matMul(rows, keys, false, true);
+  const scores = tf.mul(tf.tanh(tf.div(tf.reshape(products, [...shape]), cap)), cap);
+  return tf.reshape(tf.softmax(tf.add(scores, mask)), products.shape);
+}
+
 /** Attention of queries f32 [batch, keyValueHeads, repeat, tokens, headDim] over keys that they may see. */
-function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Tensor {
+function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cap: number | null): Tensor {
   const [batch, groups, repeat, tokens, headDim] = queries.shape as [number, number, number, number, number];
   const columns = keys.shape[2]!;
   // The heads of one key head become rows of one product: keys and values are never repeated in memory.
   const rows = tf.reshape(queries, [batch, groups, repeat * tokens, headDim]);
+  if (cap !== null) {
+    const shares = cappedShares(rows, keys, [batch, groups, repeat, tokens, columns], mask, cap);
+    return tf.reshape(tf.matMul(shares, values), [batch, groups, repeat, tokens, headDim]);
+  }
   const mix = tf.customGrad((q, k, v, save) => {
     const products = tf.matMul(q as Tensor, k as Tensor, false, true);
     const scores = tf.reshape(products, [batch, groups, repeat, tokens, columns]);
@@ -76,51 +86,54 @@ function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Te
   return tf.reshape(mix(rows, keys, values), [batch, groups, repeat, tokens, headDim]);
 }
 
+/** The mask with the biases of heads: f32 [tokens, columns], or [keyValueHeads, repeat, tokens, columns]. */
+function maskOfHeads(mask: Tensor, bias: Tensor | undefined, keyValueHeads: number, repeat: number): Tensor {
+  if (bias === undefined) return mask;
+  return tf.add(mask, tf.reshape(bias, [keyValueHeads, repeat, 1, bias.shape[1]!]));
+}
+
 /**
- * `softmax(q k^T / sqrt(headDim) + mask) v` per head, queries and keys rotated by their positions first. The mask must
- * be causal: new token i sees no new token after it.
+ * `softmax(q k^T scale + bias + mask) v` per head; with a soft cap the scaled products are capped first. The mask of a decoder
+ * must be causal: new token i sees no new token after it.
  *
- * @param query f32 [batch, tokens, heads * headDim].
- * @param key f32 [batch, tokens, keyValueHeads * headDim].
- * @param value f32 [batch, tokens, keyValueHeads * headDim].
+ * @returns f32 [batch, tokens, heads * headDim].
  */
-export function rotaryAttention(
-  { heads, keyValueHeads, headDim }: AttentionShape,
-  query: Tensor,
-  key: Tensor,
-  value: Tensor,
-  { cos, sin, mask, past }: AttentionInputs,
+export function headAttention(
+  { kind, heads, keyValueHeads, headDim, attentionScale, attentionSoftCap: cap }: AttentionFacts,
+  { queries, keys, values }: HeadStates,
+  { mask, bias, past }: AttentionInputs,
   limits: StretchLimits = LIMITS,
-): AttentionOutput {
-  const [batch, tokens] = query.shape;
+): Tensor {
+  const [batch, , tokens] = queries.shape as [number, number, number, number];
   const repeat = heads / keyValueHeads;
-  const keys = rotate(splitHeads(key, keyValueHeads, headDim), cos, sin);
-  const values = splitHeads(value, keyValueHeads, headDim);
-  const rotated = rotate(splitHeads(query, heads, headDim), cos, sin);
   // Head h reads key head floor(h / repeat): the heads of one key head lie behind one another already.
-  const scaled = tf.reshape(tf.mul(rotated, 1 / Math.sqrt(headDim)), [batch, keyValueHeads, repeat, tokens, headDim]);
+  const scaled = tf.reshape(tf.mul(queries, attentionScale), [batch, keyValueHeads, repeat, tokens, headDim]);
   const allKeys = past ? tf.concat([past.keys, keys], 2) : keys;
   const allValues = past ? tf.concat([past.values, values], 2) : values;
-  const earlier = allKeys.shape[2]! - tokens;
-  const stretch = stretchLength(tokens, batch * heads * (earlier + tokens), limits);
+  const columns = allKeys.shape[2]!;
+  const earlier = columns - tokens;
+  const stretch = stretchLength(tokens, batch * heads * columns, limits);
   const parts: Tensor[] = [];
   for (let start = 0; start < tokens; start += stretch) {
     const end = Math.min(tokens, start + stretch);
     if (end - start === tokens) {
-      parts.push(attend(scaled, allKeys, allValues, mask));
+      parts.push(attend(scaled, allKeys, allValues, maskOfHeads(mask, bias, keyValueHeads, repeat), cap));
       continue;
     }
-    const seen = earlier + end;
+    const seen = kind === 'decoder' ? earlier + end : columns;
+    const part = tf.slice(mask, [start, 0], [end - start, seen]);
+    const ofHeads = bias && tf.slice(bias, [0, 0], [heads, seen]);
     parts.push(
       attend(
         tf.slice(scaled, [0, 0, 0, start, 0], [batch, keyValueHeads, repeat, end - start, headDim]),
         tf.slice(allKeys, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
         tf.slice(allValues, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
-        tf.slice(mask, [start, 0], [end - start, seen]),
+        maskOfHeads(part, ofHeads, keyValueHeads, repeat),
+        cap,
       ),
     );
   }
   const joined = parts.length === 1 ? parts[0] : tf.concat(parts, 3);
   const byToken = tf.transpose(tf.reshape(joined, [batch, heads, tokens, headDim]), [0, 2, 1, 3]);
-  return { mixed: tf.reshape(byToken, [batch, tokens, heads * headDim]), keys, values };
+  return tf.reshape(byToken, [batch, tokens, heads * headDim]);
 }

@@ -20,3 +20,8 @@ export function causalMask(tokens: number, past: number, pastUsed: number, windo
   }
   return mask;
 }
+
+/** The additive mask where every token sees every token: f32 [tokens, tokens] zeros. */
+export function openMask(tokens: number): Float32Array {
+  return new Float32Array(tokens * tokens);
+}

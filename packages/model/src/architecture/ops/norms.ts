@@ -26,3 +26,18 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   });
   return tf.reshape(normed(tf.reshape(x, [-1, features]), weight), x.shape);
 }
+
+/**
+ * Layer normalization (Ba et al. 2016): `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
+ *
+ * @param x f32 [..., features].
+ * @param weight f32 [features], or [heads, features] for x f32 [..., heads, features].
+ * @param bias of the shape of the weight; none when left out.
+ * @returns f32, the shape of `x`.
+ */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | undefined, epsilon: number): Tensor {
+  const centred = tf.sub(x, tf.mean(x, -1, true));
+  const factor = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), epsilon));
+  const scaled = tf.mul(tf.mul(centred, factor), weight);
+  return bias ? tf.add(scaled, bias) : scaled;
+}

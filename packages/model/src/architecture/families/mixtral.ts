@@ -1,0 +1,57 @@
+import { normalizeConfig } from '../../config/normalize.ts';
+import { describeLayout } from '../describe-layout.ts';
+import type { Family } from '../family.ts';
+import type { Layout } from '../layout.ts';
+import { llamaLayout } from './llama.ts';
+
+const layout: Layout = {
+  ...llamaLayout,
+  experts: {
+    router: 'block_sparse_moe.gate',
+    experts: 'block_sparse_moe.experts',
+    gate: 'w1',
+    up: 'w3',
+    down: 'w2',
+    packed: [
+      { gateUp: 'block_sparse_moe.experts.gate_up_proj', down: 'block_sparse_moe.experts.down_proj' },
+    ],
+  },
+  // Models of transformers 5 call the part `mlp`.
+  rename: (name) => name.replace(/^(model\.layers\.\d+)\.mlp\./, '$1.block_sparse_moe.'),
+};
+
+/** Mixtral (Jiang et al. 2024): Mistral with experts in every block. */
+export const mixtral: Family = {
+  modelType: 'mixtral',
+  headClasses: ['MixtralForCausalLM'],
+  readConfig: (hf) =>
+    normalizeConfig(
+      hf,
+      {
+        vocab_size: 32000,
+        hidden_size: 4096,
+        intermediate_size: 14336,
+        num_hidden_layers: 32,
+        num_attention_heads: 32,
+        num_key_value_heads: 8,
+        max_position_embeddings: 131072,
+        norm_epsilon: 1e-5,
+        hidden_act: 'silu',
+        bos_token_id: 1,
+        eos_token_id: 2,
+        tie_word_embeddings: false,
+      },
+      {
+        rope: { theta: 1e6 },
+        window: () => hf.sliding_window ?? null,
+        experts: (layers, intermediateSize) => ({
+          count: hf.num_local_experts ?? hf.num_experts ?? 8,
+          perToken: hf.num_experts_per_tok ?? 2,
+          intermediateSize,
+          normalizeWeights: true,
+          layers: Array.from({ length: layers }, () => true),
+        }),
+      },
+    ),
+  describe: (config) => describeLayout(config, layout),
+};
