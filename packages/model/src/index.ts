@@ -7,11 +7,18 @@ export type {
   EmbeddingSpec,
   Feed,
   HeadAxis,
+  LinearInput,
+  LinearPart,
   LinearRole,
   LinearSpec,
+  NormRole,
   NormSpec,
+  PackedExperts,
   PastKeys,
+  PositionSpec,
+  RowRuns,
   Scope,
+  StorageRules,
 } from './architecture/architecture.ts';
 export { causalLogits, causalStates, hiddenStates } from './architecture/causal-logits.ts';
 export type { AttentionStates, CausalStates, NamedTensors } from './architecture/causal-logits.ts';
@@ -111,7 +118,14 @@ export type { BlockPass, Intervention, PassContext, Stage, StageResult } from '.
 export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
 export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibrate/weight-gradient.ts';
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
-export { configOfLayers, keepLayers, layerMembers, layerNames, renamedWeight } from './technique/keep-layers.ts';
+export { configOfLayers, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
+export { renamedWeight } from './technique/renamed-weight.ts';
+export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';
+export { partOfLinear, partRows } from './architecture/part-rows.ts';
+export { outerLinears } from './architecture/scope.ts';
+export { attentionShapes, attentionTensors } from './architecture/attention-tensors.ts';
+export type { AttentionLength } from './architecture/attention-tensors.ts';
+export { embeddingTensors, finishTensors, linearTensors, normTensors } from './architecture/expected-tensors.ts';
 export { afterPlan, plannedWeight } from './technique/planned-model.ts';
 export type {
   PlannedModel,

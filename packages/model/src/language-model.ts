@@ -26,7 +26,7 @@ export interface LanguageModel {
 export interface ModelParts {
   /** A parsed config.json. */
   readonly config: unknown;
-  /** Stored weights by checkpoint name. */
+  /** Weights by the names of the table; those of a checkpoint through `modelWeights`. */
   readonly weights: ReadonlyMap<string, WeightTensor>;
   /** None when left out. */
   readonly tokenizer?: Tokenizer | null;

@@ -25,10 +25,13 @@ const finite = (mask: Tensor): Tensor => tf.maximum(mask, HIDDEN_SCORE);
  * @param mask Added to the scores; that of the states when left out.
  */
 export function attentionScores(states: AttentionStates, mask: Tensor = states.mask): Tensor4D {
-  const [, heads, , headDim] = states.queries.shape;
+  const { queries, scale, softCap, bias } = states;
+  const [, heads, ,] = queries.shape;
   const keys = perQueryHead(states.keys, heads);
-  const scores = tf.div(tf.matMul(states.queries, keys, false, true), Math.sqrt(headDim));
-  return tf.add(scores, finite(mask)) as Tensor4D;
+  const scaled: Tensor = tf.mul(tf.matMul(queries, keys, false, true), scale);
+  const scores = softCap === null ? scaled : tf.mul(tf.tanh(tf.div(scaled, softCap)), softCap);
+  const biased = bias ? tf.add(scores, tf.reshape(bias, [heads, 1, bias.shape[1]])) : scores;
+  return tf.add(biased, finite(mask)) as Tensor4D;
 }
 
 /** Rows of scores as the soft targets want them: f32 [batch, heads * tokens, tokens]. */

@@ -62,6 +62,8 @@ const of = (given: Named, name: string): AttentionStates => ({
   keys: given[`${name}.keys`] as tf.Tensor4D,
   values: given[`${name}.values`] as tf.Tensor4D,
   mask: causal(),
+  scale: 1 / Math.sqrt(given[`${name}.queries`]!.shape[3]!),
+  softCap: null,
 });
 
 describe('attentionMapLoss', () => {

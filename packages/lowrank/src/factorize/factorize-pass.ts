@@ -56,7 +56,7 @@ export function factorizePass(options: FactorizeOptions): BlockPass {
   };
 }
 
-type Selects = (linear: Pick<LinearSpec, 'path'>) => boolean;
+type Selects = (linear: Pick<LinearSpec, 'path' | 'role'>) => boolean;
 
 function works(linear: LinearSpec, config: FactorizeConfig, selects: Selects): boolean {
   return selects(linear) && intentOf(linear, config).kind === 'factorize';

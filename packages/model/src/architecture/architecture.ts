@@ -292,7 +292,12 @@ export interface PackedExperts {
   /** [experts, rows, columns]. */
   readonly shape: readonly [number, number, number];
   /** The weights that it holds: those of one expert lie behind one another, rows `start` to `end` of each. */
-  readonly weights: readonly { readonly expert: number; readonly name: string; readonly start: number; readonly end: number }[];
+  readonly weights: readonly {
+    readonly expert: number;
+    readonly name: string;
+    readonly start: number;
+    readonly end: number;
+  }[];
 }
 
 /** How checkpoints differ from the table in names and forms. */

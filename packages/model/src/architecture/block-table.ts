@@ -1,6 +1,15 @@
 // The table of one block, from the facts of the config and the names of the layout.
 import type { ModelConfig, NormConfig } from '../config/model-config.ts';
-import type { BlockSpec, Feed, HeadAxis, LinearPart, LinearRole, LinearSpec, NormRole, NormSpec } from './architecture.ts';
+import type {
+  BlockSpec,
+  Feed,
+  HeadAxis,
+  LinearPart,
+  LinearRole,
+  LinearSpec,
+  NormRole,
+  NormSpec,
+} from './architecture.ts';
 import type { Layout } from './layout.ts';
 
 /** What the rows of a table leave out where it is the usual. */
@@ -80,7 +89,12 @@ function attentionParts({ heads, keyValueHeads, headDim }: ModelConfig, order: '
   }));
 }
 
-function attentionRows(config: ModelConfig, { attention }: Layout, path: string, normBefore: string | null): LinearRow[] {
+function attentionRows(
+  config: ModelConfig,
+  { attention }: Layout,
+  path: string,
+  normBefore: string | null,
+): LinearRow[] {
   const { hiddenSize, heads, keyValueHeads, headDim, biases } = config;
   const common = {
     inFeatures: hiddenSize,
@@ -121,9 +135,7 @@ function attentionRows(config: ModelConfig, { attention }: Layout, path: string,
       outFeatures: hiddenSize,
       bias: biases.attentionOutput,
       inputGroup: `${path}.attention-output`,
-      fedBy: [
-        { path: values, part: fused ? 'value' : null, scales: true, headDim, repeat: heads / keyValueHeads },
-      ],
+      fedBy: [{ path: values, part: fused ? 'value' : null, scales: true, headDim, repeat: heads / keyValueHeads }],
       heads: { axis: 'columns', count: heads, dim: headDim },
     },
   ];
@@ -201,15 +213,19 @@ function expertRows(config: ModelConfig, layout: Layout, path: string, normBefor
   const { count, intermediateSize } = config.experts!;
   const { router, experts, gate, up, down } = layout.experts!;
   const rows = Array.from({ length: count }, (_, expert) =>
-    feedForwardRows(config, { kind: 'gated', gate, up, down }, {
-      path,
-      prefix: `${experts}.${expert}.`,
-      group: `expert-${expert}`,
-      outputGroup: `expert-${expert}-output`,
-      width: intermediateSize,
-      normBefore,
-      expert,
-    }),
+    feedForwardRows(
+      config,
+      { kind: 'gated', gate, up, down },
+      {
+        path,
+        prefix: `${experts}.${expert}.`,
+        group: `expert-${expert}`,
+        outputGroup: `expert-${expert}-output`,
+        width: intermediateSize,
+        normBefore,
+        expert,
+      },
+    ),
   );
   const routing: LinearRow = {
     module: router,
@@ -246,10 +262,7 @@ function normsOf(config: ModelConfig, layout: Layout, path: string, linears: rea
     ...(post ? [] : one(norms.attention, 'attention')),
     ...(queryKeyNorm === null
       ? []
-      : [
-          ...ofHeads(attention.norms!.query, 'query', heads),
-          ...ofHeads(attention.norms!.key, 'key', keyValueHeads),
-        ]),
+      : [...ofHeads(attention.norms!.query, 'query', heads), ...ofHeads(attention.norms!.key, 'key', keyValueHeads)]),
     ...(post ? one(norms.attention, 'attention-residual') : one(norms.afterAttention, 'after-attention')),
     ...(post || residual === 'parallel' ? [] : one(norms.feedForward, 'feed-forward')),
     ...(post ? one(norms.feedForward, 'feed-forward-residual') : one(norms.afterFeedForward, 'after-feed-forward')),
@@ -262,7 +275,9 @@ function variantOf({ windows, ropes, experts }: ModelConfig, index: number): str
   const window = windows[index];
   return [
     window === null ? 'full' : `window-${window}`,
-    ...(kinds.length > 1 ? [ropes[index] === null ? 'no-rope' : `rope-${kinds.indexOf(JSON.stringify(ropes[index]))}`] : []),
+    ...(kinds.length > 1
+      ? [ropes[index] === null ? 'no-rope' : `rope-${kinds.indexOf(JSON.stringify(ropes[index]))}`]
+      : []),
     ...(experts && experts.layers.includes(false) ? [experts.layers[index] ? 'experts' : 'dense'] : []),
   ].join('-');
 }

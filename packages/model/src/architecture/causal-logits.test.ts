@@ -17,15 +17,23 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>) => largest(Array.f
 
 function load(folder: string) {
   const architecture = describeArchitecture(readModelConfig(JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'))));
+  const turned = new Set(
+    architecture.blocks.flatMap(({ linears }) => linears.flatMap(({ name, transposed }) => (transposed ? [name] : []))),
+  );
   const weights = Object.fromEntries(
-    [...readCheckpointFolder(folder)].map(([name, { shape, data }]) => [name, tf.tensor(data, shape)]),
+    [...readCheckpointFolder(folder)].map(([name, { shape, data }]) => {
+      const tensor = tf.tensor(data, shape);
+      return [name, turned.has(name) ? tf.transpose(tensor) : tensor];
+    }),
   );
   return { architecture, weights };
 }
 
+const GOLDEN = ['llama', 'llama-bf16-sharded', 'qwen2', 'mistral', 'qwen3', 'gemma2', 'gpt2', 'phi3', 'mixtral'];
+
 // shared/golden/arch: transformers 5.17 in f32 on the CPU; f32 against f64 differs there by less than 1e-5.
 describe.skipIf(!hasShared)('reference checkpoints', () => {
-  it.each(['llama', 'llama-bf16-sharded', 'qwen2', 'mistral'])('%s: logits and every hidden state', (name) => {
+  it.each(GOLDEN)('%s: logits and every hidden state', (name) => {
     const { architecture, weights } = load(shared(`golden/arch/${name}`));
     const reference = readSafetensors(shared(`golden/arch/${name}/reference.safetensors`));
     const { shape, data } = reference.get('input_ids')!;
@@ -51,10 +59,10 @@ describe.skipIf(!hasShared)('reference checkpoints', () => {
       if (spec.role === 'attention-output') inputs.push(x);
       return apply();
     });
-    attention.forEach(({ queries, keys, values, mask }, block) => {
+    attention.forEach(({ queries, keys, values, mask, scale }, block) => {
       const repeated = (x: tf.Tensor) =>
         tf.reshape(tf.tile(tf.expandDims(x, 2), [1, 1, heads / keyValueHeads, 1, 1]), [1, heads, 8, headDim]);
-      const scores = tf.div(tf.matMul(queries, repeated(keys), false, true), Math.sqrt(headDim));
+      const scores = tf.mul(tf.matMul(queries, repeated(keys), false, true), scale);
       const mixed = tf.matMul(tf.softmax(tf.add(scores, mask)), repeated(values));
       const byToken = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [1, 8, heads * headDim]);
       expect(distance(byToken.dataSync(), inputs[block]!.dataSync())).toBeLessThan(1e-5);

@@ -1,7 +1,14 @@
 // Stored weights and the weights of a model: the table has one name and one form for each matrix, checkpoints have several.
 // Matrices that are stored [in, out] are turned round, tensors that hold all experts are taken apart, older names are read as
 // those of the table. All lazily: nothing is read here.
-import { denseWeight, PithError, type ByteSource, type DenseWeight, type WeightTensor } from '@pith/tensor-core';
+import {
+  denseWeight,
+  PithError,
+  type ByteDType,
+  type ByteSource,
+  type DenseWeight,
+  type WeightTensor,
+} from '@pith/tensor-core';
 import type { Architecture, PackedExperts } from './architecture.ts';
 import { renamedWeight } from '../technique/renamed-weight.ts';
 
@@ -61,13 +68,21 @@ export function transposedWeight(weight: DenseWeight): DenseWeight {
       { details: { tensor: name, dtype, shape } },
     );
   }
-  const turned = denseWeight({ name, dtype, shape: [columns, rows], source: turnedBytes(weight, rows, columns, size) });
+  const turned = denseWeight({
+    name,
+    dtype: dtype as ByteDType,
+    shape: [columns, rows],
+    source: turnedBytes(weight, rows, columns, size),
+  });
   ORIGINALS.set(turned, weight);
   return turned;
 }
 
 /** Matrices of single experts out of one tensor. */
-function unpacked(weight: DenseWeight, { shape: [count, rows, columns], weights }: PackedExperts): [string, WeightTensor][] {
+function unpacked(
+  weight: DenseWeight,
+  { shape: [count, rows, columns], weights }: PackedExperts,
+): [string, WeightTensor][] {
   const size = weight.byteLength / (count * rows * columns);
   const part = (name: string, start: number, end: number): DenseWeight => {
     const shift = start * columns * size;
@@ -84,7 +99,7 @@ function unpacked(weight: DenseWeight, { shape: [count, rows, columns], weights 
     };
     return denseWeight({
       name,
-      dtype: weight.dtype as 'f32',
+      dtype: weight.dtype as ByteDType,
       shape: [end - start, columns],
       source: {
         byteLength,
@@ -108,12 +123,16 @@ export function storageDifferences(architecture: Architecture, names: Iterable<s
   return [
     ...(renamed.length === 0
       ? []
-      : [`${renamed.length} tensors have older names (${renamed[0]}); they are written as ${storage.rename(renamed[0]!)}`]),
+      : [
+          `${renamed.length} tensors have older names (${renamed[0]}); they are written as ${storage.rename(renamed[0]!)}`,
+        ]),
     ...(tensors.length === 0
       ? []
       : [`${tensors.length} tensors hold all experts of a layer (${tensors[0]}); each expert is written for itself`]),
     ...(turned
-      ? ['matrices are stored [in, out]: dense ones are written so again, quantized ones as [out, in] like those of other models']
+      ? [
+          'matrices are stored [in, out]: dense ones are written so again, quantized ones as [out, in] like those of other models',
+        ]
       : []),
   ];
 }

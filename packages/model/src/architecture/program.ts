@@ -3,7 +3,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { ModelConfig, NormConfig } from '../config/model-config.ts';
-import type { ArchitectureProgram, AttentionInputs, BlockOutput, BlockSpec, LinearPart, Scope } from './architecture.ts';
+import type {
+  ArchitectureProgram,
+  AttentionInputs,
+  BlockOutput,
+  BlockSpec,
+  LinearPart,
+  Scope,
+} from './architecture.ts';
 import type { Layout } from './layout.ts';
 import { activations } from './ops/activations.ts';
 import { headAttention, splitHeads, type HeadStates } from './ops/attention.ts';
@@ -12,7 +19,13 @@ import { layerNorm, rmsNorm } from './ops/norms.ts';
 import { rotate } from './ops/rotary.ts';
 
 /** Applies the norm of a module. `heads`: the weights of this many modules, one for each head, are taken together. */
-function normalize(scope: Scope, module: string, x: Tensor, { kind, epsilon, offset, bias }: NormConfig, heads = 0): Tensor {
+function normalize(
+  scope: Scope,
+  module: string,
+  x: Tensor,
+  { kind, epsilon, offset, bias }: NormConfig,
+  heads = 0,
+): Tensor {
   const stored =
     heads === 0
       ? scope.weight(`${module}.weight`)
@@ -65,7 +78,10 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
       const at = `${experts}.${expert}`;
       const input = { routed: mask };
       const own = tf.mul(rows, mask);
-      const gated = tf.mul(activate(scope.linear(`${at}.${gate}`, own, input)), scope.linear(`${at}.${up}`, own, input));
+      const gated = tf.mul(
+        activate(scope.linear(`${at}.${gate}`, own, input)),
+        scope.linear(`${at}.${up}`, own, input),
+      );
       return tf.mul(scope.linear(`${at}.${down}`, gated, input), shares[expert]);
     });
     return tf.reshape(
@@ -74,7 +90,12 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
     );
   };
 
-  const attend = (scope: Scope, block: BlockSpec, x: Tensor, inputs: AttentionInputs): HeadStates & { mixed: Tensor } => {
+  const attend = (
+    scope: Scope,
+    block: BlockSpec,
+    x: Tensor,
+    inputs: AttentionInputs,
+  ): HeadStates & { mixed: Tensor } => {
     const states = headStates(config, layout, scope, block, x, inputs);
     const mixed = scope.linear(layout.attention.output, headAttention(config, states, inputs));
     return { ...states, mixed };
@@ -172,7 +193,8 @@ function embed(config: ModelConfig, layout: Layout, scope: Scope, ids: Tensor, p
   if (layout.inputProjection !== undefined) x = scope.linear(layout.inputProjection, x);
   if (config.embeddingScale !== 1) x = tf.mul(x, config.embeddingScale);
   // Everything is of the first segment.
-  if (layout.tokenTypes !== undefined) x = tf.add(x, tf.slice(table(layout.tokenTypes), [0, 0], [1, config.hiddenSize]));
+  if (layout.tokenTypes !== undefined)
+    x = tf.add(x, tf.slice(table(layout.tokenTypes), [0, 0], [1, config.hiddenSize]));
   if (layout.positions !== undefined) x = tf.add(x, tf.gather(table(layout.positions), positions as tf.Tensor1D));
   return layout.embeddingNorm === undefined ? x : normalize(scope, layout.embeddingNorm, x, config.norm);
 }

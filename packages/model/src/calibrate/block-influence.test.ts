@@ -47,13 +47,13 @@ describe('blockInfluences', () => {
     );
     const states = hiddenStates(architecture, weights, ids);
     // The last state has gone through the final norm: the last block is run again without.
-    const { cos, sin } = rotaryTable(architecture.config, 0, 13);
+    const last = architecture.blocks[2];
+    const { cos, sin } = rotaryTable(last.rope!, 0, 13);
     const attention = {
       cos: tf.tensor2d(cos, [13, 2]),
       sin: tf.tensor2d(sin, [13, 2]),
       mask: tf.tensor2d(causalMask(13, 0, 0, null), [13, 13]),
     };
-    const last = architecture.blocks[2];
     const scope = blockScope(last, (name) => weights[name]);
     const hidden = [...states.slice(0, 3), architecture.program.block(scope, last, states[2], attention).hidden];
     const rows = hidden.map((state) => tf.reshape(state, [39, 16]).arraySync() as number[][]);

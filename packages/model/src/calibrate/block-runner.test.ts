@@ -61,8 +61,9 @@ async function eagerInputs(model: LanguageModel): Promise<Map<string, number[][]
       let hidden = architecture.program.embed(
         modelScope(architecture, (name) => dense.get(name)),
         ids,
+        tf.range(0, CONTEXT, 1, 'int32'),
       );
-      const { cos, sin } = rotaryTable(architecture.config, 0, CONTEXT);
+      const { cos, sin } = rotaryTable(architecture.config.rope!, 0, CONTEXT);
       const half = architecture.config.headDim / 2;
       const attention = {
         cos: tf.tensor2d(cos, [CONTEXT, half]),

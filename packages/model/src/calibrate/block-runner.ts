@@ -219,8 +219,9 @@ class BlockRun {
     const accumulators = new Map<string, InputAccumulator>();
     for (const group of new Set(linears.map(({ inputGroup }) => inputGroup))) {
       const readers = linears.filter(({ inputGroup }) => inputGroup === group);
-      const pieces = piecesOf(passes.flatMap((pass) => readers.flatMap((linear) => pass.needs(linear))));
-      if (pieces.length === 0) continue;
+      const needed = piecesOf(passes.flatMap((pass) => readers.flatMap((linear) => pass.needs(linear))));
+      if (needed.length === 0) continue;
+      const pieces: StatisticPiece[] = readers[0].expert === null ? needed : [...needed, 'routed'];
       wanted.set(group, pieces);
       accumulators.set(group, new InputAccumulator(readers[0].inFeatures, pieces));
     }
@@ -296,22 +297,32 @@ class BlockRun {
   }
 }
 
-/** Notices for Gram matrices that are singular because fewer tokens than columns went into them, each input once. */
+/** Notices for experts without tokens, and for Gram matrices that are singular because fewer tokens than columns went into them, each input once. */
 function fewTokens(statistics: ReadonlyMap<string, InputStatistics>, known: readonly Intervention[]): Intervention[] {
+  const told = (group: string) => known.some(({ where }) => where === group);
+  const idle = [...statistics].filter(([group, { tokens }]) => tokens === 0 && !told(group));
   const short = [...statistics].filter(
-    ([group, { tokens, inFeatures, gram }]) =>
-      gram !== undefined &&
-      tokens < inFeatures &&
-      !known.some(({ code, where }) => code === 'FEW_CALIBRATION_TOKENS' && where === group),
+    ([group, { tokens, inFeatures, gram }]) => gram !== undefined && tokens > 0 && tokens < inFeatures && !told(group),
   );
-  return short.map(([where, { tokens, inFeatures }]) => ({
-    code: 'FEW_CALIBRATION_TOKENS',
+  const unused = idle.map(([where, { inFeatures }]) => ({
+    code: 'EXPERT_WITHOUT_TOKENS',
     where,
     message:
-      `${tokens} tokens went into a Gram matrix of ${inFeatures} columns: it is singular, and what is made from it ` +
-      `follows these few tokens. Give at least ${inFeatures} tokens, better several times as many.`,
-    details: { tokens, inFeatures },
+      'the router sent no calibration token to this expert: nothing is known of its inputs, and it is treated as without ' +
+      'calibration. Give more text, or more varied text.',
+    details: { tokens: 0, inFeatures },
   }));
+  return [
+    ...unused,
+    ...short.map(([where, { tokens, inFeatures }]) => ({
+      code: 'FEW_CALIBRATION_TOKENS',
+      where,
+      message:
+        `${tokens} tokens went into a Gram matrix of ${inFeatures} columns: it is singular, and what is made from it ` +
+        `follows these few tokens. Give at least ${inFeatures} tokens, better several times as many.`,
+      details: { tokens, inFeatures },
+    })),
+  ];
 }
 
 /** The linears of a block that are rewritten together, in order. */

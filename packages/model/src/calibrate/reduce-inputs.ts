@@ -6,7 +6,7 @@ import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { gramOf, gramPanels } from './gram-panels.ts';
 import type { StatisticPiece } from './statistic.ts';
 
-const REDUCE: Record<Exclude<StatisticPiece, 'cosine' | 'gram'>, (x: Tensor) => Tensor> = {
+const REDUCE: Record<Exclude<StatisticPiece, 'cosine' | 'gram' | 'routed'>, (x: Tensor) => Tensor> = {
   absmax: (x) => tf.max(tf.abs(x), 0),
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
@@ -41,7 +41,8 @@ export function outputNames(group: string, piece: StatisticPiece, inFeatures: nu
 }
 
 /**
- * A hook that reduces the input of each group once, whichever of its linears comes first.
+ * A hook that reduces the input of each group once, whichever of its linears comes first. Rows of tokens that an expert was not
+ * chosen for are zero and add nothing.
  *
  * @param wanted Reductions by local group name; groups that are left out are not reduced.
  * @param outputs Receives the reductions by {@link outputNames}: vectors f32 [in], panels of `gram`.
@@ -51,13 +52,18 @@ export function reducingHook(
   wanted: ReadonlyMap<string, readonly StatisticPiece[]>,
   outputs: Record<string, Tensor>,
 ): LinearHook {
-  return (spec, x, apply) => {
+  return (spec, x, apply, input) => {
     const group = localGroup(block, spec);
     const rows = tf.reshape(x, [-1, spec.inFeatures]);
     for (const piece of wanted.get(group) ?? []) {
       const names = outputNames(group, piece, spec.inFeatures);
       if (names[0] in outputs || piece === 'cosine') continue;
-      const values = piece === 'gram' ? gramOf(rows) : [REDUCE[piece](rows)];
+      const values =
+        piece === 'routed'
+          ? [tf.reshape(tf.sum(input!.routed!), [1])]
+          : piece === 'gram'
+            ? gramOf(rows)
+            : [REDUCE[piece](rows)];
       names.forEach((name, i) => (outputs[name] = values[i]));
     }
     return apply();

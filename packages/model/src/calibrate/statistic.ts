@@ -12,7 +12,7 @@ export type InputStatistic = 'absmax' | 'range' | 'mean' | 'meanabs' | 'norms' |
 
 /** The statistics of one input, as far as they were asked for. All vectors are [in features]. */
 export interface InputStatistics {
-  /** Tokens (rows of X) seen. */
+  /** Tokens (rows of X) seen; for an expert those that went through it. */
   readonly tokens: number;
   /** Columns of X. */
   readonly inFeatures: number;
@@ -42,8 +42,8 @@ const PIECES = {
   gram: ['gram'],
 } as const;
 
-/** A reduction that leaves the graph; `cosine` is one of a block, see `BLOCK_GROUP`. */
-export type StatisticPiece = (typeof PIECES)[InputStatistic][number] | 'cosine';
+/** A reduction that leaves the graph; `cosine` is one of a block, see `BLOCK_GROUP`; `routed` counts the tokens of an expert. */
+export type StatisticPiece = (typeof PIECES)[InputStatistic][number] | 'cosine' | 'routed';
 
 /** The reductions behind some statistics, each once. */
 export function piecesOf(statistics: Iterable<InputStatistic>): StatisticPiece[] {
@@ -60,6 +60,7 @@ export class InputAccumulator {
     this.#inFeatures = inFeatures;
     for (const piece of pieces) {
       if (piece === 'gram') this.#sums.set(piece, new Float64Array(inFeatures * inFeatures));
+      else if (piece === 'routed') this.#sums.set(piece, new Float64Array(1));
       else if (piece === 'sum' || piece === 'sumabs' || piece === 'squares')
         this.#sums.set(piece, new Float64Array(inFeatures));
       else if (piece === 'absmax') this.#sums.set(piece, new Float32Array(inFeatures));
@@ -85,7 +86,9 @@ export class InputAccumulator {
       if (piece === 'gram') addGram(total as Float64Array, this.#inFeatures, parts);
       else if (!fold(piece, total, parts[0])) throw notFinite(label, piece);
     }
-    this.#tokens += tokens;
+    const routed = reduced.get('routed');
+    // A sum of ones in f32: exact below 2^24.
+    this.#tokens += routed ? routed[0][0] : tokens;
   }
 
   /**
@@ -99,7 +102,8 @@ export class InputAccumulator {
     const of = (piece: StatisticPiece) => this.#sums.get(piece);
     const mean = (piece: StatisticPiece) => {
       const sum = of(piece);
-      return sum && Float64Array.from(sum, (value) => value / this.#tokens);
+      // An expert that no token went through has seen nothing: zeros, not 0 / 0.
+      return sum && Float64Array.from(sum, (value) => value / Math.max(1, this.#tokens));
     };
     const vectors = {
       absmax: of('absmax') as Float32Array | undefined,

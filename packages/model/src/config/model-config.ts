@@ -73,12 +73,7 @@ export interface DynamicRopeScaling {
 
 /** How rotary frequencies are stretched to positions beyond those of training. */
 export type RopeScaling =
-  | NoRopeScaling
-  | LinearRopeScaling
-  | Llama3RopeScaling
-  | YarnRopeScaling
-  | LongRopeScaling
-  | DynamicRopeScaling;
+  NoRopeScaling | LinearRopeScaling | Llama3RopeScaling | YarnRopeScaling | LongRopeScaling | DynamicRopeScaling;
 
 /** Rotary position embedding (Su et al. 2021). */
 export interface RopeConfig {

@@ -37,7 +37,10 @@ export interface ArchitectureFacts {
   /** How activations are named in this architecture where that differs. */
   readonly activations?: Readonly<Record<string, Activation>>;
   /** Rotary embedding; null for none. Of all layers, or made for each. */
-  readonly rope: RopeDefaults | null | ((layer: number) => { readonly entry: ReturnType<typeof ropeOf>; readonly defaults: RopeDefaults } | null);
+  readonly rope:
+    | RopeDefaults
+    | null
+    | ((layer: number) => { readonly entry: ReturnType<typeof ropeOf>; readonly defaults: RopeDefaults } | null);
   readonly learnedPositions?: (maxPositions: number) => ModelConfig['learnedPositions'];
   readonly alibi?: ModelConfig['alibi'];
   readonly tokenTypes?: number;
@@ -100,7 +103,12 @@ function sizesOf(hf: HfConfig, numbers: ConfigNumbers, problems: string[]) {
   };
 }
 
-function activationOf(hf: HfConfig, { hidden_act: otherwise }: ConfigNumbers, own: ArchitectureFacts['activations'], problems: string[]): Activation {
+function activationOf(
+  hf: HfConfig,
+  { hidden_act: otherwise }: ConfigNumbers,
+  own: ArchitectureFacts['activations'],
+  problems: string[],
+): Activation {
   const known = { ...ACTIVATIONS, ...own };
   const name = hf.hidden_act ?? otherwise;
   if (Object.hasOwn(known, name)) return known[name];
@@ -155,7 +163,10 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
   const experts = given.experts?.(layers, sizes.intermediateSize) ?? null;
   if (experts) problems.push(...expertProblems(experts));
   const normEpsilon = hf.rms_norm_eps ?? hf.layer_norm_eps ?? numbers.norm_epsilon;
-  const norm = Object.freeze({ ...(given.norm ?? { kind: 'rms', offset: 0, bias: false }), epsilon: normEpsilon } as const);
+  const norm = Object.freeze({
+    ...(given.norm ?? { kind: 'rms', offset: 0, bias: false }),
+    epsilon: normEpsilon,
+  } as const);
   const learnedPositions = given.learnedPositions?.(maxPositions) ?? null;
   const alibi = given.alibi ?? null;
   // Where some layers have a window and a rope of their own, the rope of the model is that of the others.

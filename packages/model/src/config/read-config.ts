@@ -17,7 +17,12 @@ export function readModelConfig(json: unknown): ModelConfig {
   const modelType = typeof json === 'object' && json !== null && 'model_type' in json ? json.model_type : undefined;
   const family = typeof modelType === 'string' ? familyOf(modelType.slice(0, 64)) : undefined;
   const hf = checkHfConfig(json);
-  if (family && hf.architectures && hf.architectures.length > 0 && !hf.architectures.some((name) => family.headClasses.includes(name))) {
+  if (
+    family &&
+    hf.architectures &&
+    hf.architectures.length > 0 &&
+    !hf.architectures.some((name) => family.headClasses.includes(name))
+  ) {
     throw new PithError(
       'ARCHITECTURE_UNSUPPORTED',
       `read config: architectures of model_type ${family.modelType} must hold ${family.headClasses.join(' or ')}, ` +

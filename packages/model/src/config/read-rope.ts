@@ -6,7 +6,7 @@ import type { RopeConfig, RopeScaling } from './model-config.ts';
 export interface RopeDefaults {
   /** Base where the file names none. */
   readonly theta: number;
-  /** Share of a head that is rotated where the file names none; 1 when left out. */
+  /** Share of a head that is rotated where the file names none; the architecture always rotates all of it when left out. */
   readonly partial?: number;
   /** Neighbours are rotated with one another; false when left out. */
   readonly interleaved?: boolean;
@@ -127,14 +127,19 @@ function readScaling(
 export function readRope(
   hf: HfConfig,
   rope: RopeEntry,
-  { theta, partial = 1, interleaved = false }: RopeDefaults,
+  { theta, partial, interleaved = false }: RopeDefaults,
   facts: RopeFacts,
   problems: string[],
 ): RopeConfig {
-  const share = rope.partial_rotary_factor ?? hf.partial_rotary_factor ?? partial;
+  const share = rope.partial_rotary_factor ?? hf.partial_rotary_factor ?? partial ?? 1;
+  if (partial === undefined && share !== 1) {
+    problems.push(`partial_rotary_factor must be 1 for ${hf.model_type}, got ${share}`);
+  }
   const dim = Math.trunc(facts.headDim * share);
   if (dim % 2 !== 0 || dim === 0) {
-    problems.push(`head_dim must be even for rotary embedding, got ${facts.headDim}, of which ${dim} values are rotated`);
+    problems.push(
+      `head_dim must be even for rotary embedding, got ${facts.headDim}, of which ${dim} values are rotated`,
+    );
   }
   return Object.freeze({
     theta: rope.rope_theta ?? hf.rope_theta ?? theta,

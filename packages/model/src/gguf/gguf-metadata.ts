@@ -21,8 +21,8 @@ const QUANTIZATION_VERSION = 2;
 /** General facts and hyperparameters, in the order in which they are written. */
 export function ggufMetadata(architecture: Architecture, { name, fileType }: GgufNaming): Map<string, GgufValue> {
   const { config } = architecture;
+  const { rope } = config;
   const { architecture: family } = ggufFamily(architecture);
-  const { scaling, theta } = config.rope;
   const own: [string, GgufValue][] = [
     ['block_count', u32(config.layers)],
     ['context_length', u32(config.maxPositions)],
@@ -33,12 +33,16 @@ export function ggufMetadata(architecture: Architecture, { name, fileType }: Ggu
     ['attention.key_length', u32(config.headDim)],
     ['attention.value_length', u32(config.headDim)],
     ['attention.layer_norm_rms_epsilon', f32(config.normEpsilon)],
-    ['rope.freq_base', f32(theta)],
-    ['rope.dimension_count', u32(config.headDim)],
+    ...(rope === null
+      ? []
+      : ([
+          ['rope.freq_base', f32(rope.theta)],
+          ['rope.dimension_count', u32(rope.dim)],
+        ] satisfies [string, GgufValue][])),
     ['vocab_size', u32(config.vocabularySize)],
   ];
-  if (scaling.kind === 'linear') {
-    own.push(['rope.scaling.type', text('linear')], ['rope.scaling.factor', f32(scaling.factor)]);
+  if (rope?.scaling.kind === 'linear') {
+    own.push(['rope.scaling.type', text('linear')], ['rope.scaling.factor', f32(rope.scaling.factor)]);
   }
   return new Map<string, GgufValue>([
     ['general.architecture', text(family)],

@@ -31,7 +31,7 @@ const FAMILIES: Readonly<Record<string, { readonly architecture: string; readonl
   qwen2: { architecture: 'qwen2', neighbours: false },
 };
 
-const LINEAR_NAMES: Readonly<Record<LinearRole, string>> = {
+const LINEAR_NAMES: Readonly<Partial<Record<LinearRole, string>>> = {
   query: 'attn_q',
   key: 'attn_k',
   value: 'attn_v',
@@ -83,15 +83,23 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
           },
         ]),
     ...blocks.flatMap(({ index, norms, linears }) => [
-      ...norms.map(({ name, features }, i) => ({
-        ...plain(`blk.${index}.${i === 0 ? 'attn_norm' : 'ffn_norm'}.weight`, name, [features]),
+      ...norms.map(({ name, features, role }) => ({
+        ...plain(`blk.${index}.${role === 'attention' ? 'attn_norm' : 'ffn_norm'}.weight`, name, [features]),
         role: 'norm' as const,
         block: index,
       })),
-      ...linears.flatMap((linear) => linearTensors(linear, `blk.${index}.${LINEAR_NAMES[linear.role]}`, neighbours)),
+      ...linears.flatMap((linear) => linearTensors(linear, `blk.${index}.${LINEAR_NAMES[linear.role]!}`, neighbours)),
     ]),
-    { ...plain('output_norm.weight', finalNorm.name, [finalNorm.features]), role: 'norm', block: null },
-    ...(head.tied ? [] : linearTensors(head, LINEAR_NAMES.head, false)),
+    ...(finalNorm === null
+      ? []
+      : [
+          {
+            ...plain('output_norm.weight', finalNorm.name, [finalNorm.features]),
+            role: 'norm' as const,
+            block: null,
+          },
+        ]),
+    ...(head.tied ? [] : linearTensors(head, LINEAR_NAMES.head!, false)),
   ];
 }
 

@@ -4,6 +4,7 @@ import type { Checkpoint, FileStore, TiedEmbeddings } from '@pith/checkpoint';
 import { openCheckpoint } from '@pith/checkpoint/node';
 import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { PithError } from '@pith/tensor-core';
+import { modelWeights } from '../architecture/model-weights.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { createModel } from '../language-model.ts';
@@ -70,11 +71,12 @@ export async function readTokenizer({ store, files }: Pick<Checkpoint, 'store' |
  */
 export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<CheckpointModel> {
   const config = readModelConfig(checkpoint.config);
-  const { embedding } = describeArchitecture(config);
-  const embeddings = await tiedEmbeddings(checkpoint, embedding.name, 'lm_head.weight', config.tiedEmbeddings);
+  const { embedding, head } = describeArchitecture(config);
+  const embeddings = await tiedEmbeddings(checkpoint, embedding.name, `${head.path}.weight`, config.tiedEmbeddings);
   const json = embeddings === 'conflict' ? { ...checkpoint.config, tie_word_embeddings: false } : checkpoint.config;
   const tokenizer = await readTokenizer(checkpoint);
-  const { weights, generationConfig } = checkpoint;
+  const { generationConfig } = checkpoint;
+  const weights = modelWeights(describeArchitecture(readModelConfig(json)), checkpoint.weights);
   return Object.freeze({ ...createModel({ config: json, weights, tokenizer, generationConfig }), embeddings });
 }
 

@@ -24,7 +24,10 @@ function inputs(
   prefix: string,
 ): Record<string, TensorSpec> {
   const { head, config } = architecture;
-  const finish = finishTensors(architecture).map(({ name, shape }) => [prefix + weightInput(name), { shape: [...shape] }]);
+  const finish = finishTensors(architecture).map(({ name, shape }) => [
+    prefix + weightInput(name),
+    { shape: [...shape] },
+  ]);
   return {
     [`${prefix}hidden`]: { shape: [rows, config.hiddenSize] },
     ...(Object.fromEntries(finish) as Record<string, TensorSpec>),

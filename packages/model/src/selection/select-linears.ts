@@ -12,15 +12,19 @@ export interface LinearPatterns {
 }
 
 /**
- * Tells whether a technique with these patterns works on a linear of a block.
+ * Tells whether a technique with these patterns works on a linear of a block. Routers are left alone whatever the patterns say:
+ * they are small, and what they lose changes which expert a token goes to.
  *
  * @throws PithError `PATTERN_INVALID`
  */
-export function linearSelector({ include, ignore }: LinearPatterns): (linear: Pick<LinearSpec, 'path'>) => boolean {
+export function linearSelector({
+  include,
+  ignore,
+}: LinearPatterns): (linear: Pick<LinearSpec, 'path' | 'role'>) => boolean {
   const including = include.map(moduleMatcher);
   const ignoring = ignore.map(moduleMatcher);
-  return ({ path }) => {
-    if (ignoring.some((matches) => matches(path))) return false;
+  return ({ path, role }) => {
+    if (role === 'router' || ignoring.some((matches) => matches(path))) return false;
     return including.length === 0 || including.some((matches) => matches(path));
   };
 }
@@ -41,7 +45,13 @@ export function selectLinears(model: Pick<PlannedModel, 'architecture'>, pattern
   for (const option of ['include', 'ignore'] as const) {
     for (const pattern of patterns[option]) {
       const matches = moduleMatcher(pattern);
-      if (all.some(({ path }) => matches(path))) continue;
+      const found = all.filter(({ path }) => matches(path));
+      if (found.length > 0) {
+        if (option === 'include' && found.every(({ role }) => role === 'router')) {
+          problems.push(routerLeftAlone(pattern, found[0].path));
+        }
+        continue;
+      }
       if (matches(head.path)) {
         if (option === 'include') problems.push(headOutsideBlocks(head.path));
         continue;
@@ -54,6 +64,14 @@ export function selectLinears(model: Pick<PlannedModel, 'architecture'>, pattern
     }
   }
   return { linears: all.filter(linearSelector(patterns)), problems };
+}
+
+function routerLeftAlone(pattern: string, path: string): TechniqueProblem {
+  return {
+    code: 'ROUTER_LEFT_ALONE',
+    name: pattern,
+    message: `plan: "${pattern}" matches routers alone (${path}), which are left as they are: they decide which expert a token goes to; leave it out of the include patterns`,
+  };
 }
 
 function headOutsideBlocks(path: string): TechniqueProblem {

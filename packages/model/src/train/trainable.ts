@@ -13,7 +13,7 @@ import type { DenseWeight, HostTensor, WeightTensor } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture, LinearSpec } from '../architecture/architecture.ts';
 import type { NamedTensors } from '../architecture/causal-logits.ts';
-import { expectedTensors } from '../architecture/expected-tensors.ts';
+import { expectedTensors, normTensors } from '../architecture/expected-tensors.ts';
 import { linear } from '../architecture/ops/linear.ts';
 import type { LinearHook } from '../architecture/scope.ts';
 import type { LanguageModel } from '../language-model.ts';
@@ -134,8 +134,10 @@ function selector(
     case 'all':
       return () => true;
     case 'norms': {
-      const norms = [...architecture.blocks.flatMap((block) => block.norms), architecture.finalNorm];
-      const names = new Set(norms.map(({ name }) => name));
+      const { blocks, embeddingNorm, finalNorm } = architecture;
+      const norms = [embeddingNorm, ...blocks.flatMap((block) => block.norms), finalNorm];
+      const tensors = norms.flatMap((norm) => (norm === null ? [] : normTensors(norm)));
+      const names = new Set(tensors.map(({ name }) => name));
       return (name) => names.has(name);
     }
     case 'factors':

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseJsonObject, QUANTIZATION_KEYS, setMembers, storedMembers, type JsonValue } from '@pith/checkpoint';
 import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
-import type { CalibrationMemoryPlan, CalibrationWindows } from '@pith/model';
+import { storedWeightOf, type CalibrationMemoryPlan, type CalibrationWindows } from '@pith/model';
 import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { canonicalJson } from '../canonical-json.ts';
@@ -246,7 +246,8 @@ async function writeArtefact(
   const { source } = prepared.source;
   const { model, config } = finished.result;
   const made = [...model.weights.values()].map((weight) => prepared.source.original(weight));
-  const weights = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
+  const compact = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
+  const weights = compact.map(storedWeightOf(model.architecture));
   const options = storedOptions(
     model.architecture,
     new Map(weights.map((weight) => [weight.name, weight])),

@@ -9,7 +9,7 @@ import {
   type StoredWeightsOptions,
   type WeightFormat,
 } from '@pith/checkpoint';
-import type { Architecture, PlannedWeight } from '@pith/model';
+import { outerLinears, type Architecture, type PlannedWeight } from '@pith/model';
 import {
   byteLengthOf,
   denseWeight,
@@ -36,7 +36,7 @@ export function storedOptions(
   weights: ReadonlyMap<string, WeightTensor | PlannedWeight>,
   format: WeightFormat,
 ): StoredWeightsOptions {
-  const linears = [...architecture.blocks.flatMap((block) => block.linears), architecture.head];
+  const linears = [...architecture.blocks.flatMap((block) => block.linears), ...outerLinears(architecture)];
   const ignore = linears.flatMap(({ path, name }) => {
     const weight = weights.get(name);
     if (weight === undefined || isQuantized(weight)) return [];

@@ -2,7 +2,7 @@
 import { formatBytes } from '../format.ts';
 import { weightFormat, type WeightFormat } from '@pith/checkpoint';
 import type { LinearSpec, PlannedModel, PlannedWeight, TechniquePlan } from '@pith/model';
-import { afterPlan } from '@pith/model';
+import { afterPlan, storageDifferences } from '@pith/model';
 import { isPithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { DEFAULT_SHARD_BYTES } from '../plan/quantize-config.ts';
@@ -167,9 +167,10 @@ export function modelHashes(sources: ReadonlyMap<string, StageSource>): Readonly
   return Object.fromEntries(others.map(([name, { source }]) => [name, sha256(canonicalJson(source.files))]));
 }
 
-function sourceNotices({ restored }: StageSource): string[] {
+function sourceNotices({ restored, model, source }: StageSource): string[] {
   const kinds = [...new Set(restored.values())];
-  return kinds.map((kind) => {
+  const stored = storageDifferences(model.architecture, source.checkpoint.weights.keys());
+  const again = kinds.map((kind) => {
     const count = [...restored.values()].filter((other) => other === kind).length;
     return (
       `the source holds ${count} ${kind === 'factored' ? 'factored weights with quantized factors' : `${kind} weights`}: where a stage works on one it starts from its restored values, ` +
@@ -178,6 +179,7 @@ function sourceNotices({ restored }: StageSource): string[] {
         : 'zeros included')
     );
   });
+  return [...stored, ...again];
 }
 
 function calibrationProblems(

@@ -1,8 +1,9 @@
 // What structured pruning will do, from headers alone: names, shapes and bytes are exact, whichever units are chosen.
+import { configOfLayers } from '@pith/model';
 import type { PlannedModel, PlannedWeight, TechniquePlan, TechniqueProblem, WeightChange } from '@pith/model';
 import { isSliceable, type Kept } from './gathered-weight.ts';
 import { reductionOf, type Reduction } from './reduction.ts';
-import { configChanges, configOfLayers, configOfUnits, keptSlices, movedNames } from './restructured-model.ts';
+import { configChanges, configOfUnits, keptSlices, movedNames } from './restructured-model.ts';
 import type { StructureConfig } from './structure-config.ts';
 
 /** See `ModelTransform.plan`. */

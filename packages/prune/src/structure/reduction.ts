@@ -54,11 +54,54 @@ export function reductionOf(
     const total = totals[unit];
     return { total, kept: total - (asked === null ? 0 : removedOf(unit, asked, total, problems)) };
   };
+  problems.push(...unitProblems(architecture, config));
   const layers = count('layers', named === null ? (config.layers as number | null) : named.length);
   const kvGroups = count('kvGroups', config.kvGroups);
   requireDividingHeads(architecture, kvGroups, problems);
   const neurons = roundedUp(count('neurons', config.neurons), config, problems);
   return { layers, namedLayers: named, neurons, kvGroups };
+}
+
+/** Why units of a model cannot be taken out; layers always can. */
+function unitProblems({ blocks, config: { modelType } }: Architecture, config: StructureConfig): TechniqueProblem[] {
+  const problem = (name: string, message: string) => ({ code: 'STRUCTURE_UNSUPPORTED', name, message });
+  const linears = blocks.flatMap((block) => block.linears);
+  const fused = (role: string) => linears.find(({ parts }) => parts.some((part) => part.role === role));
+  const ofHeads = blocks[0]!.norms.find(({ role, shape, features }) => {
+    return (role === 'query' || role === 'key') && (shape.length > 1 || features !== blocks[0]!.linears[0]!.heads?.dim);
+  });
+  const [values, ups] = [fused('value'), fused('up')];
+  const found: TechniqueProblem[] = [];
+  if (config.neurons !== null && ups) {
+    found.push(
+      problem(
+        'neurons',
+        `${ups.path} of ${modelType} holds gate and up in one matrix, out of which neurons cannot be taken yet; remove layers`,
+      ),
+    );
+  }
+  if (config.neurons !== null && linears.some(({ expert }) => expert !== null)) {
+    found.push(
+      problem('neurons', `${modelType} has experts, whose neurons cannot be taken out yet; remove layers or heads`),
+    );
+  }
+  if (config.kvGroups !== null && values) {
+    found.push(
+      problem(
+        'kvGroups',
+        `${values.path} of ${modelType} holds query, key and value in one matrix, out of which heads cannot be taken yet; remove layers or neurons`,
+      ),
+    );
+  }
+  if (config.kvGroups !== null && ofHeads) {
+    found.push(
+      problem(
+        'kvGroups',
+        `${ofHeads.path} of ${modelType} normalizes heads with weights of their own, which cannot be taken out yet; remove layers or neurons`,
+      ),
+    );
+  }
+  return found;
 }
 
 /** Architectures whose config class in transformers 5 wants the query heads to divide the width, even with head_dim given. */

@@ -1,5 +1,5 @@
 // A model with layers or units taken out: a table and weights of their own, the weights lazy.
-import { describeArchitecture } from '@pith/model';
+import { configOfLayers, describeArchitecture } from '@pith/model';
 import type { LanguageModel, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
@@ -7,12 +7,6 @@ import { unitAxes, type UnitKind } from './slice-groups.ts';
 
 /** Units that stay, by block: ascending indices. */
 export type KeptUnits = Readonly<Record<Exclude<UnitKind, 'layers'>, readonly Uint32Array[] | null>>;
-
-/** The facts of a model with fewer layers. @param kept Indices of the blocks that stay, ascending. */
-export function configOfLayers(config: ModelConfig, kept: readonly number[]): ModelConfig {
-  const windows = Object.freeze(kept.map((index) => config.windows[index]!));
-  return Object.freeze({ ...config, layers: kept.length, windows });
-}
 
 /** The facts of a model with fewer units in each block; the length of a head stays. */
 export function configOfUnits(config: ModelConfig, units: { neurons: number; kvGroups: number }): ModelConfig {

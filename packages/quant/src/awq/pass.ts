@@ -58,7 +58,11 @@ export function awqPass(given: AwqOptions): BlockPass {
         notices: [...rounding.notices, ...folding.notices],
       };
     },
-    needs: (linear) => (selected(linear) ? ['gram', 'meanabs', ...activationNeeds(scheme)] : []),
+    // What a router reads stands for what all experts read: their scales are divided out of the same norm.
+    needs: (linear) =>
+      selected(linear) || (config.scaling && linear.role === 'router')
+        ? ['gram', 'meanabs', ...activationNeeds(scheme)]
+        : [],
     apply: (stage, context) => new AwqStage(config, selected, stage, context).run(),
   };
 }
@@ -200,7 +204,7 @@ class AwqStage {
     let clipped = reading;
     let facts: Record<string, unknown> = {};
     // What queries and keys lose is multiplied with one another before anything smooths it.
-    if (clipping !== null && role !== 'query' && role !== 'key') {
+    if (clipping !== null && role !== 'query' && role !== 'key' && role !== 'query-key-value') {
       const { signal } = this.#context;
       const blocks = diagonalBlocks(gram, inFeatures, coding.groupSize);
       const search = {

@@ -9,7 +9,7 @@
 //   the logits of a head changes its output by about s² of its energy (a shift of the attention moves the output among
 //   values that are as far apart as the output is from zero, after averaging). The energy of the head over d, times the
 //   energy of what the row is multiplied with.
-import type { BlockSpec, LinearSpec } from '@pith/model';
+import { partRows, type BlockSpec, type HeadAxis, type LinearPart, type LinearSpec } from '@pith/model';
 
 /** Energies of a linear, summed over calibration tokens. */
 export interface LinearEnergies {
@@ -30,21 +30,39 @@ export function rowImportance(
   energies: EnergyLookup,
 ): Float64Array {
   const own = energies(linear.path);
-  const plain = new Float64Array(linear.outFeatures).fill(1);
-  if (own === undefined) return plain;
-  if (linear.role === 'query' || linear.role === 'key') return logitImportance(block, linear, energies) ?? plain;
-  const features = fedEnergy(block, linear, energies);
-  return features ? features.map((energy, row) => (own.rows[row]! > 0 ? energy / own.rows[row]! : 0)) : plain;
+  const result = new Float64Array(linear.outFeatures).fill(1);
+  if (own === undefined) return result;
+  const roles = linear.parts.length === 0 ? [null] : linear.parts.map(({ role }) => role);
+  for (const role of roles) {
+    const rows = partRows(linear, role);
+    const does = role ?? linear.role;
+    if (does === 'query' || does === 'key') {
+      logitImportance(block, does, energies)?.forEach((value, i) => (result[rows[i]!] = value));
+      continue;
+    }
+    const features = fedEnergy(block, linear, role, rows.length, energies);
+    features?.forEach((energy, i) => {
+      const row = rows[i]!;
+      result[row] = own.rows[row]! > 0 ? energy / own.rows[row]! : 0;
+    });
+  }
+  return result;
 }
 
-/** The energy in the output of the features that a linear's rows feed; undefined where it feeds none. */
-function fedEnergy({ linears }: Pick<BlockSpec, 'linears'>, linear: LinearSpec, energies: EnergyLookup) {
-  const fed = new Float64Array(linear.outFeatures);
+/** The energy in the output of the features that the rows of a linear, or of one part of it, feed; undefined where they feed none. */
+function fedEnergy(
+  { linears }: Pick<BlockSpec, 'linears'>,
+  { path: own }: LinearSpec,
+  role: LinearPart['role'] | null,
+  rows: number,
+  energies: EnergyLookup,
+) {
+  const fed = new Float64Array(rows);
   let any = false;
   for (const reader of linears) {
-    for (const { path, headDim, repeat } of reader.fedBy) {
+    for (const { path, part, headDim, repeat } of reader.fedBy) {
       const known = energies(reader.path);
-      if (path !== linear.path || known === undefined) continue;
+      if (path !== own || part !== role || known === undefined) continue;
       any = true;
       known.columns.forEach((energy, column) => {
         const row = Math.floor(Math.floor(column / headDim) / repeat) * headDim + (column % headDim);
@@ -55,23 +73,47 @@ function fedEnergy({ linears }: Pick<BlockSpec, 'linears'>, linear: LinearSpec, 
   return any ? fed : undefined;
 }
 
-function logitImportance(block: Pick<BlockSpec, 'linears'>, linear: LinearSpec, energies: EnergyLookup) {
-  const other = block.linears.find(({ role }) => role === (linear.role === 'query' ? 'key' : 'query'));
-  const output = block.linears.find(({ role }) => role === 'attention-output');
-  const [others, outputs] = [other && energies(other.path), output && energies(output.path)];
-  if (!others || !outputs || !linear.heads || !other?.heads || !output?.heads) return undefined;
-  const { dim } = linear.heads;
+/** Heads of queries or keys, and the energies of their rows. */
+interface HeadRows {
+  readonly heads: HeadAxis;
+  readonly rows: Float64Array;
+  readonly tokens: number;
+}
+
+function headRows(
+  { linears }: Pick<BlockSpec, 'linears'>,
+  role: 'query' | 'key',
+  energies: EnergyLookup,
+): HeadRows | undefined {
+  for (const linear of linears) {
+    const part = linear.parts.find((candidate) => candidate.role === role);
+    const heads = part?.heads ?? (linear.role === role ? linear.heads : null);
+    const known = energies(linear.path);
+    if (!heads || known === undefined) continue;
+    const rows = Float64Array.from(partRows(linear, part ? role : null), (row) => known.rows[row]!);
+    return { heads, rows, tokens: known.tokens };
+  }
+  return undefined;
+}
+
+function logitImportance(block: Pick<BlockSpec, 'linears'>, role: 'query' | 'key', energies: EnergyLookup) {
+  const own = headRows(block, role, energies);
+  const other = headRows(block, role === 'query' ? 'key' : 'query', energies);
+  const output = block.linears.find(({ role: does }) => does === 'attention-output');
+  const outputs = output && energies(output.path);
+  if (!own || !other || !outputs || !output.heads) return undefined;
+  const { dim } = own.heads;
   const headEnergy = Array.from({ length: output.heads.count }, (_, head) => sumOf(outputs.columns, head * dim, dim));
-  const queryHeads = linear.role === 'query' ? linear.heads.count : other.heads.count;
-  const keyHeads = linear.role === 'query' ? other.heads.count : linear.heads.count;
+  const [queryHeads, keyHeads] =
+    role === 'query' ? [own.heads.count, other.heads.count] : [other.heads.count, own.heads.count];
   const repeat = queryHeads / keyHeads;
-  const result = new Float64Array(linear.outFeatures);
+  const result = new Float64Array(own.rows.length);
   for (let query = 0; query < queryHeads; query++) {
     const key = Math.floor(query / repeat);
-    const [head, partner] = linear.role === 'query' ? [query, key] : [key, query];
+    const [head, partner] = role === 'query' ? [query, key] : [key, query];
     for (let i = 0; i < dim; i++) {
       const pair = (i + dim / 2) % dim;
-      const energy = (others.rows[partner * dim + i]! + others.rows[partner * dim + pair]!) / 2 / others.tokens;
+      const energy = (other.rows[partner * dim + i]! + other.rows[partner * dim + pair]!) / 2 / other.tokens;
       result[head * dim + i]! += (energy / dim) * (headEnergy[query]! / outputs.tokens);
     }
   }

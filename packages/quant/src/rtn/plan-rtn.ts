@@ -88,6 +88,8 @@ function select(
   hasIncludes: boolean,
 ): Selection {
   if (ignored !== undefined) return { quantize: false, text: `kept: ignored by the pattern "${ignored}"` };
+  if (linear.role === 'router')
+    return { quantize: false, text: 'kept: router, which decides which expert a token goes to' };
   if (included !== undefined) return { quantize: true, text: `included by the pattern "${included}"` };
   if (hasIncludes) return { quantize: false, text: 'kept: no include pattern matches it' };
   if (!head) return { quantize: true, text: `linear layer (${linear.role})` };

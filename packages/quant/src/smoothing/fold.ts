@@ -2,6 +2,7 @@
 //
 // A norm is stored in its own dtype, so the scales that are used are those that its rounded weight really divides by: the
 // scaled model computes the same products as before, up to f32 rounding, whatever the dtype.
+import type { NormSpec } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { toF32, fromF32 } from '@pith/tensor-core';
 import { denseOf, isScalable, scaleColumns, scaleRows, storedDType } from './scale-weight.ts';
@@ -45,10 +46,11 @@ export async function foldScales({ weights, set, scales, rounded }: FoldOptions)
   const { fold, linears } = set;
   if (fold.kind === 'none') throw new TypeError(`scales cannot be folded: ${fold.reason}`);
   const wanted = Float64Array.from(scales, usable);
-  const divided = fold.kind === 'norm' ? await intoNorm(weights, fold.norm.name, wanted) : wanted;
+  const divided = fold.kind === 'norm' ? await intoNorm(weights, fold.norm, wanted) : wanted;
   if (fold.kind === 'linear') {
     const { name, biasName } = fold.linear;
-    const inverse = Float64Array.from(divided, (scale) => 1 / scale);
+    const inverse = new Float64Array(fold.linear.outFeatures).fill(1);
+    fold.rows.forEach((row, i) => (inverse[row] = 1 / divided[i]!));
     weights.set(name, await scaleRows(scalable(weights, name), inverse, rounded.has(name)));
     if (biasName !== null) weights.set(biasName, await scaleRows(scalable(weights, biasName), inverse, false));
   }
@@ -64,8 +66,12 @@ function usable(scale: number): number {
   return Math.min(LARGEST_SCALE, Math.max(SMALLEST_SCALE, scale));
 }
 
-/** Divides a norm's weight; gives what its stored values are really divided by. */
-async function intoNorm(weights: Map<string, WeightTensor>, name: string, scales: Float64Array): Promise<Float64Array> {
+/** Divides what a norm multiplies with, and its bias; gives what its stored values are really divided by. */
+async function intoNorm(
+  weights: Map<string, WeightTensor>,
+  { name, biasName, offset }: NormSpec,
+  scales: Float64Array,
+): Promise<Float64Array> {
   const norm = weights.get(name);
   if (norm?.kind !== 'dense') throw new TypeError(`the norm ${name} must be dense`);
   const before = await norm.toF32();
@@ -74,17 +80,21 @@ async function intoNorm(weights: Map<string, WeightTensor>, name: string, scales
     dtype,
     fromF32(
       dtype,
-      Float32Array.from(before, (value, i) => value / scales[i]!),
+      Float32Array.from(before, (value, i) => (offset + value) / scales[i]! - offset),
     ),
   );
   const divided = Float64Array.from(before, (value, i) => {
-    const ratio = value / after[i]!;
+    const ratio = (offset + value) / (offset + after[i]!);
     // A zero stays one, divided by anything; a value that the dtype cannot hold divided is left alone.
-    if (value !== 0 && ratio > 0 && Number.isFinite(ratio)) return ratio;
+    if (offset + value !== 0 && ratio > 0 && Number.isFinite(ratio)) return ratio;
     after[i] = value;
     return 1;
   });
   weights.set(name, denseOf(name, norm.shape, after, dtype));
+  if (biasName !== null) {
+    const inverse = Float64Array.from(divided, (scale) => 1 / scale);
+    weights.set(biasName, await scaleRows(scalable(weights, biasName), inverse, false));
+  }
   return divided;
 }
 

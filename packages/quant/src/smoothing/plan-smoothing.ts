@@ -30,7 +30,7 @@ export function planSmoothing(model: PlannedModel, selected: readonly LinearSpec
       const readers = set.linears.map(({ path }) => path).join(', ');
       const targets =
         set.fold.kind === 'norm'
-          ? [set.fold.norm.name]
+          ? [set.fold.norm.name, set.fold.norm.biasName]
           : set.fold.kind === 'linear'
             ? [set.fold.linear.name, set.fold.linear.biasName]
             : [];

@@ -3,7 +3,7 @@
 //
 // Read from the architecture's table: all readers of a norm share its scales; a linear that feeds another through heads of
 // grouped queries has one scale for each of its rows, shared by the columns that the row feeds.
-import type { BlockSpec, Feed, LinearSpec, NormSpec } from '@pith/model';
+import { partRows, type BlockSpec, type Feed, type LinearSpec, type NormSpec } from '@pith/model';
 
 /** The scales of a norm's output are divided out of its weight. */
 export interface NormFold {
@@ -14,13 +14,15 @@ export interface NormFold {
   readonly scales: number;
 }
 
-/** The scales are divided out of the rows (and the bias) of the linear before. */
+/** The scales are divided out of rows (and of the bias) of the linear before. */
 export interface LinearFold {
   /** Tells the union apart. */
   readonly kind: 'linear';
   readonly linear: LinearSpec;
   readonly feed: Feed;
-  /** Independent scales: rows of the linear. */
+  /** Rows of the linear that feed, one for each scale. */
+  readonly rows: Int32Array;
+  /** Independent scales. */
   readonly scales: number;
 }
 
@@ -72,7 +74,8 @@ function foldOf(block: Pick<BlockSpec, 'linears' | 'norms'>, reader: LinearSpec)
     ({ inputGroup, fedBy }) => inputGroup !== reader.inputGroup && fedBy.some(({ path }) => path === feed.path),
   );
   if (others.length > 0) return none(`${feed.path} feeds ${others[0]!.path} as well`);
-  return { kind: 'linear', linear, feed, scales: linear.outFeatures };
+  const rows = partRows(linear, feed.part);
+  return { kind: 'linear', linear, feed, rows, scales: rows.length };
 }
 
 /** The scale that each input column takes, counted as `scales` of the fold. */

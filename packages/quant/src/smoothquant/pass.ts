@@ -75,7 +75,8 @@ export function smoothquantPass(given: SmoothQuantOptions = {}): BlockPass {
       }
       return { changes: [...folding.changes, ...rounding.changes], problems: rounding.problems, notices };
     },
-    needs: (linear) => (selected(linear) ? ['absmax', ...activationNeeds(scheme)] : []),
+    // What a router reads stands for what all experts read: their scales are divided out of the same norm.
+    needs: (linear) => (selected(linear) || linear.role === 'router' ? ['absmax', ...activationNeeds(scheme)] : []),
     apply: (stage, context) => smooth(config, stage, context),
   };
 }
@@ -100,7 +101,9 @@ async function smooth(config: SmoothQuantConfig, stage: Stage, context: PassCont
     }
     const magnitudes = new Float64Array(set.inFeatures);
     for (const { name } of set.linears) columnMagnitudes(await weights.get(name)!.toF32(), magnitudes);
-    const activations = stage.statistics.get(set.groups[0]!)!.absmax!;
+    const activations = stage.statistics.get(set.groups[0]!)?.absmax;
+    // In the order of groups the set was smoothed with its first group.
+    if (activations === undefined) continue;
     const scales = smoothingScales(
       shareColumns(set, activations, Math.max),
       shareColumns(set, magnitudes, Math.max),

@@ -12,9 +12,7 @@ const layout: Layout = {
     gate: 'w1',
     up: 'w3',
     down: 'w2',
-    packed: [
-      { gateUp: 'block_sparse_moe.experts.gate_up_proj', down: 'block_sparse_moe.experts.down_proj' },
-    ],
+    packed: [{ gateUp: 'block_sparse_moe.experts.gate_up_proj', down: 'block_sparse_moe.experts.down_proj' }],
   },
   // Models of transformers 5 call the part `mlp`.
   rename: (name) => name.replace(/^(model\.layers\.\d+)\.mlp\./, '$1.block_sparse_moe.'),

@@ -86,7 +86,7 @@ export const phi3: Family = {
         eos_token_id: 32000,
         tie_word_embeddings: false,
       },
-      { rope: { theta: 10000 }, window: () => hf.sliding_window ?? null },
+      { rope: { theta: 10000, partial: 1 }, window: () => hf.sliding_window ?? null },
     ),
   describe: (config) => describeLayout(config, fusedLayout),
 };

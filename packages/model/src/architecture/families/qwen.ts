@@ -58,8 +58,7 @@ function qwen3Facts(hf: HfConfig): ArchitectureFacts {
 export const qwen3: Family = {
   modelType: 'qwen3',
   headClasses: ['Qwen3ForCausalLM'],
-  readConfig: (hf) =>
-    normalizeConfig(hf, { ...NUMBERS, head_dim: 128 }, { ...qwen3Facts(hf), window: windowOf(hf) }),
+  readConfig: (hf) => normalizeConfig(hf, { ...NUMBERS, head_dim: 128 }, { ...qwen3Facts(hf), window: windowOf(hf) }),
   describe: (config) => describeLayout(config, llamaLayout),
 };
 

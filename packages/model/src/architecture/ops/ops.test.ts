@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
 import '@tensorflow/tfjs-backend-cpu';
 import { describe, expect, it } from 'vitest';
-import { rotaryAttention } from './attention.ts';
+import { headAttention, splitHeads, type AttentionFacts, type StretchLimits } from './attention.ts';
+import type { AttentionInputs } from '../architecture.ts';
 import { causalMask } from './masks.ts';
 import { rmsNorm } from './norms.ts';
 import { rotaryFrequencies, rotaryTable, rotate } from './rotary.ts';
@@ -44,14 +45,14 @@ describe('causalMask', () => {
 });
 
 describe('rotary embedding', () => {
-  const rope = { theta: 10000, scaling: { kind: 'none' } } as const;
+  const rope = { theta: 10000, dim: 8, interleaved: false, scaling: { kind: 'none' } } as const;
 
   it('frequencies fall from 1 by powers of theta', () => {
-    close(rotaryFrequencies(rope, 8), [1, 0.1, 0.01, 0.001], 7);
+    close(rotaryFrequencies(rope), [1, 0.1, 0.01, 0.001], 7);
   });
 
   it('linear scaling divides them all', () => {
-    const scaled = rotaryFrequencies({ theta: 10000, scaling: { kind: 'linear', factor: 4 } }, 8);
+    const scaled = rotaryFrequencies({ ...rope, scaling: { kind: 'linear', factor: 4 } });
     close(scaled, [0.25, 0.025, 0.0025, 0.00025], 7);
   });
 
@@ -65,13 +66,19 @@ describe('rotary embedding', () => {
     } as const;
     // Wave lengths 6.28, 62.8, 628: below 16 kept, above 64 stretched; 62.8 lies between, smooth = (64 / 62.83 - 1) / 3.
     const smooth = (64 / (2 * Math.PI * 10) - 1) / 3;
-    close(rotaryFrequencies({ theta: 1000, scaling }, 6), [1, ((1 - smooth) / 8 + smooth) * 0.1, 0.01 / 8], 7);
+    close(
+      rotaryFrequencies({ ...rope, theta: 1000, dim: 6, scaling }),
+      [1, ((1 - smooth) / 8 + smooth) * 0.1, 0.01 / 8],
+      7,
+    );
   });
 
   it('turns value i of the first half against value i of the second, by position times frequency', () => {
-    const { cos, sin } = rotaryTable({ rope, headDim: 4 }, 5, 6);
+    const four = { ...rope, dim: 4 };
+    const { cos, sin } = rotaryTable(four, 5, 6);
     const [a, b, c, d] = [1, 2, 3, 4];
-    const turned = rotate(tf.tensor([a, b, c, d], [1, 4]), tf.tensor(cos, [1, 2]), tf.tensor(sin, [1, 2])).dataSync();
+    const at = [tf.tensor(cos, [1, 2]), tf.tensor(sin, [1, 2])] as const;
+    const turned = rotate(tf.tensor([a, b, c, d], [1, 4]), ...at, four).dataSync();
     const angles = [5, 0.05];
     close(turned, [
       a * Math.cos(angles[0]) - c * Math.sin(angles[0]),
@@ -87,12 +94,31 @@ it('rmsNorm: by hand', () => {
   close(normed, [3 / Math.sqrt(13), 8 / Math.sqrt(13), 0, 0]);
 });
 
-describe('rotaryAttention', () => {
-  const shape = { heads: 4, keyValueHeads: 2, headDim: 6 };
+describe('headAttention', () => {
+  const shape: AttentionFacts = {
+    kind: 'decoder',
+    heads: 4,
+    keyValueHeads: 2,
+    headDim: 6,
+    attentionScale: 1 / Math.sqrt(6),
+    attentionSoftCap: null,
+  };
+  const rotaryAttention = (
+    facts: AttentionFacts,
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    inputs: AttentionInputs,
+    limits?: StretchLimits,
+  ) => {
+    const turned = (x: tf.Tensor, heads: number) => rotate(splitHeads(x, heads, 6), inputs.cos!, inputs.sin!, rope);
+    const states = { queries: turned(query, 4), keys: turned(key, 2), values: splitHeads(value, 2, 6) };
+    return { mixed: headAttention(facts, states, inputs, limits), ...states };
+  };
   const [batch, tokens] = [2, 9];
-  const rope = { theta: 100, scaling: { kind: 'none' } } as const;
+  const rope = { theta: 100, dim: 6, interleaved: false, scaling: { kind: 'none' } } as const;
   const inputs = (start: number, end: number, past: number, window: number | null = null) => {
-    const { cos, sin } = rotaryTable({ rope, headDim: 6 }, start, end);
+    const { cos, sin } = rotaryTable(rope, start, end);
     return {
       cos: tf.tensor(cos, [end - start, 3]),
       sin: tf.tensor(sin, [end - start, 3]),
@@ -105,7 +131,7 @@ describe('rotaryAttention', () => {
   /** One head at a time, f64, the definition. */
   function direct(window: number): Float64Array {
     const [q, k, v] = [query, key, value].map((x) => x.arraySync() as number[][][]);
-    const frequencies = rotaryFrequencies(rope, 6);
+    const frequencies = rotaryFrequencies(rope);
     const turn = (x: number[], position: number) =>
       x.map((_, i) => {
         const angle = position * frequencies[i % 3];

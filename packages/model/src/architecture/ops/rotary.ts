@@ -90,7 +90,12 @@ export function rotaryTable(rope: RopeConfig, start: number, end: number): { cos
  * @param sin f32 [tokens, dim / 2].
  * @returns f32, the shape of `x`; values from `dim` on are those of `x`.
  */
-export function rotate(x: Tensor, cos: Tensor, sin: Tensor, { dim, interleaved }: Pick<RopeConfig, 'dim' | 'interleaved'>): Tensor {
+export function rotate(
+  x: Tensor,
+  cos: Tensor,
+  sin: Tensor,
+  { dim, interleaved }: Pick<RopeConfig, 'dim' | 'interleaved'>,
+): Tensor {
   const headDim = x.shape.at(-1)!;
   if (dim < headDim) {
     const [rotated, rest] = tf.split(x, [dim, headDim - dim], -1);

@@ -1,6 +1,7 @@
 // A Hugging Face directory of dense weights: what was quantized, sparse or factored is restored.
 import { planOutput, QUANTIZATION_KEYS, setMembers, type OutputLayout } from '@pith/checkpoint';
 import { saveCheckpoint } from '@pith/checkpoint/node';
+import { storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import type { DenseWeight } from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
@@ -34,6 +35,7 @@ async function prepare(
 ): Promise<PreparedExport> {
   const { shardBytes = DEFAULT_SHARD_BYTES } = request;
   const duplicate = model.embeddings === 'tied-duplicate' ? `${model.architecture.head.path}.weight` : undefined;
+  const stored = storedWeightOf(model.architecture);
   const weights: DenseWeight[] = [];
   const tensors: PlannedTensor[] = [];
   for (const [name, weight] of model.weights) {
@@ -45,7 +47,7 @@ async function prepare(
     }
     const made =
       weight.kind === 'dense' && dtype === undefined ? weight : restoredWeight(weight, dtype ?? dtypeOf(weight));
-    weights.push(made);
+    weights.push(stored(made) as DenseWeight);
     const action = weight.kind === 'dense' ? (made === weight ? 'keep' : 'convert') : 'restore';
     const reason = made === weight ? 'kept: dense' : `${weight.kind} to ${made.dtype}`;
     tensors.push({ name, action, reason, bytesBefore, bytesAfter: made.byteLength });
@@ -58,7 +60,7 @@ async function prepare(
     tensors,
     bytesAfter: layout.totalBytes,
     dataBytes: layout.dataBytes,
-    notices: [],
+    notices: storageDifferences(model.architecture, model.checkpoint.weights.keys()),
     problems: unusedOptions('safetensors', request, ['calibration', 'importance']),
     options: { shardBytes },
     peakMemoryBytes: WORKING_BYTES,
