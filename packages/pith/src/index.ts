@@ -25,6 +25,7 @@ export type {
 } from './plan/types.ts';
 export { readReceipt, RECEIPT_NAME } from './receipt/receipt.ts';
 export { ReceiptSchema } from './receipt/schema.ts';
+export type { HubOrigin } from './source/open-source.ts';
 export type {
   CalibrationReceipt,
   ComparisonReceipt,

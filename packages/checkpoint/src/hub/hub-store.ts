@@ -10,6 +10,8 @@ import { readRange } from './read-range.ts';
  * the header in one request instead of two.
  */
 export const FIRST_READ_BYTES = 16 * 1024;
+/** Most bytes that are kept of the beginning of a file: headers and small files are opened several times. */
+const KEPT_BYTES = 32 * 2 ** 20;
 /** Most bytes that one read may bring: tensors are not read this way. */
 export const MAX_REMOTE_READ = 256 * 2 ** 20;
 
@@ -65,7 +67,7 @@ function topFiles({ files }: HubRepository): StoredFile[] {
   return [...top.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** A remote file as a byte source; its beginning is kept once it was read. */
+/** A remote file as a byte source; its beginning is kept as far as it was read. */
 function remoteBytes(
   client: HubClient,
   repository: HubRepository,
@@ -75,7 +77,8 @@ function remoteBytes(
   const { byteLength, path } = file;
   const operation = `read ${repository.id}/${path}`;
   const url = fileUrl(client.endpoint, repository, path);
-  let beginning: Promise<Uint8Array> | undefined;
+  let beginning = new Uint8Array();
+  let before: Promise<unknown> = Promise.resolve();
 
   const load = async (start: number, target: Uint8Array): Promise<void> => {
     const end = start + target.byteLength;
@@ -95,10 +98,14 @@ function remoteBytes(
       options.onBytes?.(bytes.byteLength);
     });
   };
-  const loadBeginning = async (): Promise<Uint8Array> => {
-    const bytes = new Uint8Array(Math.min(FIRST_READ_BYTES, byteLength));
-    await load(0, bytes);
-    return bytes;
+  /** Extends what is kept of the beginning of the file to `end`, one read after the other. */
+  const extend = async (end: number): Promise<void> => {
+    const wanted = Math.min(byteLength, Math.max(end, FIRST_READ_BYTES));
+    if (beginning.byteLength >= wanted) return;
+    const longer = new Uint8Array(wanted);
+    longer.set(beginning);
+    await load(beginning.byteLength, longer.subarray(beginning.byteLength));
+    beginning = longer;
   };
   const checkLength = (length: number): void => {
     if (length <= MAX_REMOTE_READ) return;
@@ -110,18 +117,12 @@ function remoteBytes(
   };
   const readInto = async (offset: number, target: Uint8Array): Promise<void> => {
     checkLength(target.byteLength);
-    let done = 0;
-    if (offset < FIRST_READ_BYTES) {
-      beginning ??= loadBeginning();
-      const failed = (): void => {
-        beginning = undefined;
-      };
-      beginning.catch(failed);
-      const known = (await beginning).subarray(offset, offset + target.byteLength);
-      target.set(known);
-      done = known.byteLength;
-    }
-    if (done < target.byteLength) await load(offset + done, target.subarray(done));
+    const end = offset + target.byteLength;
+    if (offset > Math.max(beginning.byteLength, FIRST_READ_BYTES) || end > KEPT_BYTES) return load(offset, target);
+    const mine = before.then(() => extend(end));
+    before = mine.catch(() => undefined);
+    await mine;
+    target.set(beginning.subarray(offset, end));
   };
   const whole: ByteSource = {
     byteLength,

@@ -31,6 +31,8 @@ export interface Session {
   /** Aborted by the first Ctrl-C. */
   readonly signal: AbortSignal;
   readonly progress: ProgressListener;
+  /** Tells people what was done other than asked for; also with `--quiet`. */
+  readonly notice: (text: string) => void;
   /** Text for people: to stdout, or to stderr where stdout belongs to JSON; nothing with `--quiet`. */
   say(text: string): void;
   /** Styles text for the stream that `say` writes to. */
@@ -76,6 +78,10 @@ export async function runSession(
     json,
     quiet,
     signal: abort.signal,
+    notice: (text) => {
+      shown.view?.finish();
+      host.stderr.write(`${terminal.paint(host.stderr, 'yellow', 'note')} ${text}\n`);
+    },
     progress: quiet ? () => undefined : view.listener,
     say: (text) => {
       if (!quiet) people.write(text);

@@ -5,6 +5,7 @@ import { PithError, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
 import { readTextOrIds } from './read-text.ts';
+import { localModel } from '../source/locate-model.ts';
 
 /** What {@link evaluate} is asked for. */
 export interface EvaluateOptions extends RunOptions {
@@ -80,8 +81,8 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
   const { data, context = DEFAULT_CONTEXT, reference, threads, memoryBytes, signal, progress } = options;
   const { content, sha256 } = await readTextOrIds(data);
   const opened: OpenModel[] = [];
-  const open = async (directory: string): Promise<OpenModel> => {
-    const one = await openModel(directory);
+  const open = async (name: string): Promise<OpenModel> => {
+    const one = await openModel(await localModel(name, options));
     opened.push(one);
     return one;
   };

@@ -16,6 +16,7 @@ import { hashFile } from '../run/hash-file.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
 import { LEAF_BYTES, runLeaves } from '../run/leaves.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
+import { localModel, placeOfHeaders, type ModelPlace } from '../source/locate-model.ts';
 import { locationOf, openSource, type Source } from '../source/open-source.ts';
 import { formatBytes } from '../format.ts';
 import { packageVersions } from '../versions.ts';
@@ -84,8 +85,8 @@ export interface ExportResult {
  * @throws PithError `FORMAT_UNKNOWN`, `FORMAT_VARIANT_UNKNOWN`, and those of opening a model. What does not fit is listed in
  * `problems`.
  */
-export async function planExport(model: string, options: ExportPlanOptions): Promise<Plan> {
-  const job = await prepare(model, options);
+export async function planExport(model: string, options: ExportPlanOptions & RunOptions): Promise<Plan> {
+  const job = await prepare(await placeOfHeaders(model, options), options);
   await job.close();
   return job.plan;
 }
@@ -101,11 +102,12 @@ export async function planExport(model: string, options: ExportPlanOptions): Pro
  * `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `STOPPED`, and those of
  * opening a model.
  */
-export async function exportModel(model: string, options: ExportModelOptions): Promise<ExportResult> {
+export async function exportModel(name: string, options: ExportModelOptions): Promise<ExportResult> {
   const begun = performance.now();
   const started = new Date().toISOString();
   const { output: target, overwrite = false, evaluate, onPlan, signal, progress } = options;
   throwIfStopped(signal, 'export');
+  const model = await localModel(name, options);
   const job = await prepare(model, options);
   try {
     const { plan, prepared, format, request } = job;
@@ -171,7 +173,7 @@ interface Job {
   readonly close: () => Promise<void>;
 }
 
-async function prepare(path: string, options: ExportPlanOptions): Promise<Job> {
+async function prepare(place: ModelPlace, options: ExportPlanOptions): Promise<Job> {
   const { format, variant } = parseFormat(options.format);
   const { output, shardBytes, calibration, importance, memoryBytes, seed = 0 } = options;
   const request: ExportRequest = {
@@ -183,7 +185,7 @@ async function prepare(path: string, options: ExportPlanOptions): Promise<Job> {
     ...(importance !== undefined && { importance }),
     ...(memoryBytes !== undefined && { memoryBytes }),
   };
-  const source = await openSource(path);
+  const source = await openSource(place);
   const close = (): Promise<void> => source.checkpoint.close();
   try {
     const model: OpenModel = {
@@ -255,6 +257,7 @@ function receiptContent(
     planSha256: sha256(canonicalJson(identity)),
     source: {
       architecture: plan.architecture,
+      ...(source.hub && { hub: source.hub }),
       files: [...source.files],
       tensors: [...sourceTensors],
       sha256: sha256(canonicalJson({ files: source.files, tensors: sourceTensors })),

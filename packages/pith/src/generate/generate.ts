@@ -3,6 +3,7 @@ import { generate as generateFrom } from '@pith/model';
 import { openModel } from '@pith/model/node';
 import type { RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
+import { localModel } from '../source/locate-model.ts';
 
 /** What {@link generate} is asked for. */
 export interface GenerateOptions extends RunOptions {
@@ -52,7 +53,7 @@ const DEFAULT_TOKENS = 64;
  */
 export async function generate(model: string, options: GenerateOptions): Promise<GenerateResult> {
   const { prompt, maxTokens = DEFAULT_TOKENS, threads, memoryBytes, onText, ...rest } = options;
-  const opened = await openModel(model);
+  const opened = await openModel(await localModel(model, options));
   const device = cpuDevice(threads === undefined ? {} : { threads });
   try {
     const made = await generateFrom(opened, {

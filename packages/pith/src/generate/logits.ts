@@ -6,6 +6,7 @@ import { logits as logitsOf } from '@pith/model';
 import { openModel } from '@pith/model/node';
 import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
+import { localModel } from '../source/locate-model.ts';
 
 /** What {@link logits} is asked for. */
 export interface LogitsOptions extends RunOptions {
@@ -40,7 +41,7 @@ export interface LogitsResult {
 export async function logits(model: string, options: LogitsOptions): Promise<LogitsResult> {
   const { ids, output, overwrite = false, threads, signal, progress } = options;
   const begun = performance.now();
-  const opened = await openModel(model);
+  const opened = await openModel(await localModel(model, options));
   const device = cpuDevice(threads === undefined ? {} : { threads });
   try {
     const { shape, data } = await logitsOf(opened, ids, {

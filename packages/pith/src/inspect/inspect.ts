@@ -1,7 +1,7 @@
 // What a checkpoint holds, from its headers alone.
-import { openCheckpoint } from '@pith/checkpoint/node';
 import type { StoredDType } from '@pith/checkpoint';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { openPlace, placeOfHeaders } from '../source/locate-model.ts';
 
 /** A stored tensor. */
 export interface InspectedTensor {
@@ -74,12 +74,12 @@ export interface Inspection {
 /**
  * Reads the headers of a checkpoint.
  *
- * @param directory of config.json and safetensors files.
+ * @param model directory of config.json and safetensors files, or a hub id, of which the headers alone are fetched.
  * @throws PithError when the checkpoint is damaged or there is none.
  */
-export async function inspect(directory: string, options: Pick<RunOptions, 'signal'> = {}): Promise<Inspection> {
+export async function inspect(model: string, options: RunOptions = {}): Promise<Inspection> {
   throwIfStopped(options.signal, 'inspect');
-  const checkpoint = await openCheckpoint(directory);
+  const checkpoint = await openPlace(await placeOfHeaders(model, options));
   try {
     const { config, quantization } = checkpoint;
     const tensors = [...checkpoint.tensors.values()].map(({ name, dtype, shape, byteLength, file }) => ({
@@ -99,16 +99,16 @@ export async function inspect(directory: string, options: Pick<RunOptions, 'sign
           ? tensors.filter(({ name }) => !counted.has(name))
           : [];
     const shapes = [...[...(dense?.values() ?? [])].map(({ shape }) => shape), ...stored.map(({ shape }) => shape)];
-    const model = await describeModel(config);
+    const described = await describeModel(config);
     const architecture = typeof config['model_type'] === 'string' ? config['model_type'] : 'unknown';
     return {
       architecture,
-      supported: model !== null,
+      supported: described !== null,
       parameters: shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0),
       bytes: checkpoint.weightFileBytes,
       tensors,
       dtypes: bytesByDType(tensors),
-      model,
+      model: described,
       quantization:
         quantization === undefined
           ? null

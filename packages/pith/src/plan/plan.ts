@@ -24,6 +24,7 @@ import { isPithError, PithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import { LEAF_BYTES } from '../run/leaves.ts';
+import { placeOfHeaders, type ModelPlace } from '../source/locate-model.ts';
 import { openSource, type Source } from '../source/open-source.ts';
 import { packageVersions } from '../versions.ts';
 import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
@@ -58,16 +59,18 @@ export interface PreparedPlan {
  * checkpoint. What does not fit is not thrown but listed in `problems`.
  */
 export async function plan(model: string, options: PlanOptions = {}): Promise<Plan> {
-  const { signal: _signal, ...quantizeOptions } = options;
-  if (await streamsFiles(model, quantizeOptions)) return (await preparePlan(model, quantizeOptions)).plan;
+  const { signal, progress, notice, ...quantizeOptions } = options;
+  const run = { ...(signal && { signal }), ...(progress && { progress }), ...(notice && { notice }) };
+  const place = await placeOfHeaders(model, run);
+  if (await streamsFiles(place, quantizeOptions)) return (await preparePlan(place, quantizeOptions)).plan;
   const { planStage } = await import('../run/stage-commands.ts');
   const { format, method = 'rtn', scheme = defaultScheme(method), ...stage } = quantizeOptions;
   requireKnown({ method, ...(format !== undefined && { format }) });
-  return planStage('quantize', model, { method, scheme, ...stage, ...(format !== undefined && { format }) });
+  return planStage('quantize', place, { method, scheme, ...stage, ...(format !== undefined && { format }), ...run });
 }
 
 /** Makes a plan and all that is needed to carry it out. */
-export async function preparePlan(model: string, options: QuantizeOptions): Promise<PreparedPlan> {
+export async function preparePlan(model: ModelPlace, options: QuantizeOptions): Promise<PreparedPlan> {
   const config = quantizeConfig(options);
   const format = weightFormat(config.format);
   const scaleDType = config.scaleDType ?? format.scaleDType;
@@ -83,9 +86,9 @@ export async function preparePlan(model: string, options: QuantizeOptions): Prom
   if (checkpoint.quantization !== undefined) {
     throw new PithError(
       'SOURCE_QUANTIZED',
-      `plan: ${model} must hold dense weights, its config.json says they are quantized (${checkpoint.quantization.method}); ` +
+      `plan: ${source.directory} must hold dense weights, its config.json says they are quantized (${checkpoint.quantization.method}); ` +
         'start from the model before quantization',
-      { details: { model, method: checkpoint.quantization.method } },
+      { details: { model: source.directory, method: checkpoint.quantization.method } },
     );
   }
   const tied = await relationOfHead(checkpoint);

@@ -43,7 +43,7 @@ export interface QuantizeOptions {
 }
 
 /** Options of `plan`. */
-export interface PlanOptions extends QuantizeOptions, Pick<RunOptions, 'signal'> {}
+export interface PlanOptions extends QuantizeOptions, RunOptions {}
 
 /** What will happen to one tensor of the source. */
 export interface PlannedTensor {

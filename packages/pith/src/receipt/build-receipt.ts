@@ -41,6 +41,7 @@ export async function buildReceipt(input: ReceiptInput): Promise<Receipt> {
     planSha256: prepared.sha256,
     source: {
       architecture: plan.architecture,
+      ...(source.hub && { hub: source.hub }),
       files: [...source.files],
       tensors: sourceTensors,
       sha256: sha256(canonicalJson({ files: source.files, tensors: sourceTensors })),

@@ -64,6 +64,7 @@ export async function buildStagedReceipt(input: StagedReceiptInput): Promise<Rec
     planSha256: prepared.sha256,
     source: {
       architecture: plan.architecture,
+      ...(source.source.hub && { hub: source.source.hub }),
       files: [...files],
       tensors: sourceTensors,
       sha256: sha256(canonicalJson({ files, tensors: sourceTensors })),

@@ -116,6 +116,7 @@ export const ReceiptSchema: z.ZodType<Receipt> = z.strictObject({
   planSha256: Digest,
   source: z.strictObject({
     architecture: z.string(),
+    hub: z.strictObject({ id: z.string(), commit: z.string().regex(/^[0-9a-f]{40}$/) }).exactOptional(),
     files: z.array(File),
     tensors: z.array(Tensor),
     sha256: Digest,

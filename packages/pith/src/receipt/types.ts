@@ -1,6 +1,7 @@
 // What a receipt holds. Everything but `run` depends on the source and the options alone: two runs of the same job differ
 // in `run` only. docs/receipts.md explains the hashes.
 
+import type { HubOrigin } from '../source/open-source.ts';
 import type { PlannedStage, PlannedStep } from '../plan/types.ts';
 
 /** The hash of a tensor's stored bytes. */
@@ -167,6 +168,8 @@ export interface SampleReceipt {
 export interface SourceReceipt {
   /** `model_type` of its config. */
   readonly architecture: string;
+  /** Where on a hub it comes from, where it was read from the cache of one. */
+  readonly hub?: HubOrigin;
   /** Files that the artefact depends on. */
   readonly files: readonly FileHash[];
   /** Tensors that were read. */

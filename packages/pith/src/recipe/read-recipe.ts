@@ -1,6 +1,8 @@
 // A recipe from text: YAML parsed to data only, checked against the schema, paths resolved against the recipe's directory.
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { parseHubId } from '@pith/checkpoint';
 import { isPithError, PithError, validate } from '@pith/tensor-core';
 import { isScalar, parseDocument, visit } from 'yaml';
 import { checkStageReferences } from './order-stages.ts';
@@ -83,7 +85,7 @@ function resolvePaths(recipe: Recipe, directory: string): Recipe {
   return {
     ...recipe,
     ...(models && {
-      models: Object.fromEntries(Object.entries(models).map(([name, path]) => [name, resolve(path)])),
+      models: Object.fromEntries(Object.entries(models).map(([name, path]) => [name, modelPath(path, resolve)])),
     }),
     ...(calibration && { calibration: { ...calibration, text: resolve(calibration.text) } }),
     ...(evaluate && { evaluate: { ...evaluate, text: resolve(evaluate.text) } }),
@@ -93,6 +95,12 @@ function resolvePaths(recipe: Recipe, directory: string): Recipe {
       ...(stage.distill && { distill: { ...stage.distill, ...studentPath(stage.distill.student, resolve) } }),
     })),
   };
+}
+
+/** A model beside the first: a path, or a hub id where there is no such path. */
+function modelPath(path: string, resolve: (path: string) => string): string {
+  const resolved = resolve(path);
+  return parseHubId(path) !== undefined && !existsSync(resolved) ? path : resolved;
 }
 
 /** A student that is the path of a config. */

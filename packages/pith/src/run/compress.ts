@@ -19,6 +19,7 @@ import { readReceipt, RECEIPT_NAME, receiptText } from '../receipt/receipt.ts';
 import { saveReport } from '../report/save-report.ts';
 import type { Receipt } from '../receipt/types.ts';
 import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
+import { localModel, placeOfHeaders, type ModelPlace } from '../source/locate-model.ts';
 import { openSource } from '../source/open-source.ts';
 import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
@@ -62,8 +63,13 @@ export interface CompressOptions extends RecipeOptions, RunOptions {
  * @throws PithError those of reading a recipe and of opening a checkpoint. What does not fit is not thrown but listed in
  * `problems`.
  */
-export async function planRecipe(model: string, options: RecipeOptions): Promise<Plan> {
-  const { prepared, close } = await prepare(model, options);
+export function planRecipe(model: string, options: RecipeOptions & RunOptions): Promise<Plan> {
+  return planRecipeAt(model, options);
+}
+
+/** The same of a model that was looked up already. */
+export async function planRecipeAt(place: ModelPlace, options: RecipeOptions & RunOptions): Promise<Plan> {
+  const { prepared, close } = await prepare(place, options, placeOfHeaders);
   await close();
   return prepared.plan;
 }
@@ -83,14 +89,14 @@ export async function planRecipe(model: string, options: RecipeOptions): Promise
 export async function compress(model: string, options: CompressOptions): Promise<CompressResult> {
   const begun = performance.now();
   const started = new Date().toISOString();
-  const { output, overwrite = false, onPlan, signal, progress, ...recipeOptions } = options;
-  const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
+  const { output, overwrite = false, onPlan, signal, progress, notice, ...recipeOptions } = options;
+  const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }), ...(notice && { notice }) };
   throwIfStopped(signal, 'compress');
-  const { prepared: planned, close } = await prepare(model, recipeOptions);
+  const { prepared: planned, close } = await prepare(model, { ...recipeOptions, ...run }, localModel);
   try {
     refuseProblems('compress', planned.plan);
     const { evaluate } = planned.recipe;
-    if (evaluate !== undefined) await checkEvaluation(model, evaluate);
+    if (evaluate !== undefined) await checkEvaluation(planned.source.source.directory, evaluate);
     const calibration = planned.calibration && windowsOf(planned.source.model, planned.calibration, planned.recipe);
     const data = new Map(
       planned.steps.flatMap(({ id, data: own }) =>
@@ -130,10 +136,11 @@ export async function compress(model: string, options: CompressOptions): Promise
   }
 }
 
-/** Opens and plans; `close` closes the models. */
+/** Opens and plans; `locate` finds the models, `close` closes them. */
 async function prepare(
-  model: string,
-  { recipe: given, memoryBytes, threads = availableParallelism() }: RecipeOptions,
+  model: ModelPlace,
+  { recipe: given, memoryBytes, threads = availableParallelism(), ...run }: RecipeOptions & RunOptions,
+  locate: (model: string, run: RunOptions) => Promise<ModelPlace>,
 ): Promise<{ readonly prepared: PreparedRecipe; readonly close: () => Promise<void> }> {
   const recipe = await withStudents(typeof given === 'string' ? await readRecipe(given) : checkRecipe(given));
   const calibration = recipe.calibration && (await readTextOrIds(recipe.calibration.text));
@@ -146,8 +153,13 @@ async function prepare(
     for (const { source } of sources.values()) await source.checkpoint.store.close();
   };
   try {
-    for (const [name, path] of [[SOURCE, model], ...Object.entries(recipe.models ?? {})] as [string, string][]) {
-      sources.set(name, await stageSource(await openSource(path)));
+    const models: readonly (readonly [string, ModelPlace])[] = [
+      [SOURCE, model],
+      ...Object.entries(recipe.models ?? {}),
+    ];
+    for (const [name, place] of models) {
+      const located = typeof place === 'string' ? await locate(place, run) : place;
+      sources.set(name, await stageSource(await openSource(located)));
     }
     const prepared = prepareRecipe({
       recipe,

@@ -17,6 +17,7 @@ import { runUnits } from './run-units.ts';
 import type { StageRunOptions } from './stage-commands.ts';
 import type { EvaluationOptions } from '../recipe/types.ts';
 import { openWork, type WorkDirectory } from './work-directory.ts';
+import { localModel } from '../source/locate-model.ts';
 
 /** What {@link quantize} is asked for. */
 export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
@@ -38,12 +39,13 @@ export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
  * run is stopped or killed, the same call continues it and ends with the same bytes. The artefact is read back and checked
  * before it gets its name, in one atomic step.
  *
- * @param model directory of a checkpoint.
+ * @param name directory of a checkpoint, or a hub id.
  * @throws PithError `PLAN_PROBLEMS` (nothing was done; details list all), `OUTPUT_EXISTS`, `OUTPUT_LOCKED`,
  * `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `WEIGHT_NOT_FINITE`,
  * `STOPPED`, `READ_BACK_FAILED`, and those of `plan`.
  */
-export async function quantize(model: string, options: QuantizeRunOptions): Promise<CompressResult> {
+export async function quantize(name: string, options: QuantizeRunOptions): Promise<CompressResult> {
+  const model = await localModel(name, options);
   if (!(await streamsFiles(model, options))) {
     // Loaded where it is needed: rounding from file to file takes less time than that.
     const { runStage } = await import('./stage-commands.ts');
@@ -51,7 +53,16 @@ export async function quantize(model: string, options: QuantizeRunOptions): Prom
   }
   const begun = performance.now();
   const started = new Date().toISOString();
-  const { output, overwrite = false, evaluate, onPlan, signal, progress, ...quantizeOptions } = options;
+  const {
+    output,
+    overwrite = false,
+    evaluate,
+    onPlan,
+    signal,
+    progress,
+    notice: _notice,
+    ...quantizeOptions
+  } = options;
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
   throwIfStopped(signal, 'quantize');
   const prepared = await preparePlan(model, quantizeOptions);

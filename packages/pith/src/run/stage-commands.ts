@@ -2,6 +2,7 @@
 import type { RunOptions } from '@pith/tensor-core';
 import { validate } from '@pith/tensor-core';
 import { z } from 'zod';
+import type { ModelPlace } from '../source/locate-model.ts';
 import type { Plan } from '../plan/types.ts';
 import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
 import type { StageKind } from '../recipe/stage-kinds.ts';
@@ -14,7 +15,7 @@ import type {
   Recipe,
   TrainingText,
 } from '../recipe/types.ts';
-import { compress, planRecipe } from './compress.ts';
+import { compress, planRecipeAt } from './compress.ts';
 import type { CompressResult } from './run-result.ts';
 
 /** What every command of one technique takes beside the options of its method. */
@@ -69,6 +70,7 @@ const RUN_KEYS = [
   'onPlan',
   'signal',
   'progress',
+  'notice',
 ] as const satisfies readonly (keyof StageRunOptions)[];
 
 /**
@@ -115,11 +117,14 @@ export function runStage(kind: StageKind, model: string, options: StageRunOption
 }
 
 /** Plans one technique. */
-export function planStage(kind: StageKind, model: string, options: Readonly<Record<string, unknown>>): Promise<Plan> {
+export function planStage(
+  kind: StageKind,
+  model: ModelPlace,
+  options: Readonly<Record<string, unknown>>,
+): Promise<Plan> {
   const { run, stage } = split(options);
-  const { memoryBytes, threads } = run as Partial<StageRunOptions>;
-  const limits = { ...(memoryBytes !== undefined && { memoryBytes }), ...(threads !== undefined && { threads }) };
-  return planRecipe(model, { ...limits, recipe: singleStage(kind, stage) });
+  const { output: _output, overwrite: _overwrite, onPlan: _onPlan, ...limits } = run as Partial<StageRunOptions>;
+  return planRecipeAt(model, { ...limits, recipe: singleStage(kind, stage) });
 }
 
 /** Options of the run, and those of recipe and method. */

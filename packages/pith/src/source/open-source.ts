@@ -2,16 +2,27 @@
 // the same.
 import { open, stat } from 'node:fs/promises';
 import type { StoredTensor } from '@pith/checkpoint';
-import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
+import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { PithError, type FileLocation } from '@pith/tensor-core';
 import type { FileHash } from '../receipt/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import type { SourceFileState } from '../run/journal.ts';
+import { openPlace, type ModelPlace } from './locate-model.ts';
+
+/** Where on a hub a model comes from. */
+export interface HubOrigin {
+  /** `org/name`. */
+  readonly id: string;
+  /** Commit, 40 hexadecimal digits. */
+  readonly commit: string;
+}
 
 /** An open source. */
 export interface Source {
   /** As it was named. */
   readonly directory: string;
+  /** The repository and commit that it is a copy of, where it lies in the cache of a hub. */
+  readonly hub?: HubOrigin;
   readonly checkpoint: LocalCheckpoint;
   /** Files that the output depends on: weights, index, config, and all that is carried over. */
   readonly files: readonly FileHash[];
@@ -19,9 +30,11 @@ export interface Source {
   readonly states: readonly SourceFileState[];
 }
 
-/** Opens a checkpoint and hashes its headers and small files. */
-export async function openSource(directory: string): Promise<Source> {
-  const checkpoint = await openCheckpoint(directory);
+/** Opens a checkpoint and hashes its headers and small files; of one that is read over the network nothing is hashed. */
+export async function openSource(place: ModelPlace): Promise<Source> {
+  const checkpoint = await openPlace(place);
+  if (typeof place !== 'string') return { directory: place.name, checkpoint, files: [], states: [] };
+  const directory = place;
   const files: FileHash[] = [];
   const states: SourceFileState[] = [];
   for (const { name, carried, role } of checkpoint.files) {
@@ -33,7 +46,8 @@ export async function openSource(directory: string): Promise<Source> {
     files.push({ name, bytes: size, hashedBytes, sha256: digest });
     states.push({ name, bytes: size, modified: mtimeMs, sha256: digest });
   }
-  return { directory, checkpoint, files, states };
+  const hub = hubOrigin(checkpoint.store.directory);
+  return { directory, ...(hub && { hub }), checkpoint, files, states };
 }
 
 /** Bytes before the first tensor of a file of tensors. */
@@ -89,4 +103,10 @@ export async function changedFiles(source: Source): Promise<string[]> {
     if (now?.size !== state.bytes || now.mtimeMs !== state.modified) changed.push(state.name);
   }
   return changed;
+}
+
+/** The repository that a directory of the cache of a hub is a snapshot of: its path says so. */
+export function hubOrigin(directory: string): HubOrigin | undefined {
+  const match = /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})$/.exec(directory);
+  return match === null ? undefined : { id: `${match[1]}/${match[2]}`, commit: match[3]! };
 }

@@ -27,4 +27,6 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Receives progress events. */
   readonly progress?: ProgressListener;
+  /** Told in a sentence of what was done other than asked for; must not throw. */
+  readonly notice?: (text: string) => void;
 }

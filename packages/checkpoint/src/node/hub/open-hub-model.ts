@@ -17,8 +17,6 @@ import { join } from 'node:path';
 export interface OpenHubModelOptions extends RunOptions, Pick<HubClientOptions, 'attempts' | 'waitMs'> {
   /** `files` fetches all that the model needs; `headers` fetches nothing to the disk. */
   readonly need: 'files' | 'headers';
-  /** Told in a sentence of what was done other than asked for. */
-  readonly notice?: (text: string) => void;
 }
 
 /** A model of a hub. */

@@ -21,7 +21,7 @@ export function registerEval(program: Command, run: RunCommand): void {
       'Measures perplexity on a text: tokenized once without BOS, cut into windows of BOS and context-1 tokens that do not overlap, ' +
         'the incomplete tail dropped. With --reference also KL divergence and top-1 agreement.',
     )
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--data <file>', 'text in UTF-8')
     .option('--context <n>', 'tokens of a window, BOS included (default: 512)', wholeNumber('--context', 2))
     .option('--reference <model>', 'model to compare with, such as the one before compression')
@@ -37,6 +37,7 @@ export function registerEval(program: Command, run: RunCommand): void {
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),
         ...(flags.memory === undefined ? {} : { memoryBytes: flags.memory }),
         signal: session.signal,
+        notice: session.notice,
         progress: session.progress,
       });
       return { json: result, text: describeEvaluation(result) };

@@ -18,7 +18,7 @@ export function registerExport(program: Command, run: RunCommand): void {
       'Writes a model, dense or compressed, in another format. The output appears when it is complete, with a receipt: beside a ' +
         'file (x.gguf.receipt.json), inside a directory.',
     )
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--format <name>', 'format, and behind a colon its variant: gguf:f16, safetensors:bf16')
     .requiredOption('-o, --output <path>', 'file or directory to create, as the format is')
     .option('--overwrite', 'replace a file, or a directory that Pith has written')
@@ -38,6 +38,7 @@ export function registerExport(program: Command, run: RunCommand): void {
       const result = await exportModel(model, {
         ...exportOptions(flags),
         signal: session.signal,
+        notice: session.notice,
         progress: session.progress,
         onPlan: announce(session),
       } as ExportModelOptions);

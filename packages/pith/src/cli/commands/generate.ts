@@ -16,7 +16,7 @@ export function registerGenerate(program: Command, run: RunCommand): void {
     .command('generate')
     .summary('continue a text: a look at what is left')
     .description('Continues a text. Greedy unless a temperature is given; equal seeds give equal texts.')
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--prompt <text>', 'text to continue; may be empty')
     .option('--max-tokens <n>', 'tokens to add at most (default: 64)', wholeNumber('--max-tokens', 1))
     .option('--temperature <t>', '0 is greedy (default: 0)', realNumber('--temperature', 0, 100))
@@ -41,6 +41,7 @@ export function registerGenerate(program: Command, run: RunCommand): void {
         ...(flags.memory === undefined ? {} : { memoryBytes: flags.memory }),
         ...(streams ? { onText: (text: string) => session.say(text) } : { progress: session.progress }),
         signal: session.signal,
+        notice: session.notice,
       });
       return { json: result, text: streams ? '\n' : `${flags.prompt}${result.text}\n` };
     }),

@@ -10,11 +10,15 @@ export function registerInspect(program: Command, run: RunCommand): void {
     .command('inspect')
     .summary('tensors, parameters, dtypes, sizes, architecture')
     .description('Shows what a checkpoint holds. Reads headers only.')
-    .argument('<model>', 'directory of a checkpoint');
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]');
   addCommonOptions(command).action((model: string, flags: SharedFlags) =>
     run(flags, async (session) => {
       const { inspect } = await import('../../inspect/inspect.ts');
-      const inspection = await inspect(model, { signal: session.signal });
+      const inspection = await inspect(model, {
+        signal: session.signal,
+        progress: session.progress,
+        notice: session.notice,
+      });
       return { json: inspection, text: describeInspection(inspection) };
     }),
   );

@@ -18,7 +18,7 @@ export function registerLogits(program: Command, run: RunCommand): void {
     .description(
       'Writes the logits of all positions as one safetensors file: tensor "logits", f32 [1, tokens, vocabulary].',
     )
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--ids <ids>', 'token ids, separated by commas; BOS is not added', idList('--ids'))
     .requiredOption('-o, --output <file>', 'file to write')
     .option('--overwrite', 'replace an existing file');
@@ -31,6 +31,7 @@ export function registerLogits(program: Command, run: RunCommand): void {
         ...(flags.overwrite === undefined ? {} : { overwrite: flags.overwrite }),
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),
         signal: session.signal,
+        notice: session.notice,
       });
       return {
         json: result,

@@ -32,13 +32,13 @@ export function registerPlan(program: Command, run: RunCommand): void {
       'Takes the flags of quantize, prune, factorize and distill, or a recipe. Says what will happen to each tensor, what will not ' +
         'and why, the output size, the memory and the time it takes. Reads headers only. Exit status 2 when something does not fit.',
     )
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .option('-r, --recipe <file>', 'recipe in YAML');
   addStageFlags(command, [...STAGE_KINDS]);
   command.option('--teacher <dir>', 'distill: a further teacher; may be given again', collect);
   addCommonOptions(addArtefactFlags(addDataFlag(addCalibrationFlags(command)))).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
-      const made = await planOf(model, flags, session.signal);
+      const made = await planOf(model, flags, session);
       return {
         json: made,
         text: describePlan(made, session) + describeProblems(made, session),
@@ -53,10 +53,15 @@ export function registerPlan(program: Command, run: RunCommand): void {
   ]);
 }
 
-async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise<Plan> {
+async function planOf(model: string, flags: Flags, { signal, progress, notice }: Session): Promise<Plan> {
   const { recipe, method, ...rest } = flags;
   const { memoryBytes, threads, ...options } = runOptions(flags);
-  const limits = { ...(memoryBytes !== undefined && { memoryBytes }), ...(threads !== undefined && { threads }) };
+  const run = { signal, progress, notice };
+  const limits = {
+    ...run,
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(threads !== undefined && { threads }),
+  };
   if (recipe !== undefined) {
     const stray = STAGE_KINDS.flatMap((kind) => Object.keys(stageOptions(kind, rest)));
     if (method !== undefined || stray.length > 0) {
@@ -67,7 +72,7 @@ async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise
       );
     }
     const { planRecipe } = await import('../../run/compress.ts');
-    return planRecipe(model, { ...recipeOptions(flags), ...limits } as RecipeOptions);
+    return planRecipe(model, { ...recipeOptions(flags), ...limits } as unknown as RecipeOptions);
   }
   const kind: StageKind = await kindOf(flags);
   const stray = strayFlags(kind, flags);
@@ -84,7 +89,7 @@ async function planOf(model: string, flags: Flags, signal: AbortSignal): Promise
   const all = { ...stageOptions(kind, flags), ...options, ...limits };
   if (kind === 'quantize') {
     const { plan } = await import('../../plan/plan.ts');
-    return plan(model, { ...all, signal } as PlanOptions);
+    return plan(model, all as PlanOptions);
   }
   const { planStage } = await import('../../run/stage-commands.ts');
   return planStage(kind, model, { ...requireMethod(kind, all), ...studentOptions(kind, flags) });

@@ -23,7 +23,7 @@ export function registerQuantize(program: Command, run: RunCommand): void {
       'Quantizes the linear layers of a checkpoint. Embeddings, norms and the output projection are kept, and named. ' +
         'When it is stopped or killed, the same command again continues and ends with the same bytes.',
     )
-    .argument('<model>', 'directory of a checkpoint');
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]');
   addOutputFlags(command);
   addStageFlags(command, ['quantize']);
   addDataFlag(addCalibrationFlags(command));
@@ -34,6 +34,7 @@ export function registerQuantize(program: Command, run: RunCommand): void {
         ...stageOptions('quantize', flags),
         ...runOptions(flags),
         signal: session.signal,
+        notice: session.notice,
         progress: session.progress,
         onPlan: announcePlan(session),
       } as QuantizeRunOptions);

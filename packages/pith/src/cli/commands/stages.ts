@@ -28,7 +28,7 @@ export function registerPrune(program: Command, run: RunCommand): void {
     .command('prune')
     .summary('remove weights, or whole layers, neurons and heads')
     .description(`Removes what matters least. ${RESUMES}`)
-    .argument('<model>', 'directory of a checkpoint');
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]');
   addStageCommand(command, 'prune', run);
   addExamples(command, [
     [
@@ -44,7 +44,7 @@ export function registerFactorize(program: Command, run: RunCommand): void {
     .command('factorize')
     .summary('replace matrices by products of smaller ones')
     .description(`Replaces the linear layers by two smaller ones each. ${RESUMES}`)
-    .argument('<model>', 'directory of a checkpoint');
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]');
   addStageCommand(command, 'factorize', run);
   addExamples(command, [
     ['pith factorize ./model -o ./small --method svd --ratio 0.2', 'a fifth of the parameters less'],
@@ -89,6 +89,7 @@ function addStageCommand(command: Command, kind: StageKind, run: RunCommand): vo
         ...runOptions(flags),
         ...studentOptions(kind, flags),
         signal: session.signal,
+        notice: session.notice,
         progress: session.progress,
         onPlan: announcePlan(session),
       } as StageRunOptions);
@@ -124,7 +125,7 @@ export function registerCompress(program: Command, run: RunCommand): void {
     .command('compress')
     .summary('several techniques after each other, as a recipe says')
     .description(`Carries out a recipe of stages. Paths in it count from its directory. ${RESUMES}`)
-    .argument('<model>', 'directory of a checkpoint')
+    .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('-r, --recipe <file>', 'recipe in YAML');
   addOutputFlags(command);
   addCommonOptions(command).action((model: string, flags: Flags) =>
@@ -134,6 +135,7 @@ export function registerCompress(program: Command, run: RunCommand): void {
         ...recipeOptions(flags),
         ...runOptions(flags),
         signal: session.signal,
+        notice: session.notice,
         progress: session.progress,
         onPlan: announcePlan(session),
       } as CompressOptions);
