@@ -46,6 +46,7 @@ export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { interleavedRows } from './ggml/row-order.ts';
+export type { BlockType } from './ggml/quantize-blocks.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';
 export { ggmlByteLength } from './ggml/ggml-kernel.ts';
 export { quantizeGgmlInto } from './ggml/quantize-into.ts';

@@ -189,3 +189,24 @@ export function readIQ1M(at: usize, to: usize): void {
     }
   }
 }
+
+/**
+ * Word `index` of the grid that IQ blocks of the type (its number in a GGUF file) pick their vectors from: eight digits of two bits, or four
+ * of three bits for IQ3, the first in the lowest bits.
+ */
+export function ggmlGridWord(type: i32, index: i32): i32 {
+  switch (type) {
+    case 16:
+      return word(IQ2_XXS_GRID, index & 255);
+    case 17:
+      return word(IQ2_XS_GRID, index & 511);
+    case 18:
+      return word(IQ3_XXS_GRID, index & 255);
+    case 21:
+      return word(IQ3_S_GRID, index & 511);
+    case 22:
+      return word(IQ2_S_GRID, index & 1023);
+    default:
+      return word(IQ1_GRID, index & 2047);
+  }
+}

@@ -7,6 +7,7 @@ export * from './column-scales';
 export * from './convert-float';
 export * from './convert-integer';
 export { ggmlQuantizeRows, ggmlRestore, ggmlScratchBytes } from './ggml';
+export { ggmlGridWord } from './ggml-restore-iq';
 export * from './linalg';
 export * from './obs';
 export * from './pack';

@@ -1,10 +1,14 @@
-// Stored blocks to f32, block by block: the specification of the kernels for the types that need no table of vectors. Those that do
-// (IQ1, IQ2, IQ3) are held to ggml's own values.
+// Stored blocks to f32, block by block: the specification of the kernels.
+import { compileKernels, createKernelMemory, instantiateKernels } from '@pith/tensor-core';
 import type { BlockReader } from './blocks/block-reader.ts';
+import { gridReaders } from './blocks/grid-blocks.ts';
 import { readQ2K, readQ3K, readQ4K, readQ5K, readQ6K } from './blocks/k-blocks.ts';
+import { readNVFP4, readQ1_0, readQ2_0 } from './blocks/newer-blocks.ts';
 import { readQ4_0, readQ4_1, readQ5_0, readQ5_1, readQ8_0 } from './blocks/simple-blocks.ts';
 import { readIQ4NL, readIQ4XS, readMXFP4, readTQ1_0, readTQ2_0 } from './blocks/table-blocks.ts';
 import { GGML_TYPES, type GgmlTypeName } from './ggml-types.ts';
+
+const kernels = instantiateKernels(compileKernels(false), createKernelMemory(false, 2 ** 20));
 
 /** How a block of a type is restored. */
 export const BLOCK_READERS = {
@@ -23,6 +27,10 @@ export const BLOCK_READERS = {
   mxfp4: readMXFP4,
   tq1_0: readTQ1_0,
   tq2_0: readTQ2_0,
+  nvfp4: readNVFP4,
+  q1_0: readQ1_0,
+  q2_0: readQ2_0,
+  ...gridReaders((type, index) => kernels.ggmlGridWord(GGML_TYPES[type].id, index)),
 } satisfies Partial<Record<GgmlTypeName, BlockReader>>;
 
 /** Restores whole blocks: f32, as many values as the blocks hold. */

@@ -52,7 +52,7 @@ describe('restoreBlocks', () => {
     (type) => {
       const random = randomStream(3, type);
       // More than fits into the memory of the kernels at once.
-      const bytes = Uint8Array.from({ length: 700 * GGML_TYPES[type].blockBytes }, () => random.below(256));
+      const bytes = Uint8Array.from({ length: 450 * GGML_TYPES[type].blockBytes }, () => random.below(256));
       const values = restoreBlocks(type, bytes);
       const expected = restoreBlocksReference(type, bytes);
       expect(values.length).toBe(expected.length);

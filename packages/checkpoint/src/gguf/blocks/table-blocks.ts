@@ -8,7 +8,7 @@ const { fround } = Math;
 export const IQ4_LEVELS = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] as const;
 
 /** e2m1 times two, by code. */
-const E2M1_DOUBLED = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
+export const E2M1_DOUBLED = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
 
 /** d f16, 16 bytes of nibbles; the first half of the block in the low ones. */
 export const readIQ4NL: BlockReader = (bytes, at, values, to) => {
