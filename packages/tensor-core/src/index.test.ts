@@ -161,6 +161,7 @@ describe('@pith/tensor-core', () => {
         "inverseFactor",
         "isPithError",
         "localHost",
+        "mapLimited",
         "memoryBlock",
         "memoryBytes",
         "nearestWord",
