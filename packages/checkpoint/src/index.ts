@@ -23,7 +23,7 @@ export { WEIGHT_FORMATS, weightFormat } from './formats/weight-formats.ts';
 export { compressedTensors } from './compressed-tensors/format.ts';
 
 export { openCheckpointFrom } from './huggingface/checkpoint.ts';
-export type { Checkpoint, CheckpointQuantization } from './huggingface/checkpoint.ts';
+export type { Checkpoint, CheckpointQuantization, CheckpointTensor } from './huggingface/checkpoint.ts';
 export type { CheckpointFile, FileRole } from './huggingface/file-roles.ts';
 export type { FileStore, StoredFile } from './huggingface/file-store.ts';
 export { tiedEmbeddings } from './huggingface/tied-embeddings.ts';

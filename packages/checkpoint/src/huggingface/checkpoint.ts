@@ -5,7 +5,8 @@ import { foldFactors } from '../low-rank/fold-factors.ts';
 import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
 import { DOCUMENT_LIMITS, checkSize, parseJsonObject, type JsonObject } from '../json/parse-json.ts';
 import { openSafetensors } from '../safetensors/open-safetensors.ts';
-import { asConvertible, isConvertible } from '../safetensors/stored-dtype.ts';
+import { asConvertible, isConvertible, type StoredDType } from '../safetensors/stored-dtype.ts';
+import type { GgmlTypeName } from '../gguf/ggml-types.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { storedDenseWeight } from '../weights/stored-dense-weight.ts';
 import { fileRole, type CheckpointFile } from './file-roles.ts';
@@ -18,6 +19,12 @@ export interface CheckpointQuantization {
   readonly method: string;
   /** Why the weights cannot be restored; absent where they can. */
   readonly problem?: PithError;
+}
+
+/** A stored tensor of a checkpoint: of a safetensors file, or of a GGUF file, whose blocks have types of their own. */
+export interface CheckpointTensor extends Omit<StoredTensor, 'dtype'> {
+  /** How its values are stored. */
+  readonly dtype: StoredDType | GgmlTypeName;
 }
 
 /** An open checkpoint. Headers are read and checked; the bytes of tensors are read when asked for. */
@@ -33,7 +40,7 @@ export interface Checkpoint<Store extends FileStore = FileStore> {
   /** generation_config.json, where there is one. */
   readonly generationConfig?: JsonObject;
   /** Every stored tensor by name, in the order of files and offsets. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   /**
    * Every weight by the name of its dense form. A quantized or a factored one stands for all the tensors that it is
    * stored as.
@@ -43,13 +50,13 @@ export interface Checkpoint<Store extends FileStore = FileStore> {
    * `quantization.problem`).
    */
   readonly weights: ReadonlyMap<string, WeightTensor>;
-  /** Present where config.json has a `quantization_config`. */
+  /** Present where config.json has a `quantization_config`, and for GGUF files (method `gguf`). */
   readonly quantization?: CheckpointQuantization;
   /** Every file of the directory and what becomes of it in an output. */
   readonly files: readonly CheckpointFile[];
-  /** Names of the safetensors files, in order. */
+  /** Names of the files of tensors, in order. */
   readonly weightFiles: readonly string[];
-  /** Bytes of the safetensors files, headers included. */
+  /** Bytes of the files of tensors, headers included. */
   readonly weightFileBytes: number;
   /**
    * One weight.

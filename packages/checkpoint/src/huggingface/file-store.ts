@@ -17,6 +17,8 @@ export interface FileStore {
   readonly label: string;
   /** True where every read crosses a network: what only looks at a checkpoint reads headers and no values. */
   readonly remote?: boolean;
+  /** When a file was last changed, in milliseconds; absent where the store does not know. */
+  modified?(name: string): Promise<number>;
   /** Everything in the directory, in the order of the names. */
   list(): Promise<readonly StoredFile[]>;
   /**

@@ -3,9 +3,8 @@
 //
 // The rules are those of transformers 5: with `tie_word_embeddings` true, a missing head is the embedding; a stored
 // head that is equal is tied; one that differs stays on its own.
-import type { Checkpoint } from './checkpoint.ts';
+import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';
 import type { FileStore } from './file-store.ts';
-import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 
 /** How the output projection and the token embedding of a checkpoint are related. */
 export type TiedEmbeddings =
@@ -43,7 +42,7 @@ export async function tiedEmbeddings(
   return (await sameBytes(first, second, checkpoint.store?.remote === true)) ? 'tied-duplicate' : 'conflict';
 }
 
-async function sameBytes(a: StoredTensor, b: StoredTensor, sampled: boolean): Promise<boolean> {
+async function sameBytes(a: CheckpointTensor, b: CheckpointTensor, sampled: boolean): Promise<boolean> {
   if (a.dtype !== b.dtype || a.byteLength !== b.byteLength || a.shape.join() !== b.shape.join()) return false;
   for (const [offset, length] of sampled ? samples(a.byteLength) : chunks(a.byteLength)) {
     const [left, right] = await Promise.all([a.source.read(offset, length), b.source.read(offset, length)]);

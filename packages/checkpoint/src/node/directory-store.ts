@@ -67,6 +67,7 @@ export async function directoryStore(directory: string, options: DirectoryStoreO
     label: directory,
     directory: root,
     path,
+    modified: async (name) => (await stat(await path(name))).mtimeMs,
     list: () => listFiles(root, directory, path),
     async open(name): Promise<ByteSource> {
       const source = await fileBytes(await path(name));

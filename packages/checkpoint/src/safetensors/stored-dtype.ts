@@ -78,9 +78,9 @@ export function writingOrder(dtype: StoredDType): number {
   return ORDER.get(dtype) ?? -1;
 }
 
-/** True when Pith can convert values of this dtype. */
-export function isConvertible(dtype: StoredDType): dtype is ConvertibleDType {
-  return !EXOTIC.has(dtype);
+/** True when Pith can convert values of this dtype; false also for names that are no dtype of the format. */
+export function isConvertible(dtype: string): dtype is ConvertibleDType {
+  return Object.hasOwn(BITS, dtype) && !EXOTIC.has(dtype);
 }
 
 /**
@@ -88,11 +88,11 @@ export function isConvertible(dtype: StoredDType): dtype is ConvertibleDType {
  *
  * @throws PithError `DTYPE_NOT_CONVERTIBLE` for the exotic ones, naming the tensor.
  */
-export function asConvertible(dtype: StoredDType, tensor: string): ConvertibleDType {
+export function asConvertible(dtype: string, tensor: string): ConvertibleDType {
   if (isConvertible(dtype)) return dtype;
   throw new PithError(
     'DTYPE_NOT_CONVERTIBLE',
-    `read values: tensor "${tensor}" has dtype ${formatName(dtype)}, which can be listed and carried over as bytes but ` +
+    `read values: tensor "${tensor}" has dtype ${dtype.toUpperCase()}, which can be listed and carried over as bytes but ` +
       `not converted; leave the tensor out of the pass or store it in another dtype`,
     { details: { tensor, dtype } },
   );

@@ -1,7 +1,7 @@
 // Metadata of a GGUF file: hyperparameters by the names of llama.cpp.
 import type { GgufValue } from '@pith/checkpoint';
 import type { Architecture } from '../architecture/architecture.ts';
-import { ggufFamily } from './gguf-tensors.ts';
+import { ggufFamily } from './gguf-family.ts';
 
 /** What a file is called and how it was quantized. */
 export interface GgufNaming {
@@ -22,7 +22,7 @@ const QUANTIZATION_VERSION = 2;
 export function ggufMetadata(architecture: Architecture, { name, fileType }: GgufNaming): Map<string, GgufValue> {
   const { config } = architecture;
   const { rope } = config;
-  const { architecture: family } = ggufFamily(architecture);
+  const { architecture: family } = ggufFamily(config.modelType);
   const own: [string, GgufValue][] = [
     ['block_count', u32(config.layers)],
     ['context_length', u32(config.maxPositions)],

@@ -3,6 +3,8 @@
 // neighbouring pairs is merged first, so that the index of a merge, negated, is the score of the piece it makes.
 import type { GgufValue } from '@pith/checkpoint';
 import { PithError } from '@pith/tensor-core';
+import { namePreTokenizer } from './pre-tokenizers.ts';
+import { TOKEN_TYPES } from './token-types.ts';
 
 /** The parts of a tokenizer.json that are read here; it was checked by `createTokenizer`. */
 interface TokenizerJson {
@@ -11,6 +13,7 @@ interface TokenizerJson {
     readonly vocab: Readonly<Record<string, number>>;
     readonly merges?: readonly (string | readonly [string, string])[];
     readonly byte_fallback?: boolean;
+    readonly ignore_merges?: boolean;
     readonly unk_token?: string | null;
   };
   readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
@@ -41,18 +44,6 @@ export interface GgufTokenizerOptions {
   readonly chatTemplate?: string;
 }
 
-/** Numbers of `tokenizer.ggml.token_type`. */
-const TOKEN = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-const LETTERS = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+';
-const REST = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
-const ENDINGS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-/** Regular expressions that llama.cpp knows by name. */
-const NAMED_PATTERNS: Readonly<Record<string, string>> = {
-  [`${ENDINGS}|${LETTERS}|\\p{N}{1,3}|${REST}`]: 'llama-bpe',
-  [`${ENDINGS}|${LETTERS}|\\p{N}|${REST}`]: 'qwen2',
-};
-
 /**
  * The metadata of a tokenizer.
  *
@@ -67,7 +58,7 @@ export function ggufTokenizer(tokenizerJson: unknown, options: GgufTokenizerOpti
   const strings = (values: readonly string[]): GgufValue => ({ type: 'array', items: { type: 'string', values } });
   const metadata = new Map<string, GgufValue>([
     ['tokenizer.ggml.model', { type: 'string', value: sentencePiece ? 'llama' : 'gpt2' }],
-    ['tokenizer.ggml.pre', { type: 'string', value: sentencePiece ? 'default' : preTokenizerName(json.pre_tokenizer) }],
+    ['tokenizer.ggml.pre', { type: 'string', value: sentencePiece ? 'default' : preTokenizerName(json) }],
     ['tokenizer.ggml.tokens', strings(tokens.map(({ text }) => text))],
   ]);
   if (sentencePiece) {
@@ -100,14 +91,14 @@ interface Token {
 }
 
 function tokenList(json: TokenizerJson, size: number, sentencePiece: boolean): Token[] {
-  const tokens = Array.from({ length: size }, (_, id): Token => ({ text: `[PAD${id}]`, type: TOKEN.unused }));
+  const tokens = Array.from({ length: size }, (_, id): Token => ({ text: `[PAD${id}]`, type: TOKEN_TYPES.unused }));
   for (const [text, id] of Object.entries(json.model.vocab)) {
     const byte = sentencePiece && /^<0x[0-9A-F]{2}>$/.test(text);
-    if (id < size) tokens[id] = { text, type: byte ? TOKEN.byte : TOKEN.normal };
+    if (id < size) tokens[id] = { text, type: byte ? TOKEN_TYPES.byte : TOKEN_TYPES.normal };
   }
   for (const { id, content, special } of json.added_tokens ?? []) {
     const unknown = sentencePiece && content === json.model.unk_token;
-    const type = unknown ? TOKEN.unknown : special ? TOKEN.control : TOKEN.userDefined;
+    const type = unknown ? TOKEN_TYPES.unknown : special ? TOKEN_TYPES.control : TOKEN_TYPES.userDefined;
     if (id < size) tokens[id] = { text: content, type };
   }
   return tokens;
@@ -129,23 +120,15 @@ function pieceScores(json: TokenizerJson, tokens: readonly Token[]): number[] {
     if (!first.has(piece)) first.set(piece, index);
   });
   return tokens.map(({ text, type }, id) => {
-    if (type !== TOKEN.normal) return 0;
+    if (type !== TOKEN_TYPES.normal) return 0;
     const merge = first.get(text);
     return -(merge ?? pairs.length + id);
   });
 }
 
-function preTokenizerName(pre: PreTokenizer | null | undefined): string {
-  const parts = (pre?.type === 'Sequence' ? pre.pretokenizers : pre ? [pre] : []) ?? [];
-  const split = parts.find(({ type }) => type === 'Split');
-  const byteLevel = parts.find(({ type }) => type === 'ByteLevel');
-  const digits = parts.some(({ type, individual_digits }) => type === 'Digits' && individual_digits === true);
-  if (byteLevel !== undefined && split === undefined && byteLevel.use_regex !== false) {
-    if (digits && parts.length === 2) return 'smollm';
-    if (parts.length === 1) return 'gpt-2';
-  }
-  const named = split?.pattern?.Regex === undefined ? undefined : NAMED_PATTERNS[split.pattern.Regex];
-  if (named !== undefined && byteLevel?.use_regex === false && parts.length === 2) return named;
+function preTokenizerName({ pre_tokenizer: pre, model }: TokenizerJson): string {
+  const named = namePreTokenizer(pre, model.ignore_merges === true);
+  if (named !== undefined) return named.name;
   throw unsupported(
     `llama.cpp must have a name for how text is cut into words, it has none for ${JSON.stringify(pre ?? null).slice(0, 200)}`,
   );

@@ -8,7 +8,7 @@ import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { openModel } from '../node/open-model.ts';
 import { ggufMetadata } from './gguf-metadata.ts';
-import { ggufTensors, interleaveHalves } from './gguf-tensors.ts';
+import { ggufTensors } from './gguf-tensors.ts';
 import { ggufTokenizer } from './gguf-tokenizer.ts';
 import { rotaryFactors } from './rotary-factors.ts';
 
@@ -19,6 +19,17 @@ const values = (metadata: ReadonlyMap<string, GgufValue>, key: string) => {
   return entry?.type === 'array' ? entry.items.values : entry?.value;
 };
 
+/** Rows of heads as llama.cpp has them: neighbours of a head are those of the two halves. */
+function neighbours(rows: Float32Array, columns: number, headDim: number): Float32Array {
+  const moved = new Float32Array(rows.length);
+  for (let row = 0; row * columns < rows.length; row++) {
+    const within = row % headDim;
+    const to = row - within + (within < headDim / 2 ? 2 * within : 2 * within - headDim + 1);
+    moved.set(rows.subarray(row * columns, (row + 1) * columns), to * columns);
+  }
+  return moved;
+}
+
 describe.skipIf(!hasShared)('stories260k as GGUF', () => {
   const golden = () =>
     openGguf(memoryBytes(readFileSync(shared('golden/stories260k/stories260k-f16.gguf'))), 'stories260k-f16.gguf');
@@ -28,11 +39,12 @@ describe.skipIf(!hasShared)('stories260k as GGUF', () => {
     const model = await openModel(shared('models/stories260k'));
     const ours = ggufTensors(model.architecture);
     expect(ours.map(({ name }) => name).sort()).toEqual([...tensors.keys()].sort());
-    for (const { name, source, shape, rotaryHeadDim } of ours) {
+    for (const { name, parts, shape } of ours) {
       const reference = tensors.get(name)!;
       expect(reference.shape).toEqual(shape);
-      const dense = await model.weights.get(source!)!.toF32();
-      const placed = rotaryHeadDim === null ? dense : interleaveHalves(dense, shape.at(-1)!, rotaryHeadDim);
+      const [{ name: source, rotaryHeadDim }] = parts;
+      const dense = await model.weights.get(source)!.toF32();
+      const placed = rotaryHeadDim === null ? dense : neighbours(dense, shape.at(-1)!, rotaryHeadDim);
       const expected = restoreBlocks(reference.type, await reference.source.read(0, reference.byteLength));
       const rounded = reference.type === 'f16' ? toF32('f16', fromF32('f16', placed)) : placed;
       expect(rounded).toEqual(expected);
@@ -91,16 +103,11 @@ describe('GGUF of made-up models', () => {
 
   it('keeps the rows of an architecture that rotates halves, and has its biases and head', () => {
     const tensors = ggufTensors(describeArchitecture(readModelConfig(config)));
-    expect(tensors.every(({ rotaryHeadDim }) => rotaryHeadDim === null)).toBe(true);
+    expect(tensors.every(({ parts }) => parts.every(({ rotaryHeadDim }) => rotaryHeadDim === null))).toBe(true);
     const names = tensors.map(({ name }) => name);
     expect(names).toContain('blk.0.attn_q.bias');
     expect(names).toContain('output.weight');
     expect(names).not.toContain('blk.0.attn_output.bias');
-  });
-
-  it('moves rows of halves to neighbours', () => {
-    // Two heads of four rows of one column.
-    expect([...interleaveHalves(Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7), 1, 4)]).toEqual([0, 2, 1, 3, 4, 6, 5, 7]);
   });
 
   it('divides the frequencies as Llama 3.1 does', () => {
@@ -135,13 +142,15 @@ describe('GGUF of made-up models', () => {
     const split = (Regex: string) => ({
       type: 'Sequence',
       pretokenizers: [
-        { type: 'Split', pattern: { Regex } },
+        { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false },
         { type: 'ByteLevel', use_regex: false },
       ],
     });
     const pre = (tokenizer: unknown) => values(ggufTokenizer(bpe(tokenizer), options), 'tokenizer.ggml.pre');
     expect(pre({ type: 'ByteLevel', use_regex: true })).toBe('gpt-2');
-    expect(pre(split(llama3))).toBe('llama-bpe');
+    expect(pre(split(llama3))).toBe('dbrx');
+    const ignoring = { ...bpe(split(llama3)), model: { ...bpe(null).model, ignore_merges: true } };
+    expect(values(ggufTokenizer(ignoring, options), 'tokenizer.ggml.pre')).toBe('llama-bpe');
     expect(pre(split(llama3.replace('{1,3}', '')))).toBe('qwen2');
     expect(() => pre(split('\\w+'))).toThrow(/no.*name|none/);
     expect(() => pre(null)).toThrow(/GGUF/);

@@ -2,7 +2,7 @@
 import type { ModelConfig } from '../config/model-config.ts';
 
 /** f32 [dim / 2], what each frequency is divided by; null where none is. Linear scaling is metadata, not a tensor. */
-export function rotaryFactors({ rope }: ModelConfig): Float32Array | null {
+export function rotaryFactors({ rope }: Pick<ModelConfig, 'rope'>): Float32Array | null {
   if (rope === null) return null;
   const { theta, scaling, dim } = rope;
   if (scaling.kind !== 'llama3') return null;

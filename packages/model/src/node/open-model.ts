@@ -1,14 +1,13 @@
 // A model from a directory: what most callers start with.
 import { tiedEmbeddings } from '@pith/checkpoint';
 import type { Checkpoint, FileStore, TiedEmbeddings } from '@pith/checkpoint';
-import { openCheckpoint } from '@pith/checkpoint/node';
-import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { PithError } from '@pith/tensor-core';
 import { modelWeights } from '../architecture/model-weights.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { createModel } from '../language-model.ts';
 import type { LanguageModel } from '../language-model.ts';
+import { openCheckpointAt } from './open-checkpoint-at.ts';
 import { createTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
@@ -27,7 +26,7 @@ export interface CheckpointModel extends LanguageModel {
 /** A model and the checkpoint that it lies in. */
 export interface OpenModel extends CheckpointModel {
   /** The open checkpoint. */
-  readonly checkpoint: LocalCheckpoint;
+  readonly checkpoint: Checkpoint;
   /** Closes the files. */
   close(): Promise<void>;
 }
@@ -81,13 +80,14 @@ export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<Check
 }
 
 /**
- * Opens a Hugging Face directory as a model: config, headers and tokenizer are read and checked; weights when asked for.
+ * Opens a Hugging Face directory or a GGUF file as a model: config, headers and tokenizer are read and checked; weights when
+ * asked for.
  *
- * @throws PithError what `openCheckpoint` and `createModel` throw; `TOKENIZER_TOO_LARGE`, `TOKENIZER_INVALID`,
+ * @throws PithError what `openCheckpointAt` and `createModel` throw; `TOKENIZER_TOO_LARGE`, `TOKENIZER_INVALID`,
  * `TOKENIZER_FAILED`.
  */
-export async function openModel(directory: string): Promise<OpenModel> {
-  const checkpoint = await openCheckpoint(directory);
+export async function openModel(model: string): Promise<OpenModel> {
+  const checkpoint = await openCheckpointAt(model);
   try {
     return Object.freeze({
       ...(await modelFromCheckpoint(checkpoint)),

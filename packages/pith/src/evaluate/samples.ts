@@ -1,6 +1,6 @@
 // What a model says before and after: a glance beside the numbers.
 import { stat } from 'node:fs/promises';
-import { openCheckpoint } from '@pith/checkpoint/node';
+import { openCheckpointAt } from '@pith/model/node';
 import type { RunOptions } from '@pith/tensor-core';
 import { generate } from '../generate/generate.ts';
 import type { SampleReceipt } from '../receipt/types.ts';
@@ -20,7 +20,7 @@ export async function takeSamples(
   run: RunOptions & { readonly threads: number },
 ): Promise<readonly SampleReceipt[]> {
   if (text.endsWith('.json') || (await stat(text)).size === 0) return [];
-  const { weightFileBytes, files, close } = await openCheckpoint(source);
+  const { weightFileBytes, files, close } = await openCheckpointAt(source);
   await close();
   if (weightFileBytes > MOST_BYTES || !files.some(({ name }) => name === 'tokenizer.json')) return [];
   const prompt = (await readText(text)).text.trim().split(/\s+/).slice(0, WORDS).join(' ');

@@ -1,5 +1,5 @@
 // What a checkpoint holds, from its headers alone.
-import type { StoredDType } from '@pith/checkpoint';
+import type { CheckpointTensor } from '@pith/checkpoint';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { openPlace, placeOfHeaders } from '../source/locate-model.ts';
 
@@ -7,8 +7,8 @@ import { openPlace, placeOfHeaders } from '../source/locate-model.ts';
 export interface InspectedTensor {
   /** Name in the file. */
   readonly name: string;
-  /** Dtype as it is stored. */
-  readonly dtype: StoredDType;
+  /** Dtype as it is stored, or the type of its blocks: `bf16`, `q4_k`. */
+  readonly dtype: CheckpointTensor['dtype'];
   /** Outermost axis first. */
   readonly shape: readonly number[];
   /** Stored bytes. */
@@ -74,7 +74,7 @@ export interface Inspection {
 /**
  * Reads the headers of a checkpoint.
  *
- * @param model directory of config.json and safetensors files, or a hub id, of which the headers alone are fetched.
+ * @param model directory of config.json and safetensors files, a GGUF file, or a hub id, of which the headers alone are fetched.
  * @throws PithError when the checkpoint is damaged or there is none.
  */
 export async function inspect(model: string, options: RunOptions = {}): Promise<Inspection> {

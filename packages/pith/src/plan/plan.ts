@@ -9,6 +9,7 @@ import {
   tiedEmbeddings,
   weightFormat,
   type FormatConfig,
+  type Checkpoint,
   type FormatContext,
   type JsonValue,
   type OutputLayout,
@@ -17,7 +18,6 @@ import {
   type TiedEmbeddings,
   type WeightFormat,
 } from '@pith/checkpoint';
-import type { LocalCheckpoint } from '@pith/checkpoint/node';
 import { describeArchitecture, readModelConfig, type Architecture } from '@pith/model';
 import { formatRange, planRtn, rtnConfig, type RtnConfig, type RtnPlan, type TensorPlan } from '@pith/quant';
 import { isPithError, PithError } from '@pith/tensor-core';
@@ -93,7 +93,8 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   }
   const tied = await relationOfHead(checkpoint);
   const architecture = architectureOf(checkpoint, tied === 'conflict');
-  const tensors = [...checkpoint.tensors.values()];
+  // Without quantization they are those of safetensors files.
+  const tensors = [...checkpoint.tensors.values()] as StoredTensor[];
   const planned = planRtn(architecture, tensors.filter((tensor) => isConvertible(tensor.dtype)).map(rtnTensor), rtn);
   const omitted = tied === 'tied-duplicate' ? `${architecture.head.path}.weight` : undefined;
   const problems: PlanProblem[] = planned.problems.map(({ code, name, message, remedy }) => ({
@@ -147,11 +148,11 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
 }
 
 /** The architecture; a stored head that differs from the embedding counts, whatever the config says of tying. */
-function architectureOf({ config }: LocalCheckpoint, untie: boolean): Architecture {
+function architectureOf({ config }: Checkpoint, untie: boolean): Architecture {
   return describeArchitecture(readModelConfig(untie ? { ...config, tie_word_embeddings: false } : config));
 }
 
-function relationOfHead(checkpoint: LocalCheckpoint): Promise<TiedEmbeddings> {
+function relationOfHead(checkpoint: Checkpoint): Promise<TiedEmbeddings> {
   const { embedding, head, config } = architectureOf(checkpoint, false);
   return tiedEmbeddings(checkpoint, embedding.name, `${head.path}.weight`, config.tiedEmbeddings);
 }

@@ -2,8 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { OutputLayout } from '@pith/checkpoint';
-import type { LocalCheckpoint } from '@pith/checkpoint/node';
+import type { Checkpoint, OutputLayout } from '@pith/checkpoint';
 import { canonicalJson } from '../canonical-json.ts';
 import type { PreparedPlan } from '../plan/plan.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
@@ -105,7 +104,7 @@ export async function outputFiles(
     layout,
     checkpoint,
     files: further,
-  }: { readonly layout: OutputLayout; readonly checkpoint: LocalCheckpoint; readonly files: readonly string[] },
+  }: { readonly layout: OutputLayout; readonly checkpoint: Checkpoint; readonly files: readonly string[] },
   directory: string,
 ): Promise<FileHash[]> {
   const small = [

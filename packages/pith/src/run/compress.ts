@@ -3,8 +3,15 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { parseJsonObject, QUANTIZATION_KEYS, setMembers, storedMembers, type JsonValue } from '@pith/checkpoint';
-import { openOutput, type LocalCheckpoint } from '@pith/checkpoint/node';
+import {
+  parseJsonObject,
+  QUANTIZATION_KEYS,
+  setMembers,
+  storedMembers,
+  type JsonValue,
+  type Checkpoint,
+} from '@pith/checkpoint';
+import { openOutput } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
 import { storedWeightOf, type CalibrationMemoryPlan, type CalibrationWindows } from '@pith/model';
 import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
@@ -20,6 +27,7 @@ import { saveReport } from '../report/save-report.ts';
 import type { Receipt } from '../receipt/types.ts';
 import { buildStagedReceipt } from '../receipt/build-staged-receipt.ts';
 import { localModel, placeOfHeaders, type ModelPlace } from '../source/locate-model.ts';
+import { carriedFiles } from '../source/carried-files.ts';
 import { openSource } from '../source/open-source.ts';
 import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
@@ -272,8 +280,8 @@ async function writeArtefact(
   try {
     const wrote = await writeWeights(weights, output, options, run);
     for (const one of prepared.sources.values()) await refuseChangedSource('compress', one.source);
-    for (const { name, carried } of source.checkpoint.files) {
-      if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
+    for (const [name, bytes] of Object.entries(await carriedFiles(source.checkpoint))) {
+      await output.writeFile(name, bytes);
     }
     await output.writeFile('config.json', configText);
     for (const [name, text] of Object.entries(said.files)) await output.writeFile(name, text);
@@ -307,7 +315,7 @@ async function writeArtefact(
 }
 
 /** The text of config.json with the members that stages changed; quantization is said when it is known. */
-function changedConfig({ config, configText }: LocalCheckpoint, made: Readonly<Record<string, unknown>>): string {
+function changedConfig({ config, configText }: Checkpoint, made: Readonly<Record<string, unknown>>): string {
   const changes: Record<string, JsonValue | undefined> = {};
   for (const key of new Set([...Object.keys(config), ...Object.keys(made)])) {
     if (QUANTIZATION_KEYS.includes(key)) continue;

@@ -2,6 +2,7 @@
 import { openOutput, type CheckpointOutput } from '@pith/checkpoint/node';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
+import { carriedFiles } from '../source/carried-files.ts';
 import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
 import { defaultScheme, requireKnown } from '../plan/quantize-config.ts';
 import { streamsFiles } from '../plan/streams-files.ts';
@@ -122,9 +123,8 @@ async function writeArtefact(job: Job, output: CheckpointOutput, pool: KernelPoo
   const done = await runUnits(units, { pool, output, journal: work.journal, finished, format, context, ...run });
   await pool.closeFiles();
   await refuseChangedSource('quantize', prepared.source);
-  for (const { name, carried } of source.checkpoint.files) {
-    if (carried) await output.copyFile(await source.checkpoint.store.path(name), name);
-  }
+  for (const [name, bytes] of Object.entries(await carriedFiles(source.checkpoint)))
+    await output.writeFile(name, bytes);
   await output.writeFile('config.json', prepared.configText);
   for (const [name, text] of Object.entries(prepared.formatFiles)) await output.writeFile(name, text);
   await output.finish(run);

@@ -4,16 +4,9 @@
 // A path that exists wins, also one that looks like a hub id. A text that is neither is left as it is, and whoever opens
 // it says that there is no such path.
 import { existsSync } from 'node:fs';
-import { openCheckpointFrom, parseHubId, type FileStore } from '@pith/checkpoint';
-import {
-  openCheckpoint,
-  openHubModel,
-  readHubSettings,
-  type DirectoryStore,
-  type HubModel,
-  type LocalCheckpoint,
-  type OpenHubModelOptions,
-} from '@pith/checkpoint/node';
+import { openCheckpointFrom, parseHubId, type Checkpoint, type FileStore } from '@pith/checkpoint';
+import { openHubModel, readHubSettings, type HubModel, type OpenHubModelOptions } from '@pith/checkpoint/node';
+import { openCheckpointAt } from '@pith/model/node';
 import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
 
 /** Where a model lies: a path on this disk, or a store of files that are read over the network. */
@@ -50,15 +43,9 @@ export async function placeOfHeaders(model: string, run: RunOptions = {}): Promi
   return { name: model, store: found.store };
 }
 
-/** Opens the checkpoint of a place. */
-export async function openPlace(place: ModelPlace): Promise<LocalCheckpoint> {
-  if (typeof place === 'string') return openCheckpoint(place);
-  // What only looks at headers asks for no path.
-  const path = async (name: string): Promise<never> => {
-    const text = `read ${place.name}: ${name} must lie on this disk, it is read over the network`;
-    throw new PithError('SOURCE_NOT_LOCAL', text, { kind: 'internal', details: { model: place.name, file: name } });
-  };
-  return openCheckpointFrom<DirectoryStore>({ ...place.store, directory: place.name, path });
+/** Opens the checkpoint of a place: a directory, a GGUF file, or a store of files. */
+export async function openPlace(place: ModelPlace): Promise<Checkpoint> {
+  return typeof place === 'string' ? openCheckpointAt(place) : openCheckpointFrom(place.store);
 }
 
 async function lookUp(model: string, options: OpenHubModelOptions): Promise<HubModel | undefined> {

@@ -1,8 +1,8 @@
 // The checkpoint that a run reads: its tensors, and the state of its files, by which a later run knows that it is still
 // the same.
-import { open, stat } from 'node:fs/promises';
-import type { StoredTensor } from '@pith/checkpoint';
-import type { LocalCheckpoint } from '@pith/checkpoint/node';
+import { open, realpath, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Checkpoint, CheckpointTensor } from '@pith/checkpoint';
 import { PithError, type FileLocation } from '@pith/tensor-core';
 import type { FileHash } from '../receipt/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
@@ -23,7 +23,7 @@ export interface Source {
   readonly directory: string;
   /** The repository and commit that it is a copy of, where it lies in the cache of a hub. */
   readonly hub?: HubOrigin;
-  readonly checkpoint: LocalCheckpoint;
+  readonly checkpoint: Checkpoint;
   /** Files that the output depends on: weights, index, config, and all that is carried over. */
   readonly files: readonly FileHash[];
   /** The same with modification times, for the journal. */
@@ -39,20 +39,31 @@ export async function openSource(place: ModelPlace): Promise<Source> {
   const states: SourceFileState[] = [];
   for (const { name, carried, role } of checkpoint.files) {
     if (!carried && !['weights', 'index', 'config'].includes(role)) continue;
-    const path = await checkpoint.store.path(name);
-    const { size, mtimeMs } = await stat(path);
+    const bytes = await checkpoint.store.open(name);
+    const size = bytes.byteLength;
     const hashedBytes = role === 'weights' ? headerBytes(checkpoint, name, size) : size;
-    const digest = sha256(await readStart(path, hashedBytes));
+    const digest = sha256(await bytes.read(0, hashedBytes));
     files.push({ name, bytes: size, hashedBytes, sha256: digest });
-    states.push({ name, bytes: size, modified: mtimeMs, sha256: digest });
+    states.push({ name, bytes: size, modified: await modified(checkpoint, name), sha256: digest });
   }
-  const hub = hubOrigin(checkpoint.store.directory);
+  const hub = hubOrigin(await folderOf(directory));
   return { directory, ...(hub && { hub }), checkpoint, files, states };
+}
+
+/** The folder of a model, links followed: a file of the hub's cache is itself a link. */
+async function folderOf(path: string): Promise<string> {
+  const isFile = (await stat(path)).isFile();
+  return realpath(isFile ? dirname(path) : path);
+}
+
+/** When a file was last changed; 0 where nobody knows. */
+async function modified({ store }: Checkpoint, name: string): Promise<number> {
+  return (await store.modified?.(name)) ?? 0;
 }
 
 /** Bytes before the first tensor of a file of tensors. */
 export function headerBytes(
-  checkpoint: { readonly tensors: ReadonlyMap<string, Pick<StoredTensor, 'file' | 'offset'>> },
+  checkpoint: { readonly tensors: ReadonlyMap<string, Pick<CheckpointTensor, 'file' | 'offset'>> },
   file: string,
   size: number,
 ): number {
@@ -86,7 +97,7 @@ export async function readStart(path: string, length: number): Promise<Uint8Arra
 }
 
 /** Where a tensor's bytes lie. */
-export function locationOf(tensor: StoredTensor): FileLocation {
+export function locationOf(tensor: CheckpointTensor): FileLocation {
   const { file } = tensor.source;
   if (file !== undefined) return file;
   throw new PithError('SOURCE_NOT_LOCAL', `read tensor ${tensor.name}: its bytes must lie in a local file`, {
@@ -95,12 +106,11 @@ export function locationOf(tensor: StoredTensor): FileLocation {
   });
 }
 
-/** Names of files whose size or modification time is no longer what it was when the source was opened. */
+/** Names of files whose modification time is no longer what it was when the source was opened. */
 export async function changedFiles(source: Source): Promise<string[]> {
   const changed: string[] = [];
   for (const state of source.states) {
-    const now = await stat(await source.checkpoint.store.path(state.name)).catch(() => undefined);
-    if (now?.size !== state.bytes || now.mtimeMs !== state.modified) changed.push(state.name);
+    if ((await modified(source.checkpoint, state.name).catch(() => -1)) !== state.modified) changed.push(state.name);
   }
   return changed;
 }

@@ -282,7 +282,7 @@ function summarize(summary: Summary): Plan {
   const { layout, bytes, problems: unfit } = plannedLayout(finals, options, summary.shardBytes);
   problems.push(...unfit);
   const tensors = [...source.planned.weights.values()].map((weight): PlannedTensor => {
-    const before = source.originalPlan(weight).byteLength;
+    const before = source.bytesBefore(weight);
     const taken = trace.steps.get(weight.name)!;
     const name = trace.names.get(weight.name)!;
     const bytesAfter = name === null ? 0 : (bytes.get(name) ?? 0);

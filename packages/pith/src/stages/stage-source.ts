@@ -19,13 +19,18 @@ export interface StageSource extends StageModel {
   readonly source: Source;
   /** The same as plans see it. */
   readonly planned: PlannedModel;
-  /** Names of the weights that are restored, with the representation that they have in the source. */
-  readonly restored: ReadonlyMap<string, WeightTensor['kind']>;
+  /** Names of the weights that are restored, with the representation that they have in the source: `quantized`. */
+  readonly restored: ReadonlyMap<string, string>;
   readonly embeddings: TiedEmbeddings;
-  /** The weight as the source holds it, where `weight` is its restored form. */
+  /**
+   * The weight as an output holds it where no stage works on it: as the source does, but for blocks that belong to another
+   * format, which stay restored.
+   */
   original(weight: WeightTensor): WeightTensor;
-  /** The planned weight as the source holds it, where it is that of the restored form. */
+  /** The same of a planned weight. */
   originalPlan(weight: PlannedWeight): PlannedWeight;
+  /** Bytes of a planned weight in the source. */
+  bytesBefore(weight: PlannedWeight): number;
 }
 
 /**
@@ -37,7 +42,7 @@ export async function stageSource(source: Source): Promise<StageSource> {
   const { embeddings, ...opened } = await modelFromCheckpoint(source.checkpoint);
   const { checkpoint } = source;
   const originals = new Map<WeightTensor, WeightTensor>();
-  const restored = new Map<string, WeightTensor['kind']>();
+  const restored = new Map<string, string>();
   const weights = new Map<string, WeightTensor>();
   for (const [name, weight] of opened.weights) {
     // A copy of the embedding that the config ties to it is left out.
@@ -45,7 +50,7 @@ export async function stageSource(source: Source): Promise<StageSource> {
     const value = workable(weight);
     if (value !== weight) {
       originals.set(value, weight);
-      restored.set(name, weight.kind);
+      restored.set(name, weight.kind === 'packed' ? `packed (${weight.coding})` : weight.kind);
     }
     weights.set(name, value);
   }
@@ -71,14 +76,22 @@ export async function stageSource(source: Source): Promise<StageSource> {
     planned: { config, architecture: model.architecture, weights: plannedWeights },
     restored,
     embeddings,
-    original: (weight) => originals.get(weight) ?? weight,
-    originalPlan: (weight) => plannedOriginals.get(weight) ?? weight,
+    original: (weight) => {
+      const original = originals.get(weight);
+      return original === undefined || original.kind === 'packed' ? weight : original;
+    },
+    originalPlan: (weight) => {
+      const original = plannedOriginals.get(weight);
+      return original === undefined || original.kind === 'packed' ? weight : original;
+    },
+    bytesBefore: (weight) => (plannedOriginals.get(weight) ?? weight).byteLength,
   };
 }
 
 /** The weight in a form that techniques work on: dense, or two dense factors. */
 function workable(weight: WeightTensor): WeightTensor {
-  if (weight.kind === 'quantized' || weight.kind === 'sparse') return restoredWeight(weight);
+  if (weight.kind === 'quantized' || weight.kind === 'sparse' || weight.kind === 'packed')
+    return restoredWeight(weight);
   if (weight.kind !== 'factored' || (weight.left.kind === 'dense' && weight.right.kind === 'dense')) return weight;
   const factor = (one: FactoredWeight['left']) => (one.kind === 'dense' ? one : restoredWeight(one));
   return factoredWeight({ name: weight.name, left: factor(weight.left), right: factor(weight.right) });

@@ -1,7 +1,8 @@
 // One file (or several, split) for llama.cpp, Ollama, LM Studio and node-llama-cpp.
 import { basename } from 'node:path';
 import { planGguf, type GgufValue } from '@pith/checkpoint';
-import { ggufMetadata, ggufTensors, ggufTokenizer, interleaveHalves, type GgufTensorSource } from '@pith/model';
+import { ggufMetadata, ggufTensors, ggufTokenizer, type GgufTensorSource } from '@pith/model';
+import { interleavedRows } from '@pith/quant';
 import type { OpenModel } from '@pith/model/node';
 import { fromF32, PithError, throwIfStopped, type WeightTensor } from '@pith/tensor-core';
 import { open } from 'node:fs/promises';
@@ -44,7 +45,7 @@ async function prepare(model: OpenModel, type: PlainType, request: ExportRequest
   }));
   const layout = planGguf(metadata, specs);
   const placed = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
-  const bySource = new Map(sources.map((tensor) => [tensor.source, tensor]));
+  const bySource = new Map(sources.flatMap((tensor) => tensor.parts.map(({ name: part }) => [part, tensor] as const)));
   const tensors = [...weights.values()].map((weight): PlannedTensor => {
     const made = bySource.get(weight.name);
     const bytesBefore = weight.byteLength;
@@ -80,7 +81,7 @@ async function prepare(model: OpenModel, type: PlainType, request: ExportRequest
           for await (const values of chunksOf(source, weights)) {
             throwIfStopped(signal, 'export');
             const stored = place.type as PlainType;
-            if (stored === 'f16') refuseOverflow(source.source ?? source.name, values);
+            if (stored === 'f16') refuseOverflow(source.name, values);
             const bytes = fromF32(stored, values);
             await file.write(bytes, 0, bytes.length, at);
             at += bytes.length;
@@ -97,18 +98,28 @@ async function prepare(model: OpenModel, type: PlainType, request: ExportRequest
 
 /** The values of a tensor in f32, in order, some rows at a time. */
 async function* chunksOf(
-  { source, values, shape, rotaryHeadDim }: GgufTensorSource,
+  { parts, values, shape }: GgufTensorSource,
   weights: ReadonlyMap<string, WeightTensor>,
 ): AsyncGenerator<Float32Array> {
-  if (values !== undefined) return yield values;
-  const weight = weights.get(source!)!;
-  const rows = shape[0]!;
+  if (values !== undefined) yield values;
   const columns = shape.slice(1).reduce((a, b) => a * b, 1);
-  const unit = rotaryHeadDim ?? 1;
-  const step = unit * Math.max(1, Math.floor(CHUNK_VALUES / (unit * columns)));
-  for (let start = 0; start < rows; start += step) {
-    const part = await weight.toF32(start, Math.min(rows, start + step));
-    yield rotaryHeadDim === null ? part : interleaveHalves(part, columns, rotaryHeadDim);
+  for (const { name, rotaryHeadDim } of parts) {
+    const weight = weights.get(name)!;
+    const rows = weight.shape[0]!;
+    const unit = rotaryHeadDim ?? 1;
+    const step = unit * Math.max(1, Math.floor(CHUNK_VALUES / (unit * columns)));
+    for (let start = 0; start < rows; start += step) {
+      const part = await weight.toF32(start, Math.min(rows, start + step));
+      if (rotaryHeadDim === null) {
+        yield part;
+        continue;
+      }
+      const moved = new Float32Array(part.length);
+      for (const [to, from] of interleavedRows(part.length / columns, rotaryHeadDim).entries()) {
+        moved.set(part.subarray(from * columns, (from + 1) * columns), to * columns);
+      }
+      yield moved;
+    }
   }
 }
 

@@ -6,9 +6,9 @@ import type { OpenModel } from '@pith/model/node';
 import type { DenseWeight } from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
 import type { PlannedTensor } from '../../plan/types.ts';
+import { carriedFiles } from '../../source/carried-files.ts';
 import { dtypeOf, restoredWeight, type RestoredDType } from '../../source/restored-weight.ts';
 import type { ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
-import { carriedFiles } from '../carried-files.ts';
 import { unusedOptions } from '../unused-options.ts';
 
 const DTYPES: Readonly<Record<string, RestoredDType>> = { bf16: 'bf16', f16: 'f16', f32: 'f32' };

@@ -1,0 +1,139 @@
+// A GGUF file as a checkpoint: config, tokenizer and generation settings out of its metadata, weights over its tensors. Whoever
+// reads checkpoints reads it without knowing.
+import {
+  printJson,
+  type Checkpoint,
+  type CheckpointFile,
+  type CheckpointTensor,
+  type FileStore,
+  type GgufFile,
+  type GgufTensor,
+  type JsonObject,
+  type StoredFile,
+} from '@pith/checkpoint';
+import { memoryBytes, PithError, type WeightTensor } from '@pith/tensor-core';
+import { ggufConfig, ggufGenerationConfig } from './gguf-config.ts';
+import { familyOfFile } from './gguf-family.ts';
+import { ggufTokenizerFiles } from './gguf-tokenizer-json.ts';
+import { ggufWeights } from './gguf-weights.ts';
+import { MetadataReader } from './metadata-reader.ts';
+
+/** Where the files lie that a GGUF model is made of. */
+export interface GgufStore extends FileStore {
+  /** Name of the file with the metadata: the only one, or the first of a split one. */
+  readonly first: string;
+  /** Name of the file that a tensor lies in. */
+  fileOf(tensor: string): string;
+}
+
+/** `quant_method` of such a checkpoint. */
+export const GGUF_METHOD = 'gguf';
+
+/**
+ * A GGUF model as a checkpoint; no tensor is read.
+ *
+ * @param file the file, or all files of a split one as one.
+ * @param store where they lie.
+ * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`, `GGUF_KEY_MISSING`, `GGUF_VALUE_INVALID`, `GGUF_TENSOR_UNKNOWN`,
+ * `GGUF_TOKENIZER_UNSUPPORTED`.
+ */
+export async function ggufCheckpoint(file: GgufFile, store: GgufStore): Promise<Checkpoint> {
+  const metadata = new MetadataReader(file.metadata, file.file);
+  const architecture = metadata.require('general.architecture', metadata.text('general.architecture'));
+  const family = familyOfFile(architecture, file.file);
+  const { config, layers, headDim } = await ggufConfig({ family, metadata, tensors: file.tensors });
+  const weights = ggufWeights({ family, layers, headDim, tensors: file.tensors, file: file.file });
+  const tokenizer = ggufTokenizerFiles(metadata, file.file);
+  const generationConfig = ggufGenerationConfig(metadata);
+  const made = new Map<string, string>([
+    ['config.json', text(config)],
+    ['generation_config.json', text(generationConfig)],
+  ]);
+  if (tokenizer !== null) {
+    made.set('tokenizer.json', text(tokenizer.tokenizer));
+    made.set('tokenizer_config.json', text(tokenizer.config));
+  }
+  const listed = await store.list();
+  return {
+    store: withMadeFiles(store, made),
+    label: store.label,
+    config,
+    configText: made.get('config.json')!,
+    generationConfig,
+    tensors: new Map([...file.tensors].map(([name, tensor]) => [name, checkpointTensor(tensor, store)])),
+    weights,
+    quantization: { method: GGUF_METHOD },
+    files: [...listed.map(tensorFile), ...[...made].map(([name, content]) => madeFile(name, content))],
+    weightFiles: listed.map(({ name }) => name),
+    weightFileBytes: listed.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    weight(name): WeightTensor {
+      const weight = weights.get(name);
+      if (weight !== undefined) return weight;
+      throw new PithError(
+        'CHECKPOINT_TENSOR_MISSING',
+        `read weight: ${store.label} must have the tensor ${JSON.stringify(name)}, it has not; it may be of another architecture`,
+        { details: { directory: store.label, tensor: name } },
+      );
+    },
+    close: () => store.close(),
+  };
+}
+
+function text(object: JsonObject): string {
+  return `${printJson(object)}\n`;
+}
+
+function tensorFile({ name, byteLength }: StoredFile): CheckpointFile {
+  return { name, byteLength, role: 'weights', carried: false, reason: 'the output has weights of its own' };
+}
+
+function madeFile(name: string, content: string): CheckpointFile {
+  const byteLength = new TextEncoder().encode(content).length;
+  if (name === 'config.json') {
+    const reason = 'the output has a config of its own, made from this one';
+    return { name, byteLength, role: 'config', carried: false, reason };
+  }
+  return {
+    name,
+    byteLength,
+    role: name === 'generation_config.json' ? 'generation-config' : 'tokenizer',
+    carried: true,
+  };
+}
+
+function checkpointTensor(tensor: GgufTensor, { fileOf }: GgufStore): CheckpointTensor {
+  const { name, type: dtype, shape, byteLength, offset } = tensor;
+  return {
+    name,
+    dtype,
+    shape,
+    byteLength,
+    offset,
+    file: fileOf(name),
+    get source() {
+      return tensor.source;
+    },
+  };
+}
+
+/** The files of the store, and those that were made out of the metadata. */
+function withMadeFiles(store: GgufStore, made: ReadonlyMap<string, string>): FileStore {
+  return {
+    label: store.label,
+    list: async () => [
+      ...(await store.list()),
+      ...[...made].map(([name, content]): StoredFile => {
+        return { name, byteLength: new TextEncoder().encode(content).length, kind: 'file' };
+      }),
+    ],
+    open: async (name) => {
+      const content = made.get(name);
+      return content === undefined ? store.open(name) : memoryBytes(new TextEncoder().encode(content));
+    },
+    ...(store.modified && {
+      // What was made out of the metadata is as old as the file that has the metadata.
+      modified: async (name: string) => store.modified!(made.has(name) ? store.first : name),
+    }),
+    close: () => store.close(),
+  };
+}
