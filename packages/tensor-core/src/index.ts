@@ -39,6 +39,7 @@ export { memoryBlock, quantizedWeight } from './weight/quantized-weight.ts';
 export type { QuantizedWeightParts } from './weight/quantized-weight.ts';
 export { groupsPerRow, quantizedByteLength, scaleCount } from './weight/quantized-layout.ts';
 export { restore } from './weight/restore.ts';
+export { codeTable } from './weight/code-table.ts';
 export { compactWeights, countZeros, representationBytes, sparseOf } from './weight/compact-weights.ts';
 export type { ZeroCount } from './weight/compact-weights.ts';
 export { sparseByteLength } from './weight/sparse-layout.ts';
@@ -51,8 +52,10 @@ export { requireRows } from './weight/rows.ts';
 export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
   ActivationQuantization,
+  AffineScheme,
   ChannelGranularity,
   CodeBlock,
+  CodeTable,
   DenseWeight,
   FactoredWeight,
   FloatScheme,
@@ -65,6 +68,8 @@ export type {
   SparseBlock,
   SparseWeight,
   ScaleDType,
+  StoredScheme,
+  TableScheme,
   TensorActivations,
   TensorGranularity,
   TokenActivations,

@@ -37,7 +37,7 @@ export interface StoredChunk {
  */
 export function rowAlignment(weight: Pick<QuantizedShape, 'scheme'>, format: CompressedFormat): number {
   const { scheme } = weight;
-  if (scheme.kind === 'float' || scheme.symmetric || format !== 'pack-quantized') return 1;
+  if (scheme.kind !== 'int' || scheme.symmetric || format !== 'pack-quantized') return 1;
   return scheme.granularity.kind === 'tensor' ? 1 : 32;
 }
 

@@ -1,5 +1,5 @@
 // compressed-tensors as a format among others.
-import type { QuantizedWeight } from '@pith/tensor-core';
+import type { QuantizationScheme, QuantizedWeight } from '@pith/tensor-core';
 import type { FormatConfig, FormatContext, WeightFormat } from '../formats/weight-format.ts';
 import { encodeWeight } from './encode-block.ts';
 import type { CompressedFormat } from './quantization-config.ts';
@@ -28,7 +28,7 @@ function layoutOf(weight: QuantizedShape, { activations = false }: FormatContext
 function config(weights: readonly QuantizedShape[], context: FormatContext): FormatConfig {
   const byScheme = new Map<string, { group: ConfigGroup; modules: string[] }>();
   for (const weight of weights) {
-    const { scheme } = weight;
+    const scheme = weight.scheme as QuantizationScheme;
     const activations = formOf(weight) ?? context.activations ?? false;
     // The scale dtype is no part of a group.
     const key = JSON.stringify([{ ...scheme, scaleDType: '' }, activations]);

@@ -12,7 +12,7 @@
 // `input_zero_point` i8 [1].
 //
 // Source: compressed-tensors 0.20, `compressors/pack_quantized/base.py` and `naive_quantized/base.py`.
-import { PithError, type ActivationQuantization, type QuantizationScheme } from '@pith/tensor-core';
+import { PithError, type ActivationQuantization, type QuantizationScheme, type StoredScheme } from '@pith/tensor-core';
 import type { StoredDType } from '../safetensors/stored-dtype.ts';
 import type { CompressedFormat } from './quantization-config.ts';
 
@@ -40,7 +40,7 @@ export interface QuantizedShape {
   /** [out features, in features]. */
   readonly shape: readonly number[];
   /** How it is coded. */
-  readonly scheme: QuantizationScheme;
+  readonly scheme: StoredScheme;
   /** How the runtime quantizes the inputs; a static scale of theirs is stored beside the weight. */
   readonly activations?: ActivationQuantization;
   /** Group of each column where columns were grouped in another order (act-order). */
@@ -62,7 +62,7 @@ export function refuseGroupIndex({ name, groupIndex }: QuantizedShape): void {
  * The format that the reference library picks for a scheme: packed integers where activations stay as they are, plain
  * bytes where they are quantized too (`activations`), fp8 as it is.
  */
-export function compressedFormat(scheme: QuantizationScheme, activations: boolean): CompressedFormat {
+export function compressedFormat(scheme: StoredScheme, activations: boolean): CompressedFormat {
   if (scheme.kind === 'float') return 'float-quantized';
   return activations ? 'int-quantized' : 'pack-quantized';
 }
@@ -76,8 +76,8 @@ export function compressedFormat(scheme: QuantizationScheme, activations: boolea
  * (a name that does not end in `.weight`).
  */
 export function storedPieces(weight: QuantizedShape, format: CompressedFormat): readonly StoredPiece[] {
-  const { scheme } = weight;
   const [rows, columns] = checkWeight(weight, format);
+  const scheme = weight.scheme as QuantizationScheme;
   const module = weight.name.slice(0, -'.weight'.length);
   const { granularity } = scheme;
   const groups = granularity.kind === 'group' ? columns / granularity.size : 1;
@@ -141,7 +141,10 @@ function checkWeight({ name, shape, scheme }: QuantizedShape, format: Compressed
   return [rows!, columns!];
 }
 
-function unsupported(scheme: QuantizationScheme, format: CompressedFormat): string | undefined {
+function unsupported(scheme: StoredScheme, format: CompressedFormat): string | undefined {
+  if (scheme.kind === 'affine' || scheme.kind === 'table') {
+    return `the format has no ${scheme.kind === 'affine' ? 'offsets in floating point' : 'codes of a table'}; restore it and quantize again`;
+  }
   if ((scheme.kind === 'float') !== (format === 'float-quantized')) {
     return `${scheme.kind === 'float' ? scheme.dtype : `int${scheme.bits}`} codes do not go into ${format}`;
   }

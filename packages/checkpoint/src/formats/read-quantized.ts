@@ -2,6 +2,8 @@
 import { isPithError, PithError, type WeightTensor } from '@pith/tensor-core';
 import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
+import { readAwqWeights } from '../awq/read-weights.ts';
+import { readGptqWeights } from '../gptq/read-weights.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 
@@ -27,6 +29,8 @@ export type ReadQuantized = (source: QuantizedSource) => Promise<Map<string, Wei
 const READERS: Readonly<Record<string, ReadQuantized>> = Object.freeze({
   'compressed-tensors': ({ quantization, tensors, file }) =>
     readCompressedWeights(tensors, readQuantizationConfig(quantization, file)),
+  gptq: readGptqWeights,
+  awq: readAwqWeights,
 });
 
 /** What came of reading a quantized checkpoint. */

@@ -37,6 +37,9 @@ export interface FormatConfig {
   readonly files: Readonly<Record<string, string>>;
 }
 
+/** A quantized weight as a plan knows it: a `QuantizedWeight` is one. */
+export type StoredShape = QuantizedShape;
+
 /** A way in which quantized weights are stored. */
 export interface WeightFormat {
   /** Its name, as options and receipts have it: `compressed-tensors`, `gptq`. */
@@ -48,12 +51,12 @@ export interface WeightFormat {
    *
    * @throws PithError that names the weight and what of it the format cannot hold.
    */
-  tensors(weight: QuantizedShape, context: FormatContext): readonly FormatTensor[];
+  tensors(weight: StoredShape, context: FormatContext): readonly FormatTensor[];
   /**
    * The pieces that the kernels of rounding to nearest write by themselves, rows in order, from file to file; undefined
    * where {@link chunks} must arrange them.
    */
-  kernelPieces?(weight: QuantizedShape, context: FormatContext): readonly StoredPiece[] | undefined;
+  kernelPieces?(weight: StoredShape, context: FormatContext): readonly StoredPiece[] | undefined;
   /**
    * The bytes of those tensors; those of one tensor come in order and without gaps.
    *
@@ -65,5 +68,5 @@ export interface WeightFormat {
    *
    * @throws PithError that names the weights which one configuration cannot describe together.
    */
-  config(weights: readonly QuantizedShape[], context: FormatContext): FormatConfig;
+  config(weights: readonly StoredShape[], context: FormatContext): FormatConfig;
 }

@@ -2,10 +2,14 @@
 // a line in the table.
 import { nearestWord, PithError } from '@pith/tensor-core';
 import { compressedTensors } from '../compressed-tensors/format.ts';
+import { awq } from '../awq/format.ts';
+import { gptq } from '../gptq/format.ts';
 import type { WeightFormat } from './weight-format.ts';
 
 const FORMATS: Readonly<Record<string, WeightFormat>> = Object.freeze({
   'compressed-tensors': compressedTensors,
+  gptq,
+  awq,
 });
 
 /** The names that {@link weightFormat} knows, the default first. */

@@ -1,6 +1,6 @@
 // What is known of a model before anything is computed: each technique says from this alone what it will do to which
 // tensor, so that several in a row can be planned from headers.
-import type { DType, QuantizationScheme, WeightTensor } from '@pith/tensor-core';
+import type { DType, StoredScheme, WeightTensor } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
@@ -18,7 +18,7 @@ export interface PlannedWeight {
   /** Dtype of the values; of the scales for a quantized weight, of the left factor for a factored one. */
   readonly dtype: DType;
   /** Of a quantized weight, or of the factors of a factored one where they are quantized. */
-  readonly scheme?: QuantizationScheme;
+  readonly scheme?: StoredScheme;
   /** True where columns are grouped in an order of their own (act-order), so that a group index is stored. */
   readonly grouped?: boolean;
   /** Of a factored weight. */

@@ -17,7 +17,7 @@ import {
   type ActivationQuantization,
   type CodeBlock,
   type DenseWeight,
-  type QuantizationScheme,
+  type StoredScheme,
   type QuantizedWeight,
   type WeightTensor,
 } from '@pith/tensor-core';
@@ -30,9 +30,10 @@ type Stored =
       readonly key: string;
       readonly name: string;
       readonly shape: readonly number[];
-      readonly scheme: QuantizationScheme;
+      readonly scheme: StoredScheme;
       readonly activations?: ActivationQuantization;
       readonly zeroPoints: boolean;
+      readonly biases: boolean;
       readonly groupIndex: boolean;
     }
   | {
@@ -161,29 +162,34 @@ async function describeQuantized(weight: QuantizedWeight, key: string, parts: Pa
   const perTensor = scheme.granularity.kind === 'tensor';
   const scales: Uint8Array[] = [];
   const zeros: Uint8Array[] = [];
+  const biases: Uint8Array[] = [];
   const add = (block: CodeBlock, first: boolean): void => {
     if (perTensor && !first) return;
     scales.push(bytesOf(block.scales));
     if (block.zeroPoints) zeros.push(bytesOf(block.zeroPoints));
+    if (block.biases) biases.push(bytesOf(block.biases));
   };
   for await (const [block, first] of blocks(weight, columns)) add(block, first);
   const length = (list: readonly Uint8Array[]): number => list.reduce((sum, bytes) => sum + bytes.byteLength, 0);
   parts.push({
     name: `${key}#codes`,
-    dtype: scheme.kind === 'float' ? 'u8' : 'i8',
+    dtype: scheme.kind === 'int' ? 'i8' : 'u8',
     shape: [rows, columns],
     chunks: async function* () {
       for await (const [block] of blocks(weight, columns)) yield bytesOf(block.codes);
     },
   });
   parts.push({ name: `${key}#scales`, dtype: 'f32', shape: [length(scales) / 4], chunks: () => each(scales) });
+  if (biases.length > 0) {
+    parts.push({ name: `${key}#biases`, dtype: 'f32', shape: [length(biases) / 4], chunks: () => each(biases) });
+  }
   if (zeros.length > 0)
     parts.push({ name: `${key}#zeros`, dtype: 'i8', shape: [length(zeros)], chunks: () => each(zeros) });
   if (groupIndex) {
     const bytes = bytesOf(groupIndex);
     parts.push({ name: `${key}#groups`, dtype: 'i32', shape: [groupIndex.length], chunks: () => each([bytes]) });
   }
-  const facts = { zeroPoints: zeros.length > 0, groupIndex: groupIndex !== undefined };
+  const facts = { zeroPoints: zeros.length > 0, biases: biases.length > 0, groupIndex: groupIndex !== undefined };
   return { kind: 'quantized', key, name, shape: [...shape], scheme, ...(activations && { activations }), ...facts };
 }
 
@@ -247,9 +253,11 @@ async function restoredQuantized(
     const bytes = await codes.source.read(start * columns, (end - start) * columns);
     const signed = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const zeros = stored.zeroPoints ? await part(tensor('#zeros'), start, end) : undefined;
+    const biases = stored.biases ? await part(tensor('#biases'), start, end) : undefined;
     return {
-      codes: scheme.kind === 'float' ? bytes : signed,
+      codes: scheme.kind === 'int' ? signed : bytes,
       scales: floats(await part(tensor('#scales'), start, end)),
+      ...(biases && { biases: floats(biases) }),
       ...(zeros && { zeroPoints: new Int8Array(zeros.buffer, zeros.byteOffset, zeros.byteLength) }),
     };
   };

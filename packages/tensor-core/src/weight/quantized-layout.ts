@@ -1,7 +1,7 @@
 // How many scales, zero points and bytes a quantized weight has.
 import { byteLengthOf, packedByteLength, requireBits } from '../dtype/byte-length.ts';
 import { PithError } from '../errors/pith-error.ts';
-import type { ActivationQuantization, Granularity, QuantizationScheme } from './weight-tensor.ts';
+import type { ActivationQuantization, Granularity, StoredScheme } from './weight-tensor.ts';
 
 /**
  * Groups of a row: 1 for granularity `tensor` and `channel`, columns / size for `group`.
@@ -31,10 +31,11 @@ export function scaleCount(granularity: Granularity, rows: number, columns: numb
  *   the one of granularity `tensor`, which is a byte;
  * - the shape record of integer codes: two i64, 16 bytes;
  * - the group index, where there is one: an i32 for each column;
+ * - affine codes and tables as MLX and bitsandbytes store them: packed rows, scales and biases; two codes to a byte, scales;
  * - for activations with a static scale that scale, and its zero point as a byte where there is one.
  */
 export function quantizedByteLength(
-  scheme: QuantizationScheme,
+  scheme: StoredScheme,
   rows: number,
   columns: number,
   hasGroupIndex = false,
@@ -46,6 +47,8 @@ export function quantizedByteLength(
   const input = activations?.kind === 'tensor-static' && rows > 0 ? inputBytes(scheme, activations.symmetric) : 0;
   const rest = (hasGroupIndex ? byteLengthOf('i32', columns) : 0) + input;
   if (scheme.kind === 'float') return byteLengthOf('u8', rows * columns) + scales + rest;
+  if (scheme.kind === 'affine') return packedByteLength(requireBits(scheme.bits), rows, columns) + 2 * scales;
+  if (scheme.kind === 'table') return Math.ceil((rows * columns) / 2) + scales;
   if (activations) {
     const zeros = scheme.symmetric ? 0 : scaleCount(granularity, rows, columns);
     return byteLengthOf('i8', rows * columns) + scales + zeros + rest;
@@ -56,6 +59,6 @@ export function quantizedByteLength(
 }
 
 /** A static scale of the inputs, and its zero point. */
-function inputBytes({ scaleDType }: QuantizationScheme, symmetric: boolean): number {
+function inputBytes({ scaleDType }: StoredScheme, symmetric: boolean): number {
   return byteLengthOf(scaleDType, 1) + (symmetric ? 0 : 1);
 }

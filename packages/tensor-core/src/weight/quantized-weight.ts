@@ -4,7 +4,7 @@ import { groupsPerRow, quantizedByteLength } from './quantized-layout.ts';
 import { requireBlock } from './require-block.ts';
 import { restore } from './restore.ts';
 import { matrixShape, requireRows } from './rows.ts';
-import type { ActivationQuantization, CodeBlock, QuantizationScheme, QuantizedWeight } from './weight-tensor.ts';
+import type { ActivationQuantization, CodeBlock, StoredScheme, QuantizedWeight } from './weight-tensor.ts';
 
 /** What a quantized weight is made of. */
 export interface QuantizedWeightParts {
@@ -13,7 +13,7 @@ export interface QuantizedWeightParts {
   /** Outermost axis first, `[rows, ...]`: the axes behind the first are one row of codes. */
   readonly shape: readonly number[];
   /** How it is coded. */
-  readonly scheme: QuantizationScheme;
+  readonly scheme: StoredScheme;
   /** Group of each column; columns in order when left out. */
   readonly groupIndex?: Int32Array;
   /** How the runtime quantizes the inputs; not at all when left out. */
@@ -73,7 +73,7 @@ export function quantizedWeight(parts: QuantizedWeightParts): QuantizedWeight {
 }
 
 /** Reads of rows from a block [rows, columns] that lies in memory; the results are views of it. */
-export function memoryBlock(block: CodeBlock, scheme: QuantizationScheme, rows: number, columns: number) {
+export function memoryBlock(block: CodeBlock, scheme: StoredScheme, rows: number, columns: number) {
   requireBlock(block, scheme, rows, columns);
   const groups = groupsPerRow(scheme.granularity, columns);
   const all = scheme.granularity.kind === 'tensor';

@@ -2,7 +2,8 @@
 import { fromF32, toF32 } from '../dtype/convert.ts';
 import { groupsPerRow } from './quantized-layout.ts';
 import { requireBlock } from './require-block.ts';
-import type { CodeBlock, QuantizationScheme } from './weight-tensor.ts';
+import { restoreAffine, restoreTable } from './restore-offsets.ts';
+import type { CodeBlock, StoredScheme } from './weight-tensor.ts';
 
 /**
  * The values [rows, columns] of a block of codes: `(code - zeroPoint) * scale`, rounded once, to the dtype of the
@@ -16,12 +17,14 @@ import type { CodeBlock, QuantizationScheme } from './weight-tensor.ts';
  */
 export function restoreReference(
   block: CodeBlock,
-  scheme: QuantizationScheme,
+  scheme: StoredScheme,
   rows: number,
   columns: number,
   groupIndex?: Int32Array,
 ): Float32Array {
   requireBlock(block, scheme, rows, columns);
+  if (scheme.kind === 'affine') return restoreAffine(block, scheme, rows, columns);
+  if (scheme.kind === 'table') return restoreTable(block, scheme, rows, columns);
   const { scales, zeroPoints } = block;
   const groups = groupsPerRow(scheme.granularity, columns);
   const size = columns / groups;

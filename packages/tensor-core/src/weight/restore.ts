@@ -3,7 +3,7 @@ import { SCRATCH_BYTES, localKernels } from '../kernels/local-kernels.ts';
 import { groupsPerRow } from './quantized-layout.ts';
 import { requireBlock } from './require-block.ts';
 import { restoreReference } from './restore-reference.ts';
-import type { CodeBlock, QuantizationScheme } from './weight-tensor.ts';
+import type { CodeBlock, FloatScheme, IntegerScheme, StoredScheme } from './weight-tensor.ts';
 
 // Of a group in scratch memory: its scale and zero point; of a code: the byte and its f32.
 const GROUP_BYTES = 5;
@@ -20,12 +20,13 @@ const SLACK_BYTES = 256;
  */
 export function restore(
   block: CodeBlock,
-  scheme: QuantizationScheme,
+  scheme: StoredScheme,
   rows: number,
   columns: number,
   groupIndex?: Int32Array,
 ): Float32Array {
-  if (groupIndex !== undefined) return restoreReference(block, scheme, rows, columns, groupIndex);
+  if (groupIndex !== undefined || scheme.kind === 'affine' || scheme.kind === 'table')
+    return restoreReference(block, scheme, rows, columns, groupIndex);
   requireBlock(block, scheme, rows, columns);
   const values = new Float32Array(rows * columns);
   const whole = scheme.granularity.kind === 'tensor';
@@ -58,7 +59,7 @@ interface Piece {
 
 const ROUNDINGS = { f32: 0, bf16: 1, f16: 2 } as const;
 
-function restorePiece(block: CodeBlock, scheme: QuantizationScheme, piece: Piece, values: Float32Array): void {
+function restorePiece(block: CodeBlock, scheme: IntegerScheme | FloatScheme, piece: Piece, values: Float32Array): void {
   const { kernels, scratch, bytes } = localKernels();
   const { group, groups, size, code } = piece;
   const count = groups * size;

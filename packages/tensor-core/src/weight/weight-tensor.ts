@@ -55,8 +55,38 @@ export interface FloatScheme {
   readonly scaleDType: ScaleDType;
 }
 
-/** How a quantized weight is coded. */
+/** Integer codes from 0 with an offset in floating point (MLX): `value = code * scale + bias`, code in [0, 2^bits - 1]. */
+export interface AffineScheme {
+  /** Tells the union apart. */
+  readonly kind: 'affine';
+  /** 2 to 8. */
+  readonly bits: number;
+  /** Which weights share a scale and a bias. */
+  readonly granularity: GroupGranularity;
+  /** What scales and biases are stored in; products are rounded to it, then sums. */
+  readonly scaleDType: ScaleDType;
+}
+
+/** Codes that number the values of a table (bitsandbytes): `value = table[code] * scale`. */
+export interface TableScheme {
+  /** Tells the union apart. */
+  readonly kind: 'table';
+  /** Its 16 values, see `codeTable`. */
+  readonly table: CodeTable;
+  /** Which weights share a scale, the largest magnitude among them. */
+  readonly granularity: GroupGranularity;
+  /** What values are restored in. */
+  readonly scaleDType: 'f32';
+}
+
+/** Tables of 16 values in [-1, 1]: normal quantiles (QLoRA), or a sign, two bits of exponent and one of mantissa. */
+export type CodeTable = 'nf4' | 'fp4';
+
+/** How the methods of Pith code weights. */
 export type QuantizationScheme = IntegerScheme | FloatScheme;
+
+/** How a quantized weight is coded: by a method, or as a format of its own has it. */
+export type StoredScheme = QuantizationScheme | AffineScheme | TableScheme;
 
 /** Codes of 8 bits for the inputs of a linear layer, one scale per token, found while the model runs. */
 export interface TokenActivations {
@@ -113,12 +143,14 @@ export interface DenseWeight extends WeightBase {
 
 /** Codes of rows, unpacked: one signed byte (int) or one byte of bits (float) per weight. */
 export interface CodeBlock {
-  /** [rows, columns] row-major. */
+  /** [rows, columns] row-major; unsigned for floats, affine codes and tables. */
   readonly codes: Int8Array | Uint8Array;
   /** Restored to f32: [rows, groups per row]; one value for granularity `tensor`. */
   readonly scales: Float32Array;
   /** [rows, groups per row] in code units; absent for symmetric schemes. */
   readonly zeroPoints?: Int8Array;
+  /** Like the scales; present for affine schemes. */
+  readonly biases?: Float32Array;
 }
 
 /** Codes, scales and zero points. */
@@ -126,7 +158,7 @@ export interface QuantizedWeight extends WeightBase {
   /** Tells the union apart. */
   readonly kind: 'quantized';
   /** How it is coded. */
-  readonly scheme: QuantizationScheme;
+  readonly scheme: StoredScheme;
   /** Group of each column, where columns were permuted before grouping (act-order); int32 [columns]. */
   readonly groupIndex?: Int32Array;
   /** How the runtime quantizes what it multiplies this weight with; absent: not at all. */
