@@ -9,7 +9,11 @@ export const awqFaults = new FormatFaults('AWQ', 'awq');
 
 const config = z.object({
   bits: z.int().min(1).max(32),
-  group_size: z.int().min(-1).max(2 ** 24).nullish(),
+  group_size: z
+    .int()
+    .min(-1)
+    .max(2 ** 24)
+    .nullish(),
   zero_point: z.boolean().nullish(),
   version: z.string().max(100).nullish(),
 });

@@ -20,7 +20,13 @@ import { packLanes } from './lanes.ts';
 const BLOCK_CODES = 4 * 1024 * 1024;
 
 /** Weights as AutoAWQ stores them. */
-export const awq: WeightFormat = Object.freeze<WeightFormat>({ name: 'awq', scaleDType: 'f16', tensors, chunks, config });
+export const awq: WeightFormat = Object.freeze<WeightFormat>({
+  name: 'awq',
+  scaleDType: 'f16',
+  tensors,
+  chunks,
+  config,
+});
 
 function layoutOf(weight: StoredShape, context: FormatContext): IntegerLayout {
   const layout = requireIntegers(weight, context, { format: 'awq', code: 'AWQ', bits: [4] });

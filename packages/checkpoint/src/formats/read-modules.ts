@@ -1,6 +1,6 @@
 // What the readers of module formats share: a quantized linear is several tensors under the path of its module.
 import { PithError, type ScaleDType, type WeightTensor } from '@pith/tensor-core';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { JsonValue } from '../json/parse-json.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { isConvertible, type StoredDType } from '../safetensors/stored-dtype.ts';

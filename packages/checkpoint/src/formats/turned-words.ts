@@ -22,7 +22,10 @@ export async function readTurned(tensor: StoredTensor, start: number, end: numbe
     const last = Math.min(rows, first + READS);
     const reads = Array.from({ length: last - first }, (_, i) => {
       const row = first + i;
-      return tensor.source.readInto(4 * (row * columns + start), bytes.subarray(4 * row * count, 4 * (row + 1) * count));
+      return tensor.source.readInto(
+        4 * (row * columns + start),
+        bytes.subarray(4 * row * count, 4 * (row + 1) * count),
+      );
     });
     await Promise.all(reads);
   }

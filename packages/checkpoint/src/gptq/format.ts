@@ -25,7 +25,13 @@ import { GPTQ_BITS } from './gptq-config.ts';
 const BLOCK_CODES = 4 * 1024 * 1024;
 
 /** Weights as GPTQ stores them. */
-export const gptq: WeightFormat = Object.freeze<WeightFormat>({ name: 'gptq', scaleDType: 'f16', tensors, chunks, config });
+export const gptq: WeightFormat = Object.freeze<WeightFormat>({
+  name: 'gptq',
+  scaleDType: 'f16',
+  tensors,
+  chunks,
+  config,
+});
 
 interface Layout {
   readonly module: string;
@@ -84,7 +90,8 @@ async function* chunks(weight: QuantizedWeight, context: FormatContext): AsyncGe
   yield one('qweight', turn(words, rows, wordsPerRow));
   yield one('qzeros', packZeros(turn(zeros, rows, groups), { rows, groups, scheme, name: weight.name }));
   yield one('scales', fromF32('f16', turn(half, rows, groups)));
-  const index = weight.groupIndex ?? Int32Array.from({ length: columns }, (_, column) => Math.floor((column * groups) / columns));
+  const index =
+    weight.groupIndex ?? Int32Array.from({ length: columns }, (_, column) => Math.floor((column * groups) / columns));
   yield one('g_idx', index);
 }
 

@@ -26,7 +26,8 @@ interface Case {
 }
 const manifest = (format: string): Record<string, Case> =>
   hasShared
-    ? (JSON.parse(readFileSync(shared(`golden/${format}/manifest.json`), 'utf8')) as { cases: Record<string, Case> }).cases
+    ? (JSON.parse(readFileSync(shared(`golden/${format}/manifest.json`), 'utf8')) as { cases: Record<string, Case> })
+        .cases
     : {};
 const gptqCases = Object.entries(manifest('gptq'));
 const awqCases = Object.entries(manifest('awq'));
@@ -90,7 +91,12 @@ describe.skipIf(!hasShared)('GPTQ against auto-gptq', () => {
     const { weight } = await read(name, golden, 2);
     const all = await weight.toF32();
     const columns = weight.shape[1]!;
-    for (const [start, end] of [[0, 1], [5, 9], [31, 32], [3, 30]] as const) {
+    for (const [start, end] of [
+      [0, 1],
+      [5, 9],
+      [31, 32],
+      [3, 30],
+    ] as const) {
       expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
     }
   });
@@ -131,7 +137,11 @@ describe.skipIf(!hasShared)('AWQ against AutoAWQ', () => {
     const all = await weight.toF32();
     expect(sha256(all)).toBe(golden.dequantizedF32Sha256);
     const columns = weight.shape[1]!;
-    for (const [start, end] of [[0, 1], [5, 9], [31, 32]] as const) {
+    for (const [start, end] of [
+      [0, 1],
+      [5, 9],
+      [31, 32],
+    ] as const) {
       expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
     }
   });

@@ -55,7 +55,13 @@ function collect(tensors: ReadonlyMap<string, StoredTensor>, qweight: StoredTens
     if (tensor) return tensor;
     throw gptqFaults.missing(qweight.name, `${module}.${suffix}`);
   };
-  return { module, qweight, qzeros: part('qzeros'), scales: part('scales'), groupIndex: tensors.get(`${module}.g_idx`) };
+  return {
+    module,
+    qweight,
+    qzeros: part('qzeros'),
+    scales: part('scales'),
+    groupIndex: tensors.get(`${module}.g_idx`),
+  };
 }
 
 async function readModule(parts: Parts, config: GptqConfig): Promise<ModuleWeight> {
@@ -65,7 +71,8 @@ async function readModule(parts: Parts, config: GptqConfig): Promise<ModuleWeigh
   const names = [qweight, qzeros, scales, groupIndex].flatMap((tensor) => (tensor ? [tensor.name] : []));
   const bytes = [qweight, qzeros, scales, groupIndex].reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
   const index = config.actOrder && groupIndex ? await readGroupIndex(reading, groupIndex) : undefined;
-  const ordered = index === undefined || index.every((group, column) => group === Math.floor((column * groups) / columns));
+  const ordered =
+    index === undefined || index.every((group, column) => group === Math.floor((column * groups) / columns));
   let checked = index !== undefined || groupIndex === undefined;
   const weight = quantizedWeight({
     name: `${module}.weight`,
@@ -163,7 +170,9 @@ async function readZeros(reading: Reading): Promise<Int8Array | undefined> {
   const wrong = scheme.symmetric ? zeros.findIndex((zero) => zero + zeroOffset !== 0) : zeros.indexOf(128 - zeroOffset);
   if (wrong >= 0) {
     const got = zeros[wrong]! + zeroOffset + 2 ** (scheme.bits - 1);
-    const why = scheme.symmetric ? 'zero points must be half of the range, as config.json says (sym)' : 'zero points must fit';
+    const why = scheme.symmetric
+      ? 'zero points must be half of the range, as config.json says (sym)'
+      : 'zero points must fit';
     throw gptqFaults.tensors(module, qzeros.file, `${why}, output ${wrong % rows} has ${got}`);
   }
   if (scheme.symmetric) return undefined;

@@ -1,5 +1,6 @@
 // A Hugging Face directory as a value: config, tensors, weights, and what becomes of every other file.
 import { mapLimited, PithError, type WeightTensor } from '@pith/tensor-core';
+import { schemeNames } from '../formats/scheme-name.ts';
 import { readQuantized } from '../formats/read-quantized.ts';
 import { foldFactors } from '../low-rank/fold-factors.ts';
 import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
@@ -17,6 +18,8 @@ import { findWeightFiles } from './find-weight-files.ts';
 export interface CheckpointQuantization {
   /** `quant_method` of config.json, `mlx` where MLX wrote it: `compressed-tensors`, `gptq`, ... */
   readonly method: string;
+  /** Schemes of the quantized weights, the most frequent first: `w4g128`; empty where there is a problem. */
+  readonly schemes: readonly string[];
   /** Why the weights cannot be restored; absent where they can. */
   readonly problem?: PithError;
 }
@@ -179,10 +182,11 @@ async function interpret(
   tensors: ReadonlyMap<string, StoredTensor>,
   file: string,
 ): Promise<{ quantization?: CheckpointQuantization; weights: ReadonlyMap<string, WeightTensor> }> {
-  const quantized = await readQuantized(config, tensors, file);
-  if (quantized === undefined) return { weights: denseWeights(tensors) };
-  const { weights, ...quantization } = quantized;
-  return { quantization, weights };
+  const found = await readQuantized(config, tensors, file);
+  if (found === undefined) return { weights: denseWeights(tensors) };
+  const { weights, ...quantization } = found;
+  const quantized = [...weights.values()].flatMap((weight) => (weight.kind === 'quantized' ? [weight.scheme] : []));
+  return { quantization: { ...quantization, schemes: schemeNames(quantized) }, weights };
 }
 
 function denseWeights(tensors: ReadonlyMap<string, StoredTensor>): Map<string, WeightTensor> {

@@ -31,12 +31,16 @@ const SAMPLE = 16 * 1024;
  * @param declared `tie_word_embeddings` after the defaults of the architecture; the config's own when left out.
  */
 export async function tiedEmbeddings(
-  checkpoint: Pick<Checkpoint, 'config' | 'tensors'> & { readonly store?: Pick<FileStore, 'remote'> },
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors'> &
+    Partial<Pick<Checkpoint, 'weights'>> & { readonly store?: Pick<FileStore, 'remote'> },
   embedding: string,
   head: string,
   declared: boolean = checkpoint.config['tie_word_embeddings'] === true,
 ): Promise<TiedEmbeddings> {
   if (!declared) return 'untied';
+  // A head of codes of its own is no copy of the embedding, whatever it restores to.
+  const coded = checkpoint.weights?.get(head)?.kind;
+  if (coded !== undefined && coded !== 'dense') return 'conflict';
   const [first, second] = [checkpoint.tensors.get(embedding), checkpoint.tensors.get(head)];
   if (!first || !second) return 'tied';
   return (await sameBytes(first, second, checkpoint.store?.remote === true)) ? 'tied-duplicate' : 'conflict';

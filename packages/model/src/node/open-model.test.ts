@@ -44,6 +44,12 @@ describe.skipIf(!hasShared)('models from directories', () => {
     },
   );
 
+  // golden/gptq (auto-gptq 0.7.1) and golden/awq (AutoAWQ 0.2.9): stored f16 scales, values in f32.
+  it.each(['gptq', 'awq'])('%s: logits', async (name) => {
+    const folder = shared(`golden/${name}/checkpoint`);
+    expect(await distanceToReference(folder, `${folder}/reference.safetensors`)).toBeLessThan(5e-5);
+  });
+
   it('compressed-tensors w8a8-int: inputs are rounded as a runtime would, and the protocol says so', async () => {
     const model = await openModel(shared('golden/compressed-tensors/w8a8-int/checkpoint'));
     try {

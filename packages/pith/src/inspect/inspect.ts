@@ -113,6 +113,7 @@ export async function inspect(model: string, options: RunOptions = {}): Promise<
         quantization === undefined
           ? null
           : quantization.method +
+            (quantization.schemes.length === 0 ? '' : ` ${quantization.schemes.join(', ')}`) +
             (quantization.problem === undefined ? '' : ` (not readable: ${quantization.problem.message})`),
       files: checkpoint.files.map(({ name, byteLength, role }) => ({ name, bytes: byteLength, role })),
     };

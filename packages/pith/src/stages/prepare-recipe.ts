@@ -168,12 +168,15 @@ export function modelHashes(sources: ReadonlyMap<string, StageSource>): Readonly
 }
 
 function sourceNotices({ restored, model, source }: StageSource): string[] {
+  const { method, schemes = [] } = source.checkpoint.quantization ?? {};
+  const how = method === undefined ? '' : ` (${[method, ...schemes].join(' ')})`;
   const kinds = [...new Set(restored.values())];
   const stored = storageDifferences(model.architecture, source.checkpoint.weights.keys());
   const again = kinds.map((kind) => {
     const count = [...restored.values()].filter((other) => other === kind).length;
+    const coded = kind === 'quantized' ? how : '';
     return (
-      `the source holds ${count} ${kind === 'factored' ? 'factored weights with quantized factors' : `${kind} weights`}: where a stage works on one it starts from its restored values, ` +
+      `the source holds ${count} ${kind === 'factored' ? 'factored weights with quantized factors' : `${kind} weights`}${coded}: where a stage works on one it starts from its restored values, ` +
       (kind !== 'sparse'
         ? 'so that it is quantized again; the model before quantization gives better results'
         : 'zeros included')

@@ -14,9 +14,7 @@ export function requireBlock(block: CodeBlock, scheme: StoredScheme, rows: numbe
     block.zeroPoints?.length === zeroPoints
       ? ''
       : `${zeroPoints ?? 'no'} zero points, got ${block.zeroPoints?.length ?? 'none'}`,
-    block.biases?.length === biases
-      ? ''
-      : `${biases ?? 'no'} biases, got ${block.biases?.length ?? 'none'}`,
+    block.biases?.length === biases ? '' : `${biases ?? 'no'} biases, got ${block.biases?.length ?? 'none'}`,
   ].filter((problem) => problem !== '');
   if (problems.length === 0) return;
   throw new PithError(
