@@ -15,7 +15,27 @@ interface BlockFormat {
 
 const format = (values: number, bytes: number, write: BlockWriter): BlockFormat => ({ values, bytes, write });
 
-const FORMATS = {
+/** A type of blocks that can be written, by its name in llama.cpp in lower case. */
+export type BlockType =
+  | 'f16'
+  | 'bf16'
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'tq1_0'
+  | 'tq2_0'
+  | 'mxfp4';
+
+const FORMATS: Readonly<Record<BlockType, BlockFormat>> = {
   f16: format(1, 2, (x, bytes) => writeHalf(bytes, 0, x[0]!)),
   bf16: format(1, 2, (x, bytes) => bytes.set(fromF32('bf16', x))),
   q4_0: format(32, 18, writeQ4_0),
@@ -33,10 +53,7 @@ const FORMATS = {
   tq1_0: format(256, 54, writeTQ1_0),
   tq2_0: format(256, 66, writeTQ2_0),
   mxfp4: format(32, 17, writeMXFP4),
-} satisfies Record<string, BlockFormat>;
-
-/** A type that can be written. */
-export type BlockType = keyof typeof FORMATS;
+};
 
 /** Types that can be written. */
 export const BLOCK_TYPES = Object.keys(FORMATS) as readonly BlockType[];
