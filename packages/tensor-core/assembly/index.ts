@@ -15,6 +15,7 @@ export { packZeroPoints, quantizeRows, quantizeScratchBytes, searchRows } from '
 export { countRows, measureRows } from './range';
 export * from './restore';
 export * from './select';
+export * from './transpose';
 
 /** First byte after the static data of the kernels. */
 export function staticEnd(): usize {

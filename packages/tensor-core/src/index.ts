@@ -98,7 +98,7 @@ export type {
   TracedResult,
 } from './compile/trace.ts';
 export { COMPILED_KERNELS } from './compile/kernels/index.ts';
-export { OnnxGraph } from './compile/graph.ts';
+export { OnnxGraph, OPEN_AXIS } from './compile/graph.ts';
 export type {
   Attribute,
   Attributes,
@@ -126,8 +126,9 @@ export type { Operand, ProductOptions, RealDType } from './linalg/products.ts';
 export { blockColumnsFor, OBS_BLOCK_COLUMNS, solveColumns } from './obs/solve.ts';
 export type { ColumnRule, ColumnSpan, Solution, SolveOptions } from './obs/solve.ts';
 export type { PoolBlock, SweepRule } from './obs/sweep.ts';
-export { DEFAULT_DAMPING, inverseFactor } from './obs/inverse-factor.ts';
-export type { FactorFailure, InverseFactor, InverseFactorOptions } from './obs/inverse-factor.ts';
-export { transposeMatrix } from './obs/transpose.ts';
+export type { SweepSums } from './obs/sweep-reference.ts';
+export { DEFAULT_DAMPING, sweepFactor } from './obs/sweep-factor.ts';
+export type { FactorFailure, SweepFactor, SweepFactorOptions } from './obs/sweep-factor.ts';
+export { transposeMatrix, transposeOnPool } from './obs/transpose.ts';
 export type { ColumnRounding, RoundingRun, RoundingTarget } from './obs/column-rounding.ts';
 export { congruence } from './linalg/congruence.ts';

@@ -1,4 +1,4 @@
-// Which weights of a block of columns go: those with the least (w / d)², d the diagonal of U. Chosen by the selection kernels
+// Which weights of a block of columns go: those with the least (w * d)², d the diagonal of U. Chosen by the selection kernels
 // on the block where it lies, in the pool's memory.
 import type { PoolBlock } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
@@ -8,7 +8,7 @@ const BINS = 65536;
 
 /** Masks of blocks of one weight. */
 export interface BlockSelection {
-  /** Writes the block's mask: the `pruned` weights of least (w / diagonal)² go. The diagonal has the block's columns. */
+  /** Writes the block's mask: the `pruned` weights of least (w * diagonal)² go. The diagonal has the block's columns. */
   mask(block: PoolBlock, diagonal: Float32Array, pruned: number, signal?: AbortSignal): Promise<void>;
   /** Gives the memory back. */
   free(): void;
@@ -24,8 +24,8 @@ export function blockSelection(pool: KernelPool, rows: number, columns: number):
     async mask(block, diagonal, pruned, signal) {
       const { weights, mask } = block.regions;
       const width = diagonal.length;
-      // |w| / d orders as its square does.
-      factors.f32.set(diagonal.map((value) => 1 / value));
+      // |w| d orders as its square does.
+      factors.f32.set(diagonal);
       const shared = [weights.at, 0, width, rows, factors.at, 1, 0];
       const options = { bytes: 4 * width * rows, ...(signal && { signal }) };
       const count = async (upper: number): Promise<Uint32Array> => {

@@ -5,15 +5,15 @@
 // and section 3.4 (the mask is chosen block by block, from weights that earlier blocks have already moved).
 import {
   blockColumnsFor,
-  inverseFactor,
   solveColumns,
-  transposeMatrix,
+  sweepFactor,
+  transposeOnPool,
   type ColumnRounding,
   type ColumnRule,
   type Device,
   type DType,
-  type InverseFactor,
   type QuantizedWeight,
+  type SweepFactor,
 } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import { prunedCount, type SparsityPattern } from '../pattern/pattern.ts';
@@ -64,7 +64,7 @@ export interface Sparsified {
   /** Squared error of the output over the calibration tokens, damping included: tr((W - W') H (W - W')ᵀ). f64. */
   readonly squaredError: number;
   /** How the Gram matrix was factored. */
-  readonly factor: InverseFactor;
+  readonly factor: SweepFactor;
 }
 
 /**
@@ -78,12 +78,12 @@ export async function sparsify(target: SparsifyTarget, options: SparsifyOptions)
   const { name, dtype, rows, columns } = target;
   const { pattern, damping, rounding, device, pool, signal } = options;
   const stop = signal && { signal };
-  const factor = await inverseFactor(target.gram, columns, device, { damping, label: name, ...stop });
+  const factor = await sweepFactor(target.gram, columns, device, { damping, label: name, ...stop });
   const weights = withoutDead(target, factor.deadColumns);
   const importance = Float64Array.from({ length: columns }, (_, i) => target.gram[i * (columns + 1)]!);
-  const transposed = rounding && transposeMatrix(weights, rows, columns);
+  const turned = () => transposeOnPool(pool, weights, rows, columns, stop);
   const run =
-    transposed && (await rounding.begin({ name, dtype, rows, columns, weights: transposed, importance }, pool, signal));
+    rounding && (await rounding.begin({ name, dtype, rows, columns, weights: turned, importance }, pool, signal));
   const runLength = pattern.kind === 'n:m' ? pattern.of : 1;
   const span = run?.span ?? columns;
   const blockColumns = Math.min(columns, blockSize(options.blockColumns, span === columns ? 1 : span, runLength));
@@ -96,7 +96,7 @@ export async function sparsify(target: SparsifyTarget, options: SparsifyOptions)
         const width = Math.min(blockColumns, columns - start);
         await choose!.mask(
           block,
-          factorDiagonal(factor, columns, start, width),
+          factor.pivots.subarray(start, start + width),
           prunedCount(rows * width, pattern.sparsity),
           signal,
         );
@@ -111,7 +111,7 @@ export async function sparsify(target: SparsifyTarget, options: SparsifyOptions)
   };
   try {
     const solution = await solveColumns({
-      ...{ weights, rows, columns, factor: factor.factor, rule, device, pool, blockColumns },
+      ...{ weights, rows, columns, factor, rule, device, pool, blockColumns },
       ...stop,
     });
     return {
@@ -141,8 +141,4 @@ function withoutDead({ weights, columns }: SparsifyTarget, dead: readonly number
   const cleared = weights.slice();
   for (const column of dead) for (let i = column; i < cleared.length; i += columns) cleared[i] = 0;
   return cleared;
-}
-
-function factorDiagonal({ factor }: InverseFactor, columns: number, start: number, width: number): Float32Array {
-  return Float32Array.from({ length: width }, (_, i) => factor[(start + i) * (columns + 1)]!);
 }

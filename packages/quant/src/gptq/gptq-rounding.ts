@@ -86,7 +86,8 @@ class GptqRun implements RoundingRun {
 
   /** Chooses the scales of all groups, as the columns lie in the weight, before any is rounded. */
   async chooseAll(): Promise<void> {
-    const { rows, columns, weights } = this.#target;
+    const { rows, columns } = this.#target;
+    const weights = await this.#target.weights();
     const chooser = this.#chooser();
     try {
       for (const group of this.#scales.keys()) {
@@ -118,7 +119,7 @@ class GptqRun implements RoundingRun {
       const chooser = this.#chooser();
       try {
         const importance = this.#importanceOf(span);
-        const source = { rows, columns: this.#size, values: span.weights };
+        const source = { rows, columns: this.#size, values: await span.weights() };
         await chooser.choose(source, [0, this.#size], importance, { scales, zeros }, this.#signal);
       } finally {
         chooser.free();

@@ -2,9 +2,9 @@
 import {
   congruence,
   factoredWeight,
-  inverseFactor,
   PithError,
   quantizedByteLength,
+  sweepFactor,
   type ColumnRounding,
   type DenseWeight,
   type QuantizedWeight,
@@ -129,7 +129,7 @@ async function factorInput(
   const diagonal = Float64Array.from({ length: inFeatures }, (_, i) => gram[i * (inFeatures + 1)]!);
   const order = actOrder === 'none' ? undefined : fallingOrder(diagonal);
   const options = { damping, label, ...(order && { order }), ...(signal && { signal }) };
-  return { ...(await inverseFactor(gram, inFeatures, device, options)), diagonal, tokens, ...(order && { order }) };
+  return { ...(await sweepFactor(gram, inFeatures, device, options)), diagonal, tokens, ...(order && { order }) };
 }
 
 function facts({ outputError, signalToNoise }: GptqSolution, input: FactoredInput): Facts {

@@ -1,4 +1,4 @@
-import { inverseFactor, type Device, type DType } from '@pith/tensor-core';
+import { sweepFactor, type Device, type DType } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { searchNorm, shrinkFactors } from '../range/search.ts';
@@ -66,7 +66,7 @@ function problemOf(rows: number, columns: number, dead: readonly number[] = []):
 async function inputOf({ gram, columns }: Problem, { actOrder, damping }: GptqConfig): Promise<FactoredInput> {
   const diagonal = Float64Array.from({ length: columns }, (_, i) => gram[i * (columns + 1)]!);
   const order = actOrder === 'none' ? undefined : fallingOrder(diagonal);
-  const found = await inverseFactor(gram, columns, device, { damping, ...(order && { order }) });
+  const found = await sweepFactor(gram, columns, device, { damping, ...(order && { order }) });
   return { ...found, diagonal, tokens: 4 * columns, ...(order && { order }) };
 }
 

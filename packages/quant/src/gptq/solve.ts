@@ -5,17 +5,17 @@ import {
   OBS_BLOCK_COLUMNS,
   PithError,
   solveColumns,
-  transposeMatrix,
+  transposeOnPool,
   type ColumnRounding,
   type Device,
   type DType,
-  type InverseFactor,
   type QuantizedWeight,
+  type SweepFactor,
 } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 
 /** What of a layer's input GPTQ works with: the same for all linears that read it. */
-export interface FactoredInput extends InverseFactor {
+export interface FactoredInput extends SweepFactor {
   /** Diagonal of the Gram matrix before damping, [columns]. */
   readonly diagonal: Float64Array;
   /** Column at each position of the sweep; absent where they are swept as they lie. */
@@ -71,71 +71,70 @@ export async function gptqSolve(
   rounding: ColumnRounding,
   { device, pool, signal }: SolveContext,
 ): Promise<GptqSolution> {
-  const { name, dtype, values, rows, columns } = weight;
-  requireFinite(weight);
+  const { name, dtype, rows, columns } = weight;
   const { order, diagonal: importance } = input;
   const sweep = { rows, columns, ...(order && { order }) };
-  const weights = transposeMatrix(values, rows, columns);
-  const lost = clearDead(weights, rows, input);
-  const run = await rounding.begin({ name, dtype, weights, importance, ...sweep }, pool, signal);
-  const solution = await solveColumns({
-    ...{ weights, transposed: true, ...sweep, factor: input.factor, device, pool, ...(signal && { signal }) },
-    // A span of all columns begins where a block does, however long blocks are.
-    blockColumns: run.span === columns ? OBS_BLOCK_COLUMNS : blockColumnsFor(run.span),
-    rule: {
-      span: run.span,
-      decide: async (span, block, at) => ({ masked: false, quantize: await run.decide(span, block, at) }),
-    },
+  const stop = signal && { signal };
+  const { values: live, lost } = withoutDead(weight, input);
+  // Columns in another order are gathered from where they lie one behind the other.
+  const turned = once(() => transposeOnPool(pool, live, rows, columns, stop));
+  const given = order === undefined ? { weights: live } : { weights: await turned(), transposed: true };
+  const solve = async () => {
+    const run = await rounding.begin({ name, dtype, weights: turned, importance, ...sweep }, pool, signal);
+    const solution = await solveColumns({
+      ...{ ...given, ...sweep, factor: input, keepValues: false, device, pool, ...stop },
+      // A span of all columns begins where a block does, however long blocks are.
+      blockColumns: run.span === columns ? OBS_BLOCK_COLUMNS : blockColumnsFor(run.span),
+      rule: {
+        span: run.span,
+        decide: async (span, block, at) => ({ masked: false, quantize: await run.decide(span, block, at) }),
+      },
+    });
+    return { run, solution };
+  };
+  const { run, solution } = await solve().catch((error: unknown) => {
+    // Weights that are not finite have no scale either: they are what is wrong.
+    throw notFinite(weight) ?? error;
   });
-  if (!Number.isFinite(solution.loss)) throw diverged(name, input);
-  const { error, squares } = differences(weights, solution.swept, rows, order);
+  const { loss, squaredDifference: error, squares } = solution;
+  if (!Number.isFinite(squares)) throw notFinite(weight)!;
+  if (!Number.isFinite(loss)) throw diverged(name, input);
   return {
     weight: run.finish(solution.codes),
-    outputError: Math.max(0, 2 * solution.loss - input.added * error) / input.tokens,
+    outputError: Math.max(0, 2 * loss - input.added * error) / input.tokens,
     signalToNoise: error + lost === 0 ? Infinity : 10 * Math.log10((squares + lost) / (error + lost)),
   };
 }
 
 /**
- * Sets columns that no token reached to zero, unless no token reached any: then nothing speaks against the weights.
+ * The weights with columns that no token reached at zero, unless no token reached any: then nothing speaks against them.
  *
- * @returns The sum of squares that went, f64.
+ * @returns f32 [rows, columns], and the sum of squares that went, f64.
  */
-function clearDead(weights: Float32Array, rows: number, { deadColumns, diagonal }: FactoredInput): number {
-  if (deadColumns.length === diagonal.length) return 0;
+function withoutDead({ values, columns }: GptqWeight, { deadColumns, diagonal }: FactoredInput) {
+  if (deadColumns.length === 0 || deadColumns.length === diagonal.length) return { values, lost: 0 };
+  const live = values.slice();
   let lost = 0;
   for (const column of deadColumns) {
-    const values = weights.subarray(column * rows, (column + 1) * rows);
-    for (const value of values) lost += value * value;
-    values.fill(0);
-  }
-  return lost;
-}
-
-/** Sums of squares in f64: of the weights [columns, rows], and of what the sweep made of them, in its order. */
-function differences(before: Float32Array, swept: Float32Array, rows: number, order: Int32Array | undefined) {
-  let error = 0;
-  let squares = 0;
-  for (let i = 0; i * rows < swept.length; i++) {
-    const from = (order === undefined ? i : order[i]!) * rows;
-    const at = i * rows;
-    for (let r = 0; r < rows; r++) {
-      const value = before[from + r]!;
-      const difference = value - swept[at + r]!;
-      error += difference * difference;
-      squares += value * value;
+    for (let i = column; i < live.length; i += columns) {
+      lost += live[i]! * live[i]!;
+      live[i] = 0;
     }
   }
-  return { error, squares };
+  return { values: live, lost };
 }
 
-function requireFinite({ name, values, columns }: GptqWeight): void {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]! - values[i]!; // NaN once a value is not finite
-  if (sum === 0) return;
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
+}
+
+/** The error of the first weight that is not finite, if any. */
+function notFinite({ name, values, columns }: GptqWeight): PithError | undefined {
   const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return undefined;
   const [row, column, value] = [Math.floor(at / columns), at % columns, String(values[at])];
-  throw new PithError(
+  return new PithError(
     'WEIGHT_NOT_FINITE',
     `gptq ${name}: weights must be finite, got ${value} at row ${row}, column ${column}; fetch the checkpoint again, or ` +
       'keep this layer: ignore it',

@@ -1,7 +1,7 @@
 // The check of host tensors against what a program declares: all faults at once, each with its name.
 import { PithError } from '../errors/pith-error.ts';
 import type { HostDType, HostTensors } from '../device/device.ts';
-import type { ValueType } from './graph.ts';
+import { OPEN_AXIS, type ValueType } from './graph.ts';
 import { sizeOf } from './onnx/onnx-types.ts';
 
 /**
@@ -21,9 +21,9 @@ export function checkTensors(
     const tensor = tensors[name];
     if (tensor === undefined) {
       if (complete) faults.push(`"${name}" is missing`);
-    } else if (tensor.dtype !== dtype || tensor.shape.join() !== shape.join()) {
+    } else if (tensor.dtype !== dtype || !fits(tensor.shape, shape)) {
       faults.push(`"${name}" must be ${describe(dtype, shape)}, got ${describe(tensor.dtype, tensor.shape)}`);
-    } else if (tensor.data.length !== sizeOf(shape)) {
+    } else if (tensor.data.length !== sizeOf(tensor.shape)) {
       faults.push(`"${name}" must be ${describe(dtype, shape)}, got ${tensor.data.length} values`);
     }
   }
@@ -38,4 +38,9 @@ export function checkTensors(
   );
 }
 
-const describe = (dtype: HostDType, shape: readonly number[]): string => `${dtype} [${shape.join(', ')}]`;
+const fits = (shape: readonly number[], declared: readonly number[]): boolean =>
+  shape.length === declared.length &&
+  shape.every((length, axis) => declared[axis] === OPEN_AXIS || length === declared[axis]);
+
+const describe = (dtype: HostDType, shape: readonly number[]): string =>
+  `${dtype} [${shape.map((length) => (length === OPEN_AXIS ? 'any' : length)).join(', ')}]`;

@@ -35,9 +35,12 @@ export type Attributes = Readonly<Record<string, Attribute>>;
 export interface ValueType {
   /** Type of one element. */
   readonly dtype: HostDType;
-  /** Length of each axis, outermost first; `[]` is a scalar. */
+  /** Length of each axis, outermost first; `[]` is a scalar. {@link OPEN_AXIS} in graphs written by hand alone. */
   readonly shape: readonly number[];
 }
+
+/** An axis whose length each run decides: one program then serves all shapes. For graphs written by hand; nothing is inferred. */
+export const OPEN_AXIS = -1;
 
 /** One application of an operator. */
 export interface GraphNode {
@@ -91,7 +94,7 @@ export interface LiveGraph {
   readonly constants: readonly GraphValue[];
 }
 
-/** A growing ONNX graph with static shapes. */
+/** A growing ONNX graph with static shapes (and, written by hand, {@link OPEN_AXIS}). */
 export class OnnxGraph {
   /** Names the graph in errors and in the written model. */
   readonly name: string;

@@ -23,13 +23,23 @@ export function readBlock<D extends RealDType>(
   rows: number,
   columns: number,
 ): HostArrays[D] {
-  const { n, data, dtype } = matrix;
-  const block = newArray(dtype, rows * columns);
+  return copyBlock(matrix, r, c, rows, columns, newArray(matrix.dtype, rows * columns));
+}
+
+/** As {@link readBlock}, into the first values of `into`; returns these. */
+export function copyBlock<D extends RealDType>(
+  { n, data }: SquareMatrix<D>,
+  r: number,
+  c: number,
+  rows: number,
+  columns: number,
+  into: HostArrays[D],
+): HostArrays[D] {
   for (let i = 0; i < rows; i++) {
     const from = (r + i) * n + c;
-    block.set(data.subarray(from, from + columns) as Float32Array, i * columns);
+    into.set(data.subarray(from, from + columns) as Float32Array, i * columns);
   }
-  return block;
+  return into.subarray(0, rows * columns) as HostArrays[D];
 }
 
 /** Writes a contiguous block back; rounds when `block` is wider than the matrix. */

@@ -51,7 +51,8 @@ export function invertLowerReference(l: Float64Array, n: number, offset = 0): vo
   }
 }
 
-function notPositiveDefinite(index: number, pivot: number): PithError {
+/** The error of a pivot that is not a positive number. */
+export function notPositiveDefinite(index: number, pivot: number): PithError {
   return new PithError(
     'NOT_POSITIVE_DEFINITE',
     `cholesky: every pivot must be positive, got ${pivot} at index ${index}; the matrix is not positive definite: add to ` +

@@ -1,15 +1,12 @@
-// Matrix products of a factorization: compiled once per shape, kept while the factorization runs. Everything that grows
+// Matrix products of a factorization: compiled once for all shapes, kept while the factorization runs. Everything that grows
 // with the cube of the dimension goes through here.
-import { OnnxGraph } from '../compile/graph.ts';
+import { OnnxGraph, OPEN_AXIS } from '../compile/graph.ts';
 import { compileGraph } from '../compile/compile.ts';
 import type { Program } from '../compile/compile.ts';
 import type { Device, HostArrays, HostTensor } from '../device/device.ts';
 
 /** Products of at most this many multiplications run as plain loops: making a program ready costs more. */
 export const PLAIN_PRODUCT_WORK = 2 ** 19;
-
-/** Programs kept at a time; the one unused for longest goes first. */
-const MAX_PROGRAMS = 48;
 
 /** Element types that matrices of linear algebra have. */
 export type RealDType = 'f32' | 'f64';
@@ -30,13 +27,13 @@ export interface Operand<D extends RealDType> {
 export interface ProductOptions<D extends RealDType> {
   /** Factor of the product; 1 when left out. */
   readonly scale?: number;
-  /** Added to the scaled product: as long as the result, and not overlapping `into`. */
+  /** Added to the scaled product: as long as the result. It is `into` itself or does not overlap it. */
   readonly add?: HostArrays[D];
   /** Receives the result; a new array when left out. */
   readonly into?: HostArrays[D];
 }
 
-/** Matrix products on a device, in one element type. Each shape is compiled once; dispose it when done. */
+/** Matrix products on a device, in one element type. One program serves all shapes; dispose it when done. */
 export class Products<D extends RealDType> {
   /** Of operands and results. */
   readonly dtype: D;
@@ -59,8 +56,7 @@ export class Products<D extends RealDType> {
     const n = b.transpose === true ? b.rows : b.columns;
     if (m * k * n <= this.#plainWork) return plainProduct(this.dtype, a, b, options);
     const { scale = 1, add, into } = options;
-    const key = `${a.rows},${a.columns},${a.transpose},${b.rows},${b.columns},${b.transpose},${scale},${add !== undefined}`;
-    const program = await this.#program(key, a, b, m, n, scale, add !== undefined);
+    const program = await this.#program(a.transpose === true, b.transpose === true, scale, add !== undefined);
     const tensor = (rows: number, columns: number, data: HostArrays[D]): HostTensor => ({
       dtype: this.dtype,
       shape: [rows, columns],
@@ -82,46 +78,27 @@ export class Products<D extends RealDType> {
     for (const program of programs) await (await program).dispose();
   }
 
-  async #program(
-    key: string,
-    a: Operand<D>,
-    b: Operand<D>,
-    m: number,
-    n: number,
-    scale: number,
-    adds: boolean,
-  ): Promise<Program> {
-    const known = this.#programs.get(key);
-    this.#programs.delete(key);
-    const program = known ?? compileGraph(productGraph(this.dtype, a, b, m, n, scale, adds), this.#device);
-    this.#programs.set(key, program);
-    if (this.#programs.size > MAX_PROGRAMS) {
-      const [oldest, unused] = this.#programs.entries().next().value!;
-      this.#programs.delete(oldest);
-      await (await unused).dispose();
+  #program(transA: boolean, transB: boolean, scale: number, adds: boolean): Promise<Program> {
+    const key = `${transA},${transB},${scale},${adds}`;
+    let program = this.#programs.get(key);
+    if (program === undefined) {
+      program = compileGraph(productGraph(this.dtype, transA, transB, scale, adds), this.#device);
+      this.#programs.set(key, program);
     }
     return program;
   }
 }
 
-function productGraph<D extends RealDType>(
-  dtype: D,
-  a: Operand<D>,
-  b: Operand<D>,
-  m: number,
-  n: number,
-  scale: number,
-  adds: boolean,
-): OnnxGraph {
+function productGraph(dtype: RealDType, transA: boolean, transB: boolean, scale: number, adds: boolean): OnnxGraph {
   const graph = new OnnxGraph('matrix product');
-  const inputs = [graph.input('a', dtype, [a.rows, a.columns]), graph.input('b', dtype, [b.rows, b.columns])];
-  if (adds) inputs.push(graph.input('c', dtype, [m, n]));
+  const any = [OPEN_AXIS, OPEN_AXIS];
+  const inputs = ['a', 'b', ...(adds ? ['c'] : [])].map((name) => graph.input(name, dtype, any));
   const attributes = {
     alpha: { float: scale },
-    transA: { int: a.transpose === true ? 1 : 0 },
-    transB: { int: b.transpose === true ? 1 : 0 },
+    transA: { int: Number(transA) },
+    transB: { int: Number(transB) },
   };
-  graph.output('y', graph.op('Gemm', inputs, { dtype, shape: [m, n] }, attributes));
+  graph.output('y', graph.op('Gemm', inputs, { dtype, shape: any }, attributes));
   return graph;
 }
 

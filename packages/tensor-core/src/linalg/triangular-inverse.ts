@@ -3,14 +3,14 @@
 // TypeScript (Du Croz & Higham 1992 compare the ways to do this; the residual of this one is bounded like theirs).
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device, HostArrays } from '../device/device.ts';
-import { readBlock, splitPoint, transposeInPlace, writeBlock, zeroAbove } from './blocks.ts';
+import { copyBlock, newArray, readBlock, splitPoint, transposeInPlace, writeBlock, zeroAbove } from './blocks.ts';
 import type { SquareMatrix } from './blocks.ts';
 import type { TriangularOptions } from './cholesky.ts';
 import { invertLowerReference } from './cholesky-reference.ts';
 import { checkSquare } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
 import { Products } from './products.ts';
-import type { Operand, RealDType } from './products.ts';
+import type { RealDType } from './products.ts';
 
 /** Options of {@link triangularInverse}. */
 export interface TriangularInverseOptions extends TriangularOptions {
@@ -55,7 +55,14 @@ export async function invertInPlace<D extends RealDType>(
   { blockSize = 128, signal, progress }: TriangularOptions,
   known?: ReadonlyMap<number, HostArrays[D]>,
 ): Promise<void> {
-  const { n } = matrix;
+  const { n, dtype } = matrix;
+  // Copies of blocks; the largest half is no larger than this.
+  const largest = n <= blockSize ? 0 : splitPoint(n, blockSize) ** 2;
+  const [left, right, middle] = [0, 1, 2].map(() => newArray(dtype, largest)) as [
+    HostArrays[D],
+    HostArrays[D],
+    HostArrays[D],
+  ];
 
   const invert = async (start: number, size: number): Promise<void> => {
     throwIfStopped(signal, 'triangular inverse');
@@ -71,24 +78,59 @@ export async function invertInPlace<D extends RealDType>(
     const [below, rest] = [start + half, size - half];
     await invert(start, half);
     await invert(below, rest);
-    const coupling = { data: readBlock(matrix, below, start, rest, half), rows: rest, columns: half };
-    const right = { ...coupling, data: await products.multiply(coupling, triangle(matrix, start, half)) };
-    writeBlock(
-      matrix,
-      below,
-      start,
-      half,
-      await products.multiply(triangle(matrix, below, rest), right, { scale: -1 }),
-    );
+    // coupling T, T the inverse before: of its columns behind the middle only rows behind it count.
+    for (const [c, width] of halves(half)) {
+      const coupling = {
+        data: copyBlock(matrix, below, start + c, rest, half - c, left),
+        rows: rest,
+        columns: half - c,
+      };
+      const columns = {
+        data: lowerPart(matrix, start + c, start + c, half - c, width, right),
+        rows: half - c,
+        columns: width,
+      };
+      const into = middle.subarray(0, rest * width) as HostArrays[D];
+      writeBlock(matrix, below, start + c, width, await products.multiply(coupling, columns, { into }));
+    }
+    // -T' times that, T' the inverse behind: of its rows before the middle only columns before it count.
+    const product = copyBlock(matrix, below, start, rest, half, middle);
+    for (const [r, rows] of halves(rest)) {
+      const width = r + rows;
+      const lines = { data: lowerPart(matrix, below + r, below, rows, width, right), rows, columns: width };
+      const behind = { data: product.subarray(0, width * half) as HostArrays[D], rows: width, columns: half };
+      const into = left.subarray(0, rows * half) as HostArrays[D];
+      writeBlock(matrix, below + r, start, half, await products.multiply(lines, behind, { scale: -1, into }));
+    }
   };
 
   await invert(0, n);
   zeroAbove(matrix);
 }
 
-// A diagonal block with zeros above its diagonal, where the matrix may still hold anything.
-function triangle<D extends RealDType>(matrix: SquareMatrix<D>, start: number, size: number): Operand<D> {
-  const data = readBlock(matrix, start, start, size, size);
-  for (let i = 0; i < size; i++) data.fill(0, i * size + i + 1, (i + 1) * size);
-  return { data, rows: size, columns: size };
+/** Triangles of fewer rows are multiplied whole: smaller products are slower. */
+const WHOLE_TRIANGLE = 256;
+
+function halves(size: number): readonly (readonly [at: number, count: number])[] {
+  if (size < WHOLE_TRIANGLE) return [[0, size]];
+  const half = Math.ceil(size / 2);
+  return [
+    [0, half],
+    [half, size - half],
+  ];
+}
+
+// A block of a lower triangle with zeros above the diagonal, where the matrix may still hold anything.
+function lowerPart<D extends RealDType>(
+  matrix: SquareMatrix<D>,
+  r: number,
+  c: number,
+  rows: number,
+  columns: number,
+  into: HostArrays[D],
+): HostArrays[D] {
+  const data = copyBlock(matrix, r, c, rows, columns, into);
+  for (let i = 0; i < rows; i++)
+    data.fill(0, i * columns + Math.min(columns, Math.max(0, r + i - c + 1)), (i + 1) * columns);
+  return data;
 }

@@ -153,8 +153,9 @@ class OrtExecutable implements Executable {
     for (const output of this.outputs) {
       const target = into[output];
       const result = results[output] as Tensor;
-      const { dtype, shape } = this.#model.outputs.get(output)!;
-      if (target === undefined) outputs[output] = { dtype, shape, data: result.data as HostTensor['data'] };
+      const { dtype } = this.#model.outputs.get(output)!;
+      if (target === undefined)
+        outputs[output] = { dtype, shape: result.dims, data: result.data as HostTensor['data'] };
       else {
         if (isShared(target)) (target.data as Float32Array).set(result.data as Float32Array);
         outputs[output] = target;

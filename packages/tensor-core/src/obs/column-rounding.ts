@@ -17,7 +17,7 @@ export interface RoundingTarget {
   /** Input channels. */
   readonly columns: number;
   /** f32 [columns, rows] before any column is rounded: column after column, as they lie in the weight. Finite; not mutated. */
-  readonly weights: Float32Array;
+  readonly weights: () => Promise<Float32Array>;
   /** Column of the weight at each position of the sweep; absent where they are swept in order. */
   readonly order?: Int32Array;
   /** How much a squared error in each column counts: the Gram matrix's diagonal, [columns] as they lie in the weight. */

@@ -1,19 +1,24 @@
-// The whole weight, block after block: sweep a block of columns, then move its errors onto later columns with a matrix product
-// ("lazy batch updates", GPTQ section 3.3). Blocks make up panels: a block's errors go to the rest of its panel, a panel's
-// to all that is behind it, so that columns far behind are read and written a few times only.
+// The whole weight by halves: sweep the first half of the columns, move their errors onto the second half with one matrix
+// product, sweep that ("lazy batch updates", GPTQ section 3.3, taken to all sizes). Blocks of columns are swept by kernels. Most
+// arithmetic is then in large products, and a column is read and written a few times only.
+//
+// What the errors so far add to a column is kept apart from the weights until the column's block is swept; from then on
+// the same place holds the column's own errors. Nothing is written but once for each level of halving.
 import type { Device } from '../device/device.ts';
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { KernelPool } from '../node/kernel-pool.ts';
+import { splitPoint } from '../linalg/blocks.ts';
 import { Products } from '../linalg/products.ts';
-import { allocateBlock, sweep, type PoolBlock, type SweepRule } from './sweep.ts';
-import { restoreMatrix, transposeMatrix } from './transpose.ts';
+import type { SweepFactor } from './sweep-factor.ts';
+import type { SweepSums } from './sweep-reference.ts';
+import { addOriginals, allocateBlock, jobRows, sweep, type PoolBlock, type SweepRule } from './sweep.ts';
+import { restoreMatrix, restoreOnPool, StagedRows, transposeOnPool } from './transpose.ts';
 
 /** Columns of a block where nothing asks for another size. */
 export const OBS_BLOCK_COLUMNS = 128;
-/** Columns of a panel, about. */
-const PANEL_COLUMNS = 512;
-/** Most columns of one trailing product; fewer shapes mean fewer programs. */
-const TRAILING_COLUMNS = 1024;
+
+/** Bytes of weights that are staged together: rows are read in long pieces. */
+const STAGED_BYTES = 2 ** 26;
 
 /** Columns that are rounded by one decision. */
 export interface ColumnSpan {
@@ -21,9 +26,12 @@ export interface ColumnSpan {
   readonly first: number;
   /** One past the last column. */
   readonly last: number;
-  /** The columns as they are now, errors of all columns before them moved in: f32 [last - first, rows]. Do not write. */
-  readonly weights: Float32Array;
-  /** Diagonal of U at these columns, f32 [last - first]: a weight's error counts as (error / diagonal)². */
+  /**
+   * The columns as they are when the span begins, errors of all columns before them moved in: f32 [last - first, rows]. To be
+   * asked for with the first part. Do not write.
+   */
+  readonly weights: () => Promise<Float32Array>;
+  /** What a difference of each column counts, f32 [last - first]: the output's squared error grows by (difference * diagonal)². */
   readonly diagonal: Float32Array;
   /** Columns of the part of the span that is swept next, counted from `first`: a span longer than a block comes in parts. */
   readonly part: {
@@ -57,32 +65,30 @@ export interface SolveOptions {
   readonly transposed?: boolean;
   /** Column of the weight at each position of the sweep; in order when left out. */
   readonly order?: Int32Array;
-  /** U of H⁻¹ = UᵀU: f32 [columns, columns], upper triangular, in the order of the sweep. */
-  readonly factor: Float32Array;
+  /** How errors move, in the order of the sweep. */
+  readonly factor: Pick<SweepFactor, 'coupling' | 'pivots'>;
   /** Decides how columns are rounded. */
   readonly rule: ColumnRule;
   /** Runs the matrix products. */
   readonly device: Device;
   /** Runs the sweeps. */
   readonly pool: KernelPool;
+  /** Keeps the rounded values, which codes and scales give as well; true when left out. */
+  readonly keepValues?: boolean;
   /** Columns of a block; {@link OBS_BLOCK_COLUMNS} or what fits the span when left out. */
   readonly blockColumns?: number;
   /** Stops between blocks. */
   readonly signal?: AbortSignal;
 }
 
-/** A weight after all columns were rounded. What is not asked for is not made. */
-export interface Solution {
-  /** f32 [rows, columns] row-major, columns as in the weight. */
+/** A weight after all columns were rounded. */
+export interface Solution extends SweepSums {
+  /** f32 [rows, columns] row-major, columns as in the weight; made when asked for. Empty where they were not kept. */
   readonly values: Float32Array;
   /** i8 [rows, columns] row-major, columns as in the weight; all 0 where nothing was quantized. */
   readonly codes: Int8Array;
-  /** u8 [rows, columns] row-major, columns as in the weight, 1 keeps; all 1 where nothing was pruned. */
+  /** u8 [rows, columns] row-major, columns as in the weight, 1 keeps; all 1 where nothing was pruned. Made when asked for. */
   readonly mask: Uint8Array;
-  /** The values as the sweep left them: f32 [columns, rows], in the order of the sweep. */
-  readonly swept: Float32Array;
-  /** Half the sum of squared errors over U's diagonal, f64. */
-  readonly loss: number;
 }
 
 /**
@@ -97,153 +103,220 @@ export function blockColumnsFor(span: number, limit: number = OBS_BLOCK_COLUMNS)
   return size;
 }
 
-/** Blocks that make up a panel: spans begin where panels do, but for the one span of all columns. */
-function panelColumnsFor(span: number, size: number, columns: number): number {
-  const unit = span > size && span < columns ? span : size;
-  return unit * Math.max(1, Math.floor(PANEL_COLUMNS / unit));
-}
-
 /**
  * Rounds every column of a weight in order, each one's error moved onto the columns that are still to come.
  *
- * Products in f32; the loss in f64. The result does not depend on the number of kernel threads.
+ * Products in f32; sums in f64. The result does not depend on the number of kernel threads.
  * Source: Frantar et al. 2022 (GPTQ), algorithm 1; Frantar and Alistarh 2023 (SparseGPT), algorithm 1.
  *
  * @throws PithError `STOPPED`, `KERNEL_MEMORY_EXHAUSTED`
  */
 export async function solveColumns(options: SolveOptions): Promise<Solution> {
-  const { rows, columns, order, factor, rule, device, pool, signal } = options;
-  const size = options.blockColumns ?? blockColumnsFor(rule.span);
-  const panel = panelColumnsFor(rule.span, size, columns);
-  const block = allocateBlock(pool, rows, size);
-  const current = inSweepOrder(options);
-  const codes = new Int8Array(rows * columns);
-  const trailing = new TrailingColumns(device, current, factor, rows, columns);
-  // Errors of the panel so far. The runtime cannot be lent memory that is shared between threads.
-  const errors = new Float32Array(Math.min(panel, columns) * rows);
-  let mask: Uint8Array | undefined;
-  let loss = 0;
+  const solver = new ColumnSolver(options);
   try {
-    for (let start = 0; start < columns; start += size) {
-      throwIfStopped(signal, 'column solver');
-      const width = Math.min(size, columns - start);
-      block.weights.set(current.subarray(start * rows, (start + width) * rows));
-      for (let j = 0; j < width; j++) {
-        const row = (start + j) * columns + start;
-        block.factor.set(factor.subarray(row, row + width), j * size);
-      }
-      let masked = false;
-      for (let at = 0; at < width;) {
-        const first = start + at - ((start + at) % rule.span);
-        const last = first + rule.span;
-        const to = Math.min(width, last - start);
-        const inBlock = first >= start && last <= start + width;
-        const span: ColumnSpan = {
-          first,
-          last,
-          weights: inBlock
-            ? block.weights.subarray((first - start) * rows, (last - start) * rows)
-            : current.subarray(first * rows, last * rows),
-          diagonal: Float32Array.from({ length: rule.span }, (_, j) => factor[(first + j) * (columns + 1)]),
-          part: { from: start + at - first, to: start + to - first },
-        };
-        const sweepRule = await rule.decide(span, block, at);
-        masked ||= sweepRule.masked;
-        loss += await sweep(pool, block, sweepRule, at, to, { end: width, ...(signal && { signal }) });
-        at = to;
-      }
-      current.set(block.weights.subarray(0, width * rows), start * rows);
-      codes.set(block.codes.subarray(0, width * rows), start * rows);
-      if (masked) {
-        mask ??= new Uint8Array(rows * columns).fill(1);
-        mask.set(block.mask.subarray(0, width * rows), start * rows);
-      }
-      const panelStart = start - (start % panel);
-      const panelEnd = Math.min(panelStart + panel, columns);
-      const done = start + width;
-      errors.set(block.errors.subarray(0, width * rows), (start - panelStart) * rows);
-      const own = errors.subarray((start - panelStart) * rows, (done - panelStart) * rows);
-      if (done < panelEnd) await trailing.update(own, start, width, done, panelEnd);
-      else await trailing.update(errors, panelStart, panelEnd - panelStart, panelEnd, columns);
-    }
+    await solver.solve(0, options.columns);
+    return await solver.solution();
   } finally {
-    block.free();
-    await trailing.dispose();
+    await solver.dispose();
   }
-  return {
-    get values() {
-      return restoreMatrix(current, rows, columns, order);
-    },
-    get codes() {
-      return restoreMatrix(codes, rows, columns, order);
-    },
-    get mask() {
-      return mask === undefined ? new Uint8Array(codes.length).fill(1) : restoreMatrix(mask, rows, columns, order);
-    },
-    swept: current,
-    loss,
-  };
 }
 
-/** A copy of the weights, column after column in the order of the sweep. */
-function inSweepOrder({ weights, rows, columns, transposed = false, order }: SolveOptions): Float32Array<ArrayBuffer> {
-  if (!transposed) return transposeMatrix(weights, rows, columns, order) as Float32Array<ArrayBuffer>;
-  const current = new Float32Array(weights.length);
-  if (order === undefined) current.set(weights);
-  else order.forEach((column, i) => current.set(weights.subarray(column * rows, (column + 1) * rows), i * rows));
-  return current;
-}
-
-/** Columns that are still to come lose errors: columns -= Uᵀ errors, in place. */
-class TrailingColumns {
+class ColumnSolver {
+  readonly #options: SolveOptions;
   readonly #products: Products<'f32'>;
-  readonly #current: Float32Array<ArrayBuffer>;
-  readonly #factor: Float32Array;
-  readonly #rows: number;
-  readonly #columns: number;
-  readonly #updated: Float32Array<ArrayBuffer>;
+  readonly #block: PoolBlock;
+  /** Columns of a block. */
+  readonly #size: number;
+  /** Columns that halving does not cut before all errors from outside have reached them: a span, where that is longer. */
+  readonly #unit: number;
+  /** Rows on their way to the block; absent where weights lie transposed. */
+  readonly #staged: StagedRows | undefined;
+  /** Columns that are staged together: whole blocks. */
+  readonly #stagedColumns: number;
+  /** f32 [columns, rows] in the order of the sweep: what errors add to a column, then the column's own errors. */
+  readonly #moving: Float32Array<ArrayBuffer>;
+  readonly #values: Float32Array;
+  readonly #codes: Int8Array;
+  #wholeTurned: Promise<Float32Array> | undefined;
+  #mask: Uint8Array | undefined;
+  #sums: SweepSums = { loss: 0, squaredDifference: 0, squares: 0 };
+  #coupling = new Float32Array(0);
 
-  constructor(device: Device, current: Float32Array<ArrayBuffer>, factor: Float32Array, rows: number, columns: number) {
+  constructor(options: SolveOptions) {
+    const { rows, columns, rule, pool, device, keepValues = true } = options;
+    const size = options.blockColumns ?? blockColumnsFor(rule.span);
+    this.#options = options;
+    this.#size = size;
+    this.#unit = rule.span > size && rule.span < columns ? rule.span : size;
+    this.#moving = new Float32Array(rows * columns);
+    this.#values = new Float32Array(keepValues ? rows * columns : 0);
+    this.#codes = new Int8Array(rows * columns);
+    this.#block = allocateBlock(pool, rows, Math.min(size, columns));
+    const width = this.#block.columns;
+    this.#stagedColumns = Math.min(columns, width * Math.max(1, Math.floor(STAGED_BYTES / (4 * rows * width))));
+    this.#staged = options.transposed ? undefined : new StagedRows(pool, rows, this.#stagedColumns);
     this.#products = new Products(device, 'f32');
-    this.#current = current;
-    this.#factor = factor;
-    this.#rows = rows;
-    this.#columns = columns;
-    this.#updated = new Float32Array(Math.min(TRAILING_COLUMNS, columns) * rows);
   }
 
-  /** Moves the errors of `width` columns from `start` on, f32 [width, rows], onto columns `from` to `to`. */
-  async update(
-    errors: Float32Array<ArrayBuffer>,
-    start: number,
-    width: number,
-    from: number,
-    to: number,
-  ): Promise<void> {
-    const rows = this.#rows;
-    const e = { data: errors.subarray(0, width * rows), rows: width, columns: rows };
-    while (from < to) {
-      const count = Math.min(TRAILING_COLUMNS, largestPowerOfTwo(to - from));
-      // Turned around here: products read their left side row by row.
-      const u = new Float32Array(width * count);
-      for (let j = 0; j < width; j++) {
-        const row = (start + j) * this.#columns + from;
-        for (let c = 0; c < count; c++) u[c * width + j] = this.#factor[row + c];
-      }
-      const target = this.#current.subarray(from * rows, (from + count) * rows);
-      const into = this.#updated.subarray(0, count * rows);
-      const factors = { data: u, rows: count, columns: width };
-      await this.#products.multiply(factors, e, { scale: -1, add: target, into });
-      target.set(into);
-      from += count;
-    }
+  /** Columns `start` to `end`, once the errors of all columns before `start` were moved onto them. */
+  async solve(start: number, end: number): Promise<void> {
+    const count = end - start;
+    if (count <= this.#size) return this.#solveBlock(start, end);
+    const middle = start + splitPoint(count, count > this.#unit ? this.#unit : this.#size);
+    await this.solve(start, middle);
+    await this.#move(start, middle, end);
+    await this.solve(middle, end);
+  }
+
+  async solution(): Promise<Solution> {
+    const { rows, columns, order, pool, signal } = this.#options;
+    const [values, mask] = [this.#values, this.#mask];
+    const codes = await restoreOnPool(pool, this.#codes, rows, columns, order, signal);
+    return {
+      ...this.#sums,
+      codes,
+      get values() {
+        return values.length === 0 ? values : restoreMatrix(values, rows, columns, order);
+      },
+      get mask() {
+        return mask === undefined ? new Uint8Array(codes.length).fill(1) : restoreMatrix(mask, rows, columns, order);
+      },
+    };
   }
 
   dispose(): Promise<void> {
+    this.#block.free();
+    this.#staged?.free();
     return this.#products.dispose();
   }
-}
 
-function largestPowerOfTwo(n: number): number {
-  return 2 ** Math.floor(Math.log2(n));
+  async #solveBlock(start: number, end: number): Promise<void> {
+    const { rows, columns, rule, pool, keepValues = true, signal } = this.#options;
+    const block = this.#block;
+    throwIfStopped(signal, 'column solver');
+    await this.#fill(start, end);
+    const width = end - start;
+    let masked = false;
+    let quantized = false;
+    for (let at = 0; at < width;) {
+      const first = start + at - ((start + at) % rule.span);
+      const last = first + rule.span;
+      const to = Math.min(width, last - start);
+      const span: ColumnSpan = {
+        first,
+        last,
+        weights: () => this.#spanWeights(first, last, start, end),
+        diagonal: this.#options.factor.pivots.subarray(first, last),
+        part: { from: start + at - first, to: start + to - first },
+      };
+      const sweepRule = await rule.decide(span, block, at);
+      masked ||= sweepRule.masked;
+      quantized ||= sweepRule.quantize !== undefined;
+      const sweepOptions = { end: width, keepValues, ...(signal && { signal }) };
+      const sums = await sweep(pool, block, sweepRule, at, to, sweepOptions);
+      const { loss, squaredDifference, squares } = this.#sums;
+      this.#sums = {
+        loss: loss + sums.loss,
+        squaredDifference: squaredDifference + sums.squaredDifference,
+        squares: squares + sums.squares,
+      };
+      at = to;
+    }
+    if (end < columns) this.#moving.set(block.errors.subarray(0, width * rows), start * rows);
+    if (keepValues) this.#values.set(block.weights.subarray(0, width * rows), start * rows);
+    if (quantized) this.#codes.set(block.codes.subarray(0, width * rows), start * rows);
+    if (masked) {
+      this.#mask ??= new Uint8Array(rows * columns).fill(1);
+      this.#mask.set(block.mask.subarray(0, width * rows), start * rows);
+    }
+  }
+
+  /** Columns `start` to `end` as they are now, and what couples them, into the pool's memory. */
+  async #fill(start: number, end: number): Promise<void> {
+    const { rows, columns, factor, pool, signal } = this.#options;
+    const block = this.#block;
+    const width = end - start;
+    await this.#fillOriginals(start, end);
+    if (start === 0) block.weights.set(block.originals.subarray(0, width * rows));
+    else {
+      block.weights.set(this.#moving.subarray(start * rows, end * rows));
+      await addOriginals(pool, block, width, signal);
+    }
+    for (let j = 0; j < width; j++) {
+      const from = (start + j) * columns + start;
+      block.coupling.set(factor.coupling.subarray(from, from + width), j * block.columns);
+    }
+    block.diagonal.set(factor.pivots.subarray(start, end));
+  }
+
+  async #fillOriginals(start: number, end: number): Promise<void> {
+    const { weights, rows, columns, order, pool } = this.#options;
+    const { originals, regions } = this.#block;
+    const width = end - start;
+    const staged = this.#staged;
+    if (staged === undefined || order !== undefined) {
+      const turned = staged === undefined ? weights : await this.#turned();
+      for (let j = 0; j < width; j++) {
+        const from = (order === undefined ? start + j : order[start + j]) * rows;
+        originals.set(turned.subarray(from, from + rows), j * rows);
+      }
+      return;
+    }
+    const within = start % this.#stagedColumns;
+    if (within === 0) staged.fill(weights, columns, 0, rows, start, Math.min(columns, start + this.#stagedColumns));
+    const jobs = jobRows(pool, rows);
+    const turns = jobs.map((job) => staged.turn(job, within, width, regions.originals.at + 4 * job[0], rows));
+    await Promise.all(turns);
+  }
+
+  /** The weights column after column: f32 [columns, rows], columns as in the weight. */
+  #turned(): Promise<Float32Array> {
+    const { weights, rows, columns, transposed, pool, signal } = this.#options;
+    this.#wholeTurned ??= transposed
+      ? Promise.resolve(weights)
+      : transposeOnPool(pool, weights, rows, columns, signal && { signal });
+    return this.#wholeTurned;
+  }
+
+  /** Columns of a span as they are now, wherever it lies: in the block, or over several blocks of which this is the first. */
+  async #spanWeights(first: number, last: number, start: number, end: number): Promise<Float32Array> {
+    const { weights, rows, columns, order, transposed, pool } = this.#options;
+    if (first >= start && last <= end)
+      return this.#block.weights.subarray((first - start) * rows, (last - start) * rows);
+    let now: Float32Array;
+    if (order === undefined) {
+      now = transposed
+        ? weights.slice(first * rows, last * rows)
+        : await transposeOnPool(pool, weights, rows, columns, { first, last });
+    } else {
+      const turned = await this.#turned();
+      now = new Float32Array((last - first) * rows);
+      for (let j = first; j < last; j++)
+        now.set(turned.subarray(order[j] * rows, (order[j] + 1) * rows), (j - first) * rows);
+    }
+    if (first > 0) {
+      const moved = this.#moving.subarray(first * rows, last * rows);
+      for (let i = 0; i < now.length; i++) now[i] += moved[i];
+    }
+    return now;
+  }
+
+  /** Errors of columns `start` to `middle` move onto columns `middle` to `end`. */
+  async #move(start: number, middle: number, end: number): Promise<void> {
+    const { rows, columns, factor } = this.#options;
+    const [width, count] = [middle - start, end - middle];
+    if (this.#coupling.length < width * count) this.#coupling = new Float32Array(width * count);
+    for (let k = 0; k < count; k++) {
+      const from = (middle + k) * columns + start;
+      this.#coupling.set(factor.coupling.subarray(from, from + width), k * width);
+    }
+    const part = (from: number, to: number): Float32Array<ArrayBuffer> => this.#moving.subarray(from * rows, to * rows);
+    const target = part(middle, end);
+    await this.#products.multiply(
+      { data: this.#coupling.subarray(0, width * count), rows: count, columns: width },
+      { data: part(start, middle), rows: width, columns: rows },
+      // The first errors that reach a column are those of all columns from 0 on.
+      { into: target, ...(start > 0 && { add: target }) },
+    );
+  }
 }

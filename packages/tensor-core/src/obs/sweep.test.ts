@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { createKernelPool } from '../node/kernel-pool.ts';
-import { sweepReference, type SweepBlock } from './sweep-reference.ts';
-import { sweep, type PoolBlock } from './sweep.ts';
+import { sweepReference, type SweepBlock, type SweepSums } from './sweep-reference.ts';
+import { addOriginals, allocateBlock, sweep, type PoolBlock } from './sweep.ts';
 
 const pool = createKernelPool({ threads: 2 });
 afterAll(() => pool.dispose());
@@ -15,12 +15,11 @@ function values(count: number, seed: number): Float32Array {
   });
 }
 
-/** An upper triangular factor with a positive diagonal. */
-function upper(n: number, seed: number): Float32Array {
+/** A lower triangular coupling. */
+function lower(n: number, seed: number): Float32Array {
   const u = values(n * n, seed);
   for (let i = 0; i < n; i++) {
-    for (let j = 0; j < i; j++) u[i * n + j] = 0;
-    u[i * n + i] = 0.5 + Math.abs(u[i * n + i]);
+    u.fill(0, i * n + i, (i + 1) * n);
   }
   return u;
 }
@@ -38,9 +37,11 @@ interface Case {
 function make({ rows, columns, quantize, asymmetric, perColumn, pattern, givenMask }: Case): SweepBlock {
   return {
     weights: values(rows * columns, 1),
+    originals: values(rows * columns, 6),
     rows,
     columns,
-    factor: upper(columns, 2),
+    coupling: lower(columns, 2),
+    diagonal: values(columns, 7).map((x) => 0.5 + Math.abs(x)),
     errors: new Float32Array(rows * columns),
     ...(quantize && {
       quantizer: {
@@ -58,10 +59,12 @@ function make({ rows, columns, quantize, asymmetric, perColumn, pattern, givenMa
   };
 }
 
-async function onPool(block: SweepBlock, first: number, last: number): Promise<{ loss: number; result: PoolBlock }> {
-  const target = await import('./sweep.ts').then(({ allocateBlock }) => allocateBlock(pool, block.rows, block.columns));
+async function onPool(block: SweepBlock, first: number, last: number): Promise<{ sums: SweepSums; result: PoolBlock }> {
+  const target = allocateBlock(pool, block.rows, block.columns);
   target.weights.set(block.weights);
-  target.factor.set(block.factor);
+  target.originals.set(block.originals);
+  target.coupling.set(block.coupling);
+  target.diagonal.set(block.diagonal);
   if (block.quantizer) {
     target.scales.set(block.quantizer.scales);
     target.zeros.set(block.quantizer.zeros);
@@ -78,7 +81,7 @@ async function onPool(block: SweepBlock, first: number, last: number): Promise<{
     masked: block.mask !== undefined,
     ...(block.pattern && { pattern: block.pattern }),
   };
-  return { loss: await sweep(pool, target, rule, first, last), result: target };
+  return { sums: await sweep(pool, target, rule, first, last), result: target };
 }
 
 describe('sweep', () => {
@@ -88,6 +91,7 @@ describe('sweep', () => {
     { rows: 16, columns: 8 },
     { rows: 33, columns: 31 },
     { rows: 70, columns: 128 },
+    { rows: 321, columns: 6 },
   ];
   const kinds: Omit<Case, 'rows' | 'columns'>[] = [
     { quantize: true },
@@ -101,14 +105,17 @@ describe('sweep', () => {
     'equals the reference: %j',
     async (c) => {
       const expected = make(c);
-      const { loss, result } = await onPool(make(c), 0, c.columns);
-      const expectedLoss = sweepReference(expected, 0, c.columns);
+      const { sums, result } = await onPool(make(c), 0, c.columns);
+      const expectedSums = sweepReference(expected, 0, c.columns);
       expect(Buffer.from(result.weights.slice().buffer).equals(Buffer.from(expected.weights.buffer))).toBe(true);
       expect(result.errors.slice()).toEqual(expected.errors);
       if (expected.quantizer) expect(result.codes.slice()).toEqual(expected.quantizer.codes);
       if (expected.mask) expect(result.mask.slice()).toEqual(expected.mask);
       // The same f64 terms in another order.
-      expect(Math.abs(loss - expectedLoss)).toBeLessThanOrEqual(c.rows * c.columns * 2 ** -52 * Math.abs(expectedLoss));
+      for (const name of ['loss', 'squaredDifference', 'squares'] as const) {
+        const difference = Math.abs(sums[name] - expectedSums[name]);
+        expect(difference).toBeLessThanOrEqual(c.rows * c.columns * 2 ** -52 * expectedSums[name]);
+      }
       result.free();
     },
   );
@@ -123,25 +130,34 @@ describe('sweep', () => {
     parts.free();
   });
 
+  it('adds the weights to what errors made of them', async () => {
+    const block = allocateBlock(pool, 70, 5);
+    const [given, originals] = [values(350, 1), values(350, 2)];
+    block.weights.set(given);
+    block.originals.set(originals);
+    await addOriginals(pool, block, 3);
+    block.weights.forEach((value, i) => expect(value).toBe(i < 210 ? Math.fround(given[i] + originals[i]) : given[i]));
+    block.free();
+  });
+
   it('leaves less output error than rounding alone', () => {
-    // H = (UᵀU)⁻¹: the error of a row e is eᵀHe = |U⁻ᵀe|².
+    // H⁻¹ = UᵀU, U_ik = -coupling[k, i], U_kk = 1 / diagonal[k]: the error of a row e is e H eᵀ = |U⁻ᵀ e|².
     const c = { rows: 24, columns: 16, quantize: true };
-    const block = make(c);
-    const original = block.weights.slice();
+    const block = { ...make(c), originals: values(24 * 16, 1) };
     sweepReference(block, 0, c.columns);
-    const plain = make(c);
-    sweepReference({ ...plain, factor: identity(c.columns) }, 0, c.columns);
+    const plain = { ...make(c), coupling: new Float32Array(16 * 16) };
+    sweepReference(plain, 0, c.columns);
+    const { originals, coupling, diagonal } = block;
     const outputError = (rounded: Float32Array): number => {
       let total = 0;
       for (let row = 0; row < c.rows; row++) {
-        const e = Array.from({ length: c.columns }, (_, j) => rounded[j * c.rows + row] - original[j * c.rows + row]);
         // Solve Uᵀ x = e forward.
         const x: number[] = [];
-        for (let j = 0; j < c.columns; j++) {
-          let sum = e[j];
-          for (let k = 0; k < j; k++) sum -= block.factor[k * c.columns + j] * x[k];
-          x.push(sum / block.factor[j * c.columns + j]);
-          total += x[j] ** 2;
+        for (let k = 0; k < c.columns; k++) {
+          let sum = rounded[k * c.rows + row] - originals[k * c.rows + row];
+          for (let i = 0; i < k; i++) sum += coupling[k * c.columns + i] * x[i];
+          x.push(sum * diagonal[k]);
+          total += x[k] ** 2;
         }
       }
       return total;
@@ -149,7 +165,3 @@ describe('sweep', () => {
     expect(outputError(block.weights)).toBeLessThan(outputError(plain.weights));
   });
 });
-
-function identity(n: number): Float32Array {
-  return Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
-}

@@ -1,11 +1,14 @@
 // The column sweep on kernel threads; sweep-reference.ts is its specification.
 import type { KernelPool } from '../node/kernel-pool.ts';
+import { localKernels } from '../kernels/local-kernels.ts';
+import type { KernelName } from '../node/kernel-job.ts';
 import type { MemoryRegion } from '../node/memory-region.ts';
+import type { SweepSums } from './sweep-reference.ts';
 
-/** Rows of one job. Fixed, so that sums do not depend on the number of threads. */
-const JOB_ROWS = 256;
-/** Rows of the kernel's tile: bytes of scratch per column. */
-const TILE_BYTES = 64;
+/** Rows that share sums, as in the kernel: these do not depend on how rows are spread over threads. */
+const SUM_ROWS = 256;
+/** Jobs for each thread: a thread that is held up does not hold up the others for long. */
+const JOBS_PER_THREAD = 2;
 
 /** A block of columns in the pool's memory, see `SweepBlock` for what the arrays mean. */
 export interface PoolBlock {
@@ -15,8 +18,12 @@ export interface PoolBlock {
   readonly columns: number;
   /** f32 [columns, rows]. */
   readonly weights: Float32Array;
+  /** f32 [columns, rows]: the weights before any column moved them. */
+  readonly originals: Float32Array;
   /** f32 [columns, columns]. */
-  readonly factor: Float32Array;
+  readonly coupling: Float32Array;
+  /** f32 [columns]. */
+  readonly diagonal: Float32Array;
   /** f32 [columns, rows]. */
   readonly errors: Float32Array;
   /** f32 [columns, rows]; the first [rows] alone unless the rule says `perColumn`. */
@@ -28,12 +35,12 @@ export interface PoolBlock {
   /** u8 [columns, rows]. */
   readonly mask: Uint8Array;
   /** @internal Addresses of the arrays. */
-  readonly regions: Readonly<Record<PoolArray | 'scratch', MemoryRegion>>;
+  readonly regions: Readonly<Record<PoolArray | 'sums' | 'scratch', MemoryRegion>>;
   /** Gives the memory back. */
   free(): void;
 }
 
-type PoolArray = 'weights' | 'factor' | 'errors' | 'scales' | 'zeros' | 'codes' | 'mask';
+type PoolArray = 'weights' | 'originals' | 'coupling' | 'diagonal' | 'errors' | 'scales' | 'zeros' | 'codes' | 'mask';
 
 /** How the columns of a sweep are rounded. */
 export interface SweepRule {
@@ -63,17 +70,18 @@ export interface SweepRule {
  * @throws PithError `KERNEL_MEMORY_EXHAUSTED`
  */
 export function allocateBlock(pool: KernelPool, rows: number, columns: number): PoolBlock {
-  const jobs = Math.ceil(rows / JOB_ROWS);
   const bytes = {
     weights: 4 * columns * rows,
-    factor: 4 * columns * columns,
-    // The kernel reads errors a whole tile at a time.
-    errors: 4 * columns * rows + TILE_BYTES,
+    originals: 4 * columns * rows,
+    coupling: 4 * columns * columns,
+    diagonal: 4 * columns,
+    errors: 4 * columns * rows,
     scales: 4 * columns * rows,
     zeros: 4 * columns * rows,
     codes: columns * rows,
     mask: columns * rows,
-    scratch: jobs * columns * TILE_BYTES,
+    sums: 24 * Math.ceil(rows / SUM_ROWS),
+    scratch: jobRows(pool, rows).length * scratchBytes(columns),
   };
   const regions = Object.fromEntries(
     Object.entries(bytes).map(([name, length]) => [name, pool.allocate(length)]),
@@ -82,8 +90,10 @@ export function allocateBlock(pool: KernelPool, rows: number, columns: number): 
     rows,
     columns,
     weights: regions.weights.f32,
-    factor: regions.factor.f32,
-    errors: regions.errors.f32.subarray(0, columns * rows),
+    originals: regions.originals.f32,
+    coupling: regions.coupling.f32,
+    diagonal: regions.diagonal.f32,
+    errors: regions.errors.f32,
     scales: regions.scales.f32,
     zeros: regions.zeros.f32,
     codes: regions.codes.i8,
@@ -95,9 +105,10 @@ export function allocateBlock(pool: KernelPool, rows: number, columns: number): 
 
 /**
  * Rounds columns `first` to `last` of the block in order and moves each one's error onto the columns after it, up to column
- * `end` (the last of the block when left out). Mutates `weights`, writes `errors`, and `codes` and `mask` as the rule says.
+ * `end` (the last of the block when left out). Mutates `weights`, writes `errors`, and `codes` and `mask` as the rule says. Without
+ * `keepValues` what `weights` then has at the swept columns is left open.
  *
- * @returns Half the sum of squared errors, f64; the same for any number of threads.
+ * @returns Sums in f64; the same for any number of threads.
  * @throws PithError `STOPPED`, `KERNEL_FAILED`
  */
 export async function sweep(
@@ -106,31 +117,75 @@ export async function sweep(
   { quantize, masked, pattern }: SweepRule,
   first: number,
   last: number,
-  { end = block.columns, signal }: { end?: number; signal?: AbortSignal } = {},
-): Promise<number> {
+  { end = block.columns, keepValues = true, signal }: { end?: number; keepValues?: boolean; signal?: AbortSignal } = {},
+): Promise<SweepSums> {
   const { rows, columns, regions } = block;
   const at = (name: keyof typeof regions): number => regions[name].at;
-  const starts = Array.from({ length: Math.ceil(rows / JOB_ROWS) }, (_, i) => i * JOB_ROWS);
-  const results = await Promise.all(
-    starts.map((from, job) =>
-      pool.run(
-        [
-          {
-            op: 'call',
-            kernel: 'obsSweep',
-            args: [
-              ...[at('weights'), rows, from, Math.min(from + JOB_ROWS, rows), first, last, end],
-              ...[at('factor'), columns],
-              ...[quantize ? 1 : 0, at('scales'), at('zeros'), quantize?.perColumn ? rows : 0],
-              ...[quantize?.low ?? 0, quantize?.high ?? 0],
-              ...[masked ? at('mask') : 0, pattern?.pruned ?? 0, pattern?.span ?? 1],
-              ...[at('codes'), at('errors'), at('scratch') + job * columns * TILE_BYTES],
-            ],
-          },
-        ],
-        { bytes: 4 * rows * (end - first), ...(signal && { signal }) },
-      ),
-    ),
+  await onRows(pool, rows, 4 * (end - first), signal, ([from, to], job) => [
+    'obsSweep',
+    ...[at('weights'), at('originals'), rows, from, to, first, last, end],
+    ...[at('coupling'), columns, at('diagonal')],
+    ...[quantize ? 1 : 0, at('scales'), at('zeros'), quantize?.perColumn ? rows : 0],
+    ...[quantize?.low ?? 0, quantize?.high ?? 0],
+    ...[masked ? at('mask') : 0, pattern?.pruned ?? 0, pattern?.span ?? 1],
+    ...[at('codes'), at('errors'), at('sums'), Number(keepValues), at('scratch') + job * scratchBytes(columns)],
+  ]);
+  const sums = regions.sums.f64;
+  let [loss, squaredDifference, squares] = [0, 0, 0];
+  for (let i = 0; i < sums.length; i += 3) {
+    loss += sums[i];
+    squaredDifference += sums[i + 1];
+    squares += sums[i + 2];
+  }
+  return { loss: loss / 2, squaredDifference, squares };
+}
+
+/** Adds `originals` to the first `columns` columns of `weights`, which hold what earlier columns made of them. */
+export async function addOriginals(
+  pool: KernelPool,
+  { rows, regions }: PoolBlock,
+  columns: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  // Columns lie one behind the other: any cut will do.
+  const count = columns * rows;
+  const part = Math.ceil(count / Math.max(1, pool.threads) / 64) * 64;
+  const starts = Array.from({ length: Math.ceil(count / part) }, (_, i) => i * part);
+  await Promise.all(
+    starts.map((from) => {
+      const args = [regions.weights.at + 4 * from, regions.originals.at + 4 * from, Math.min(part, count - from)];
+      return pool.run([{ op: 'call', kernel: 'addF32', args }], { bytes: 4 * part, ...(signal && { signal }) });
+    }),
   );
-  return results.reduce((total, [loss]) => total + (loss as number), 0);
+}
+
+/** Scratch of one job, kept apart by whole cache lines. */
+function scratchBytes(columns: number): number {
+  return Math.ceil(localKernels().kernels.obsScratchBytes(columns) / 64) * 64;
+}
+
+/** Rows of each job on a block: whole runs of {@link SUM_ROWS}. */
+export function jobRows(pool: KernelPool, rows: number): (readonly [from: number, to: number])[] {
+  const units = Math.ceil(rows / SUM_ROWS);
+  const jobs = pool.threads < 2 ? 1 : Math.min(units, JOBS_PER_THREAD * pool.threads);
+  return Array.from({ length: jobs }, (_, job) => {
+    const at = (index: number): number => Math.min(rows, Math.floor((index * units) / jobs) * SUM_ROWS);
+    return [at(job), at(job + 1)] as const;
+  });
+}
+
+async function onRows(
+  pool: KernelPool,
+  rows: number,
+  bytesPerRow: number,
+  signal: AbortSignal | undefined,
+  call: (rows: readonly [from: number, to: number], job: number) => readonly [kernel: KernelName, ...args: number[]],
+): Promise<void> {
+  await Promise.all(
+    jobRows(pool, rows).map((range, job) => {
+      const [kernel, ...args] = call(range, job);
+      const bytes = bytesPerRow * (range[1] - range[0]);
+      return pool.run([{ op: 'call', kernel, args }], { bytes, ...(signal && { signal }) });
+    }),
+  );
 }

@@ -44,3 +44,6 @@ export function sizeOf(shape: readonly number[]): number {
   for (const length of shape) size *= length;
   return size;
 }
+
+/** What the names of axes begin with that each run decides the length of. */
+export const OPEN_AXIS_PREFIX = 'pith_open_';

@@ -2,10 +2,11 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { PithError } from '../../errors/pith-error.ts';
 import type { HostDType } from '../../device/device.ts';
+import { OPEN_AXIS } from '../graph.ts';
 import type { ValueType } from '../graph.ts';
 import type { ModelProto, ValueInfoProto } from './onnx_pb.ts';
 import { ModelProtoSchema } from './onnx_pb.ts';
-import { ONNX_TYPE } from './onnx-types.ts';
+import { ONNX_TYPE, OPEN_AXIS_PREFIX } from './onnx-types.ts';
 
 /** The name, inputs and outputs of a model. */
 export interface ModelInterface {
@@ -37,7 +38,7 @@ export function readModel(bytes: Uint8Array): ModelProto {
 }
 
 /**
- * The interface of a model with static shapes.
+ * The interface of a model with static shapes, or with axes that `writeModel` left open.
  *
  * @throws PithError `ONNX_MALFORMED`, `ONNX_INTERFACE` naming inputs and outputs without a static shape or with a dtype that
  * no host tensor has.
@@ -74,8 +75,13 @@ function valueType(info: ValueInfoProto): ValueType | string {
   const { elemType, shape } = info.type.value.value;
   const dtype = DTYPES.get(elemType);
   if (dtype === undefined) return `has the element type ${elemType}`;
-  const lengths = (shape?.dim ?? []).map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : -1));
-  if (shape === undefined || lengths.some((length) => length < 0)) return 'has no static shape';
+  const lengths = (shape?.dim ?? []).map(({ value }) => {
+    if (value.case === 'dimValue') return Number(value.value);
+    return value.case === 'dimParam' && value.value.startsWith(OPEN_AXIS_PREFIX) ? OPEN_AXIS : NaN;
+  });
+  if (shape === undefined || !lengths.every((length) => length >= 0 || length === OPEN_AXIS)) {
+    return 'has no static shape';
+  }
   return { dtype, shape: lengths };
 }
 

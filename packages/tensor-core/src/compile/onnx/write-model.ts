@@ -2,7 +2,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { PithError } from '../../errors/pith-error.ts';
 import type { HostDType } from '../../device/device.ts';
-import { bytesOf } from '../graph.ts';
+import { bytesOf, OPEN_AXIS } from '../graph.ts';
 import type { Attribute, GraphNode, GraphValue, OnnxGraph } from '../graph.ts';
 import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from './onnx_pb.ts';
 import {
@@ -12,7 +12,16 @@ import {
   TensorProtoSchema,
   ValueInfoProtoSchema,
 } from './onnx_pb.ts';
-import { ATTRIBUTE_TYPE, IR_VERSION, MICROSOFT_DOMAIN, ONNX_TYPE, OPSET, hostArrayType, sizeOf } from './onnx-types.ts';
+import {
+  ATTRIBUTE_TYPE,
+  IR_VERSION,
+  MICROSOFT_DOMAIN,
+  ONNX_TYPE,
+  OPEN_AXIS_PREFIX,
+  OPSET,
+  hostArrayType,
+  sizeOf,
+} from './onnx-types.ts';
 
 /** Most bytes of constants in one model: protobuf's limit less room for the nodes. */
 export const MAX_CONSTANT_BYTES = 2 ** 31 - 2 ** 24;
@@ -157,9 +166,16 @@ function valueInfo(name: string, { dtype, shape }: GraphValue): ValueInfoProto {
         case: 'tensorType',
         value: {
           elemType: ONNX_TYPE[dtype],
-          shape: { dim: shape.map((length) => ({ value: { case: 'dimValue' as const, value: BigInt(length) } })) },
+          shape: { dim: shape.map((length, axis) => ({ value: dimension(name, length, axis) })) },
         },
       },
     },
   });
+}
+
+// Axes of the same name must be of the same length: open ones have names of their own.
+function dimension(name: string, length: number, axis: number) {
+  return length === OPEN_AXIS
+    ? { case: 'dimParam' as const, value: `${OPEN_AXIS_PREFIX}${name}_${axis}` }
+    : { case: 'dimValue' as const, value: BigInt(length) };
 }

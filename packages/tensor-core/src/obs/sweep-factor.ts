@@ -1,8 +1,10 @@
-// The factor that Optimal Brain Surgeon sweeps with: U, upper triangular, H⁻¹ = UᵀU, H the Gram matrix of a layer's inputs
-// plus damping (GPTQ, section 3.3, "Cholesky reformulation").
+// What the Optimal Brain Surgeon sweeps with: U, upper triangular, H⁻¹ = UᵀU, H the Gram matrix of a layer's inputs plus damping
+// (GPTQ, section 3.3, "Cholesky reformulation").
 //
 // H is turned around along both axes and factored, JHJ = LLᵀ; then U = J L⁻¹ J. Against inverting H and factoring the
-// inverse, this is one factorization less, and the inverse is never formed.
+// inverse, this is one factorization less, and the inverse is never formed. (With the factor of H itself columns could be
+// rounded without any inverse, but weights would be final only when their own turn comes: groups of scales and patterns
+// are chosen from all their columns before that.)
 import type { Device, HostArrays } from '../device/device.ts';
 import { isPithError, PithError } from '../errors/pith-error.ts';
 import { newArray } from '../linalg/blocks.ts';
@@ -10,7 +12,7 @@ import { factorInPlace, type TriangularOptions } from '../linalg/cholesky.ts';
 import { Products } from '../linalg/products.ts';
 import { invertInPlace } from '../linalg/triangular-inverse.ts';
 
-/** Damping of {@link inverseFactor} where none is asked for, as GPTQ's: a share of the mean of the diagonal. */
+/** Damping of {@link sweepFactor} where none is asked for, as GPTQ's: a share of the mean of the diagonal. */
 export const DEFAULT_DAMPING = 0.01;
 /** Damping is never raised beyond this share of the mean of the diagonal. */
 const MAX_DAMPING = 1;
@@ -18,7 +20,7 @@ const MAX_DAMPING = 1;
 const FIRST_DAMPING = 1e-4;
 
 /** How a Gram matrix is factored. */
-export interface InverseFactorOptions extends TriangularOptions {
+export interface SweepFactorOptions extends TriangularOptions {
   /** Added to the diagonal, as a share of its mean over live columns; {@link DEFAULT_DAMPING} when left out. */
   readonly damping?: number;
   /** Order of the sweep: position i of the factor is column `order[i]` of the Gram matrix. In order when left out. */
@@ -39,10 +41,15 @@ export interface FactorFailure {
   readonly pivot: number;
 }
 
-/** What {@link inverseFactor} found. */
-export interface InverseFactor {
-  /** U of (H + damping)⁻¹ = UᵀU: f32 [columns, columns] row-major, upper triangular. */
-  readonly factor: Float32Array;
+/** What {@link sweepFactor} found. */
+export interface SweepFactor {
+  /**
+   * -U_ik at row k and column i: what column k takes of the error of column i. f32 [columns, columns] row-major, lower
+   * triangle; rows and columns in the order of the sweep.
+   */
+  readonly coupling: Float32Array;
+  /** 1 / U_kk, what a difference of a column counts: error = difference * pivot. f32 [columns], in the order of the sweep. */
+  readonly pivots: Float32Array;
   /** Share of the mean of the diagonal that was added in the end. */
   readonly damping: number;
   /** The same as a number: what was added to each element of the diagonal. */
@@ -56,7 +63,7 @@ export interface InverseFactor {
 }
 
 /**
- * Factors the inverse of a damped Gram matrix.
+ * Factors a damped Gram matrix.
  *
  * First with f32 products (blocks on the diagonal in f64), again in f64 where that fails or loses a pivot in rounding, then
  * with ten times the damping, up to the mean of the diagonal; each failure is reported.
@@ -65,12 +72,12 @@ export interface InverseFactor {
  * @throws PithError `GRAM_NOT_FINITE`, `GRAM_NOT_POSITIVE` (a negative diagonal, or damping up to the mean does not help),
  * `STOPPED`.
  */
-export async function inverseFactor(
+export async function sweepFactor(
   gram: Float64Array,
   columns: number,
   device: Device,
-  options: InverseFactorOptions = {},
-): Promise<InverseFactor> {
+  options: SweepFactorOptions = {},
+): Promise<SweepFactor> {
   const { order, label = 'the layer' } = options;
   const diagonal = checkGram(gram, columns, label);
   const live = diagonal.filter((value) => value > 0);
@@ -83,19 +90,15 @@ export async function inverseFactor(
   for (const dtype of tries()) {
     const added = damping * mean;
     const matrix = turned({ gram, columns, order, diagonal, mean, added, unit }, dtype);
-    const failure = await invert(matrix, dtype, columns, device, options);
+    const failure = await factor(matrix, dtype, columns, device, options);
     if (failure === null) {
-      const factor = matrix instanceof Float32Array ? matrix : Float32Array.from(matrix);
-      const root = Math.sqrt(unit);
-      factor.reverse();
-      for (let i = 0; i < factor.length; i++) factor[i] = factor[i] / root + 0; // no -0
-      return { factor, damping, added, deadColumns, dtype, failures };
+      return { ...unpack(matrix, columns, Math.sqrt(unit)), damping, added, deadColumns, dtype, failures };
     }
     failures.push({ dtype, damping, position: columns - 1 - failure.index, pivot: failure.pivot * unit });
   }
   throw new PithError(
     'GRAM_NOT_POSITIVE',
-    `inverse factor: the Gram matrix of ${label} must have no negative eigenvalue beyond rounding, got one that damping by ` +
+    `sweep factor: the Gram matrix of ${label} must have no negative eigenvalue beyond rounding, got one that damping by ` +
       `${MAX_DAMPING} times the mean of its diagonal does not lift; collect it again`,
     { details: { label, failures } },
   );
@@ -113,17 +116,15 @@ export async function inverseFactor(
 /** The diagonal of a matrix that can be a Gram matrix. */
 function checkGram(gram: Float64Array, columns: number, label: string): Float64Array {
   if (gram.length !== columns * columns) {
-    const text = `inverse factor: the Gram matrix of ${label} must be [${columns}, ${columns}], got ${gram.length} values`;
+    const text = `sweep factor: the Gram matrix of ${label} must be [${columns}, ${columns}], got ${gram.length} values`;
     throw new PithError('GRAM_SHAPE', text, { kind: 'internal', details: { label, columns, values: gram.length } });
   }
-  let sum = 0;
-  for (let i = 0; i < gram.length; i++) sum += gram[i] - gram[i]; // NaN once a value is not finite
-  if (sum !== 0) {
+  if (!isFinite(gram)) {
     const at = gram.findIndex((value) => !Number.isFinite(value));
     const [row, column] = [Math.floor(at / columns), at % columns];
     throw new PithError(
       'GRAM_NOT_FINITE',
-      `inverse factor: the Gram matrix of ${label} must be finite, got ${gram[at]} at row ${row}, column ${column}; ` +
+      `sweep factor: the Gram matrix of ${label} must be finite, got ${gram[at]} at row ${row}, column ${column}; ` +
         'evaluate the model first, its activations overflow',
       { details: { label, row, column, value: String(gram[at]) } },
     );
@@ -133,7 +134,7 @@ function checkGram(gram: Float64Array, columns: number, label: string): Float64A
   if (negative >= 0) {
     throw new PithError(
       'GRAM_NOT_POSITIVE',
-      `inverse factor: the diagonal of the Gram matrix of ${label} must not be negative, got ${diagonal[negative]} at ` +
+      `sweep factor: the diagonal of the Gram matrix of ${label} must not be negative, got ${diagonal[negative]} at ` +
         `column ${negative}; it is a sum of squares, collect it again`,
       { details: { label, column: negative, value: diagonal[negative] } },
     );
@@ -151,23 +152,44 @@ interface Damped {
   readonly unit: number;
 }
 
+/** Whether all values are; four sums, so that one need not wait for the other. */
+function isFinite(values: Float64Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0]; // NaN once a value is not finite
+  const whole = values.length - (values.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += values[i] - values[i];
+    b += values[i + 1] - values[i + 1];
+    c += values[i + 2] - values[i + 2];
+    d += values[i + 3] - values[i + 3];
+  }
+  for (let i = whole; i < values.length; i++) a += values[i] - values[i];
+  return a + b + c + d === 0;
+}
+
 /** The damped matrix in the order of the sweep, last column first: its lower triangle, zero above. */
 function turned<D extends 'f32' | 'f64'>(
   { gram, columns: n, order, diagonal, mean, added, unit }: Damped,
   dtype: D,
 ): HostArrays[D] {
   const matrix = newArray(dtype, n * n);
-  const columns = Int32Array.from({ length: n }, (_, i) => (order ? order[n - 1 - i] : n - 1 - i));
+  const scale = 1 / unit;
   for (let i = 0; i < n; i++) {
-    const from = columns[i] * n;
-    for (let j = 0; j < i; j++) matrix[i * n + j] = gram[from + columns[j]] / unit;
-    matrix[i * n + i] = ((diagonal[columns[i]] || mean) + added) / unit;
+    const own = order ? order[n - 1 - i] : n - 1 - i;
+    const to = i * n;
+    if (order) {
+      const from = own * n;
+      for (let j = 0; j < i; j++) matrix[to + j] = gram[from + order[n - 1 - j]] * scale;
+    } else {
+      const from = own * n + n - 1;
+      for (let j = 0; j < i; j++) matrix[to + j] = gram[from - j] * scale;
+    }
+    matrix[to + i] = ((diagonal[own] || mean) + added) * scale;
   }
   return matrix;
 }
 
 /** Overwrites a lower triangle by the inverse of its Cholesky factor; returns the pivot where that fails. */
-async function invert(
+async function factor(
   data: HostArrays['f32' | 'f64'],
   dtype: 'f32' | 'f64',
   n: number,
@@ -193,4 +215,29 @@ async function invert(
   } finally {
     await products.dispose();
   }
+}
+
+/** Rows of a tile of {@link unpack}: rows often fall on the same few cache lines. Rows and columns that are in hand together. */
+const TILE = 8;
+const PAGES = 64;
+
+/** The coupling and the pivots of L⁻¹, L the factor of a matrix that was divided by root². */
+function unpack(inverse: HostArrays['f32' | 'f64'], n: number, root: number): Pick<SweepFactor, 'coupling' | 'pivots'> {
+  const coupling = new Float32Array(n * n);
+  const pivots = new Float32Array(n);
+  // U = J L⁻¹ J / root, so U_ik is row n - 1 - i, column n - 1 - k there; root is a power of two.
+  const scale = -1 / root;
+  for (let k = 0; k < n; k++) pivots[k] = root / inverse[(n - 1 - k) * (n + 1)];
+  for (let r0 = 0; r0 < n; r0 += PAGES) {
+    for (let c0 = 0; c0 <= r0; c0 += PAGES) {
+      for (let r1 = r0; r1 < Math.min(r0 + PAGES, n); r1 += TILE) {
+        const end = Math.min(r1 + TILE, n);
+        for (let c = c0; c < Math.min(c0 + PAGES, end); c++) {
+          const to = (n - 1 - c) * n + n - 1;
+          for (let r = Math.max(r1, c); r < end; r++) coupling[to - r] = inverse[r * n + c] * scale + 0; // no -0
+        }
+      }
+    }
+  }
+  return { coupling, pivots };
 }

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { cpuDevice } from '../node/cpu-device.ts';
-import { inverseFactor } from './inverse-factor.ts';
+import { sweepFactor, type SweepFactor } from './sweep-factor.ts';
 
 const device = cpuDevice({ threads: 1 });
 afterAll(() => device.dispose());
@@ -25,27 +25,32 @@ function gramOf(n: number, tokens: number, mix = 0.5): Float64Array {
 }
 
 /** Largest element of |UᵀU (H + added) - I|, H in the order of the sweep. */
-function residual(factor: Float32Array, gram: Float64Array, n: number, added: number, order?: Int32Array): number {
+function residual({ coupling, added }: SweepFactor, gram: Float64Array, n: number, order?: Int32Array): number {
   const at = (i: number): number => (order ? order[i] : i);
+  const u = (i: number, k: number): number => -coupling[k * n + i];
   let worst = 0;
   for (let j = 0; j < n; j++) {
     const image = new Float64Array(n);
     for (let i = 0; i < n; i++) {
-      for (let k = i; k < n; k++) image[i] += factor[i * n + k] * (gram[at(k) * n + at(j)] + (k === j ? added : 0));
+      for (let k = i; k < n; k++) image[i] += u(i, k) * (gram[at(k) * n + at(j)] + (k === j ? added : 0));
     }
     for (let i = 0; i < n; i++) {
       let value = i === j ? -1 : 0;
-      for (let k = 0; k <= i; k++) value += factor[k * n + i] * image[k];
+      for (let k = 0; k <= i; k++) value += u(k, i) * image[k];
       worst = Math.max(worst, Math.abs(value));
     }
   }
   return worst;
 }
 
-describe('inverseFactor', () => {
-  it.each([1, 2, 33, 70])('factors the inverse of %d columns', async (n) => {
+/** eps times the condition of these matrices, which damping holds below 1e4. */
+const tolerance = 1e4 * 2 ** -23;
+
+describe('sweepFactor', () => {
+  it.each([1, 2, 33, 70])('factors %d columns', async (n) => {
     const gram = gramOf(n, 3 * n);
-    const { factor, added, damping, dtype, failures, deadColumns } = await inverseFactor(gram, n, device, small);
+    const factor = await sweepFactor(gram, n, device, small);
+    const { coupling, pivots, added, damping, dtype, failures, deadColumns } = factor;
     const mean = gram.reduce((sum, value, i) => (i % (n + 1) === 0 ? sum + value : sum), 0) / n;
     expect(added / mean).toBeCloseTo(0.01, 12);
     expect({ damping, dtype, failures, deadColumns }).toEqual({
@@ -54,56 +59,63 @@ describe('inverseFactor', () => {
       failures: [],
       deadColumns: [],
     });
-    for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) expect(factor[i * n + j]).toBe(0);
-    // eps times the condition of these matrices, which damping holds below 1e4.
-    expect(residual(factor, gram, n, added)).toBeLessThan(1e4 * 2 ** -23);
+    for (let i = 0; i < n; i++) {
+      expect(coupling[i * (n + 1)] * pivots[i]).toBeCloseTo(-1, 6);
+      for (let j = i + 1; j < n; j++) expect(coupling[i * n + j]).toBe(0);
+    }
+    expect(residual(factor, gram, n)).toBeLessThan(tolerance);
   });
 
   it('follows an order', async () => {
     const n = 40;
     const gram = gramOf(n, 100);
     const order = Int32Array.from({ length: n }, (_, i) => (i * 7) % n);
-    const { factor, added } = await inverseFactor(gram, n, device, { ...small, order });
-    expect(residual(factor, gram, n, added, order)).toBeLessThan(1e4 * 2 ** -23);
+    const factor = await sweepFactor(gram, n, device, { ...small, order });
+    expect(residual(factor, gram, n, order)).toBeLessThan(tolerance);
   });
 
   it('does not care for the unit of the inputs', async () => {
     const gram = gramOf(20, 60);
-    const one = await inverseFactor(gram, 20, device, small);
-    const many = await inverseFactor(
+    const one = await sweepFactor(gram, 20, device, small);
+    const many = await sweepFactor(
       gram.map((value) => value * 2 ** 100),
       20,
       device,
       small,
     );
-    expect(many.factor).toEqual(one.factor.map((value) => value / 2 ** 50));
+    expect(many.coupling).toEqual(one.coupling.map((value) => value / 2 ** 50));
+    expect(many.pivots).toEqual(one.pivots.map((value) => value * 2 ** 50));
   });
 
   it('lets damping carry a matrix of fewer tokens than columns', async () => {
     const n = 50;
     const gram = gramOf(n, 9);
-    const { factor, added, failures } = await inverseFactor(gram, n, device, small);
-    expect(failures).toEqual([]);
-    expect(residual(factor, gram, n, added)).toBeLessThan(1e4 * 2 ** -23);
+    const factor = await sweepFactor(gram, n, device, small);
+    expect(factor.failures).toEqual([]);
+    expect(residual(factor, gram, n)).toBeLessThan(tolerance);
   });
 
   it('stands in for dead columns and names them', async () => {
     const n = 30;
     const gram = gramOf(n, 90);
     for (const dead of [4, 29]) for (let i = 0; i < n; i++) gram[dead * n + i] = gram[i * n + dead] = 0;
-    const { factor, deadColumns, added } = await inverseFactor(gram, n, device, small);
+    const factor = await sweepFactor(gram, n, device, small);
+    const { coupling, deadColumns } = factor;
     expect(deadColumns).toEqual([4, 29]);
     const live = 28;
     const mean = gram.reduce((sum, value, i) => (i % (n + 1) === 0 ? sum + value : sum), 0) / live;
     for (const dead of deadColumns) gram[dead * (n + 1)] = mean;
-    expect(residual(factor, gram, n, added)).toBeLessThan(1e4 * 2 ** -23);
-    const row = Array.from(factor.subarray(4 * n, 5 * n)).map((value, j) => (j === 4 ? 0 : value));
-    expect(row.every((value) => value === 0)).toBe(true);
+    expect(residual(factor, gram, n)).toBeLessThan(tolerance);
+    // Column 4 neither gives nor takes.
+    for (let j = 0; j < n; j++) {
+      if (j !== 4) expect([coupling[4 * n + j], coupling[j * n + 4]]).toEqual([0, 0]);
+    }
   });
 
   it('is the unit matrix where all columns are dead', async () => {
-    const { factor, deadColumns } = await inverseFactor(new Float64Array(9), 3, device, { damping: 0 });
-    expect([...factor]).toEqual([1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    const { coupling, pivots, deadColumns } = await sweepFactor(new Float64Array(9), 3, device, { damping: 0 });
+    expect([...coupling]).toEqual([-1, 0, 0, 0, -1, 0, 0, 0, -1]);
+    expect([...pivots]).toEqual([1, 1, 1]);
     expect(deadColumns).toEqual([0, 1, 2]);
   });
 
@@ -115,17 +127,17 @@ describe('inverseFactor', () => {
     const own = 1e-8 * gram[11 * n + 11];
     for (let j = 0; j < n; j++) gram[20 * n + j] = gram[j * n + 20] = x(j);
     gram[20 * n + 20] = gram[11 * n + 11] + own;
-    const { factor, damping, dtype, failures } = await inverseFactor(gram, n, device, { ...small, damping: 0 });
+    const { pivots, damping, dtype, failures } = await sweepFactor(gram, n, device, { ...small, damping: 0 });
     expect({ damping, dtype }).toEqual({ damping: 0, dtype: 'f64' });
     expect(failures).toMatchObject([{ dtype: 'f32', damping: 0, position: 11 }]);
     // In the sweep column 20 comes last of the two: what it leaves of column 11 is U's diagonal there.
-    expect(1 / factor[11 * (n + 1)] ** 2 / own).toBeCloseTo(1, 4);
+    expect(pivots[11] ** 2 / own).toBeCloseTo(1, 4);
   });
 
   it('raises damping where the matrix is singular, and says so', async () => {
     const n = 24;
     const gram = gramOf(n, 5);
-    const { damping, dtype, failures } = await inverseFactor(gram, n, device, { ...small, damping: 0 });
+    const { damping, dtype, failures } = await sweepFactor(gram, n, device, { ...small, damping: 0 });
     expect({ damping, dtype }).toEqual({ damping: 1e-4, dtype: 'f64' });
     expect(failures.map((failure) => [failure.dtype, failure.damping])).toEqual([
       ['f32', 0],
@@ -142,7 +154,7 @@ describe('inverseFactor', () => {
     };
     const options = { ...small, label: 'model.layers.3.mlp' };
     await expect(
-      inverseFactor(
+      sweepFactor(
         of((g) => (g[8] = NaN)),
         6,
         device,
@@ -153,7 +165,7 @@ describe('inverseFactor', () => {
       message: expect.stringContaining('model.layers.3.mlp must be finite, got NaN at row 1, column 2') as string,
     });
     await expect(
-      inverseFactor(
+      sweepFactor(
         of((g) => (g[0] = Infinity)),
         6,
         device,
@@ -164,7 +176,7 @@ describe('inverseFactor', () => {
       details: { row: 0, column: 0, value: 'Infinity' },
     });
     await expect(
-      inverseFactor(
+      sweepFactor(
         of((g) => (g[7] = -1)),
         6,
         device,
@@ -175,6 +187,6 @@ describe('inverseFactor', () => {
       details: { column: 1 },
     });
     const indefinite = of((g) => (g[1] = g[6] = 100 * g[0]));
-    await expect(inverseFactor(indefinite, 6, device, options)).rejects.toMatchObject({ code: 'GRAM_NOT_POSITIVE' });
+    await expect(sweepFactor(indefinite, 6, device, options)).rejects.toMatchObject({ code: 'GRAM_NOT_POSITIVE' });
   });
 });
