@@ -22,7 +22,7 @@ export type {
 } from './architecture/architecture.ts';
 export { causalLogits, causalStates, hiddenStates } from './architecture/causal-logits.ts';
 export type { AttentionStates, CausalStates, NamedTensors } from './architecture/causal-logits.ts';
-export { describeArchitecture, listLinears, supportedModelTypes } from './architecture/registry.ts';
+export { describeArchitecture, listLinears, supportedModelTypes, configMembers } from './architecture/registry.ts';
 export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
 export type {
@@ -95,6 +95,9 @@ export type { TrainState } from './train/train-state.ts';
 export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';
 export { quantizesActivations, weightsOnly } from './run/weights-only.ts';
+export { embeddings } from './evaluate/embeddings.ts';
+export type { EmbeddedTokens, EmbeddingOptions } from './evaluate/embeddings.ts';
+export type { LogitOptions } from './evaluate/logits.ts';
 export { generate } from './generate/generate.ts';
 export type { GeneratedToken, GenerateOptions, GenerateResult } from './generate/generate.ts';
 export { calibrationWindows, DEFAULT_CALIBRATION_SAMPLES } from './calibrate/calibration-windows.ts';

@@ -28,6 +28,7 @@ export const tokenizerOf = (tokens: readonly string[]): Tokenizer => ({
   size: tokens.length,
   tokenOf: (id) => tokens[id],
   encode: () => Int32Array.of(),
+  encodeWithSpecial: () => ({ ids: Int32Array.of(), segments: Int32Array.of() }),
   decode: (ids) => Array.from(ids, (id) => tokens[id]).join(''),
 });
 

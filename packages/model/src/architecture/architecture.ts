@@ -245,8 +245,10 @@ export interface ArchitectureProgram {
    * Token ids int32 [batch, tokens] to hidden states f32 [batch, tokens, hidden]. Scope: the model.
    *
    * @param positions Rows of the table of positions, int32 [tokens]; looked at where there is such a table.
+   * @param segments Rows of the table of segments, int32 [batch, tokens]; looked at where there is such a table, the first
+   * segment for all when left out.
    */
-  embed(scope: Scope, ids: Tensor, positions: Tensor): Tensor;
+  embed(scope: Scope, ids: Tensor, positions: Tensor, segments?: Tensor): Tensor;
   /** One block on hidden states f32 [batch, tokens, hidden]. Scope: the block. */
   block(scope: Scope, block: BlockSpec, hidden: Tensor, attention: AttentionInputs): BlockOutput;
   /** What stands between the last block and the output projection, on f32 [..., hidden]. Scope: the model. */
@@ -263,7 +265,7 @@ export interface Architecture {
   readonly embedding: EmbeddingSpec;
   /** The table of positions; null without one. */
   readonly positions: PositionSpec | null;
-  /** The table of segments, of which the first is used; null without one. */
+  /** The table of segments (token types); null without one. */
   readonly tokenTypes: EmbeddingSpec | null;
   /** The norm behind the embedding; null without one. */
   readonly embeddingNorm: NormSpec | null;

@@ -57,12 +57,14 @@ export interface CausalStates {
  * @param weights Tensors by checkpoint name, f32; in the place of a matrix there may be its two factors (`factorNames`).
  * @param ids Token ids int32 [batch, tokens].
  * @param hook Stands in for the linear layers.
+ * @param segments Segments (token types) int32 [batch, tokens] of models that have such; the first for all when left out.
  */
 export function causalStates(
   architecture: Architecture,
   weights: NamedTensors,
   ids: Tensor2D,
   hook?: LinearHook,
+  segments?: Tensor2D,
 ): CausalStates {
   const { program, blocks, config, positions } = architecture;
   const find = (name: string) => weights[name];
@@ -70,7 +72,7 @@ export function causalStates(
   const tokens = ids.shape[1];
   const inputs = constants(architecture, tokens);
   const rows = Int32Array.from({ length: tokens }, (_, position) => position + (positions?.offset ?? 0));
-  const hidden = [program.embed(model, ids, tf.tensor1d(rows, 'int32'))];
+  const hidden = [program.embed(model, ids, tf.tensor1d(rows, 'int32'), segments)];
   const attention = blocks.map((block): AttentionStates => {
     const scope = blockScope(block, find, hook);
     const given = inputs.get(block.variant)!;

@@ -28,10 +28,9 @@ export function blockTensors(block: BlockSpec): ExpectedTensor[] {
   return [...block.norms.flatMap(normTensors), ...block.linears.flatMap(linearTensors)];
 }
 
-/** The tensors that stand between token ids and the first block, beside the table of tokens and that of positions. */
-export function embeddingTensors({ tokenTypes, embeddingNorm, inputProjection }: Architecture): ExpectedTensor[] {
+/** The tensors that stand between token ids and the first block, beside the tables that are looked up in. */
+export function embeddingTensors({ embeddingNorm, inputProjection }: Architecture): ExpectedTensor[] {
   return [
-    ...(tokenTypes === null ? [] : [tableTensor(tokenTypes)]),
     ...(embeddingNorm === null ? [] : normTensors(embeddingNorm)),
     ...(inputProjection === null ? [] : linearTensors(inputProjection)),
   ];
@@ -49,10 +48,10 @@ const tableTensor = ({ name, rows, columns }: EmbeddingSpec): ExpectedTensor => 
 
 /** Every tensor that the program of an architecture reads, once each. */
 export function expectedTensors(architecture: Architecture): ExpectedTensor[] {
-  const { embedding, positions, blocks, head } = architecture;
+  const { embedding, positions, tokenTypes, blocks, head } = architecture;
   return [
     tableTensor(embedding),
-    ...(positions === null ? [] : [tableTensor(positions)]),
+    ...[positions, tokenTypes].flatMap((table) => (table === null ? [] : [tableTensor(table)])),
     ...embeddingTensors(architecture),
     ...blocks.flatMap(blockTensors),
     ...finishTensors(architecture),

@@ -134,7 +134,7 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
   };
 
   return {
-    embed: (scope, ids, positions) => embed(config, layout, scope, ids, positions),
+    embed: (scope, ids, positions, segments) => embed(config, layout, scope, { ids, positions, segments }),
     block,
     finish: (scope, hidden) => {
       const { outputProjection: projection, finalNorm } = layout;
@@ -187,14 +187,21 @@ function headStates(
   };
 }
 
-function embed(config: ModelConfig, layout: Layout, scope: Scope, ids: Tensor, positions: Tensor): Tensor {
+/** What is looked up. */
+interface Lookups {
+  readonly ids: Tensor;
+  readonly positions: Tensor;
+  readonly segments: Tensor | undefined;
+}
+
+function embed(config: ModelConfig, layout: Layout, scope: Scope, { ids, positions, segments }: Lookups): Tensor {
   const table = (path: string) => scope.weight(`${path}.weight`) as tf.Tensor2D;
   let x: Tensor = tf.gather(table(layout.embedding), ids as tf.Tensor2D);
   if (layout.inputProjection !== undefined) x = scope.linear(layout.inputProjection, x);
   if (config.embeddingScale !== 1) x = tf.mul(x, config.embeddingScale);
-  // Everything is of the first segment.
-  if (layout.tokenTypes !== undefined)
-    x = tf.add(x, tf.slice(table(layout.tokenTypes), [0, 0], [1, config.hiddenSize]));
+  if (layout.tokenTypes !== undefined) {
+    x = tf.add(x, tf.gather(table(layout.tokenTypes), (segments ?? tf.zerosLike(ids)) as tf.Tensor2D));
+  }
   if (layout.positions !== undefined) x = tf.add(x, tf.gather(table(layout.positions), positions as tf.Tensor1D));
   return layout.embeddingNorm === undefined ? x : normalize(scope, layout.embeddingNorm, x, config.norm);
 }

@@ -2,28 +2,50 @@
 import { PithError } from '@pith/tensor-core';
 import type { ModelConfig } from '../config/model-config.ts';
 import type { Architecture, LinearSpec } from './architecture.ts';
-import type { Family } from './family.ts';
+import type { ConfigMembers, Family } from './family.ts';
+import { bert } from './families/bert.ts';
+import { bloom } from './families/bloom.ts';
+import { cohere } from './families/cohere.ts';
+import { falcon } from './families/falcon.ts';
 import { gemma, gemma2, gemma3Text } from './families/gemma.ts';
+import { gptNeox } from './families/gpt-neox.ts';
 import { gpt2 } from './families/gpt2.ts';
+import { granite } from './families/granite.ts';
 import { llama } from './families/llama.ts';
 import { mistral } from './families/mistral.ts';
 import { mixtral } from './families/mixtral.ts';
+import { olmo2 } from './families/olmo2.ts';
+import { opt } from './families/opt.ts';
 import { phi, phi3 } from './families/phi.ts';
 import { qwen2, qwen3, qwen3Moe } from './families/qwen.ts';
+import { smollm3 } from './families/smollm3.ts';
+import { stablelm } from './families/stablelm.ts';
+import { starcoder2 } from './families/starcoder2.ts';
 
 const families: readonly Family[] = [
+  bert,
+  bloom,
+  cohere,
+  falcon,
   gemma,
   gemma2,
   gemma3Text,
   gpt2,
+  gptNeox,
+  granite,
   llama,
   mistral,
   mixtral,
+  olmo2,
+  opt,
   phi,
   phi3,
   qwen2,
   qwen3,
   qwen3Moe,
+  smollm3,
+  stablelm,
+  starcoder2,
 ];
 
 /** The supported `model_type`s, sorted. */
@@ -58,4 +80,9 @@ export function describeArchitecture(config: ModelConfig): Architecture {
 export function listLinears(config: ModelConfig): LinearSpec[] {
   const { blocks, head } = describeArchitecture(config);
   return [...blocks.flatMap(({ linears }) => linears), head];
+}
+
+/** How the config.json of a model type names what techniques change. @throws PithError `ARCHITECTURE_UNSUPPORTED`. */
+export function configMembers(modelType: string): Required<ConfigMembers> {
+  return { layers: 'num_hidden_layers', neurons: 'intermediate_size', headDim: true, ...familyOf(modelType).members };
 }

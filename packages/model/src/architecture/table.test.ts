@@ -109,7 +109,7 @@ describe('checkTensors', () => {
     );
   });
 
-  it.skipIf(!hasShared).each(['llama', 'qwen2', 'mistral', 'qwen3', 'gemma2', 'phi3', 'mixtral'])(
+  it.skipIf(!hasShared).each(['llama', 'qwen2', 'mistral', 'qwen3', 'gemma2', 'phi3', 'mixtral', 'opt', 'gpt_neox'])(
     '%s: the table has exactly the tensors of the checkpoint',
     (name) => {
       const folder = shared(`golden/arch/${name}`);

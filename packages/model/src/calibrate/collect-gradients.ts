@@ -6,6 +6,7 @@ import type { Device, HostTensor, Program, RunOptions } from '@pith/tensor-core'
 import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { attentionTensors } from '../architecture/attention-tensors.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
+import { requireCausal } from '../evaluate/require-head.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { compileBlockGradient, gradientOutput } from '../run/block-gradient.ts';
 import { blockFeeds } from '../run/programs.ts';
@@ -70,6 +71,7 @@ export async function backward(
   options: Omit<GradientOptions, 'windows' | 'activations'>,
 ): Promise<GradientSummary> {
   const { device, signal, progress, wanted, vocabularySlice } = options;
+  requireCausal(model, 'gradients');
   const { blocks } = model.architecture;
   const total = 2 * blocks.length;
   const step = (done: number, item: string) => progress?.({ phase: 'gradients', item, done, total, unit: 'block' });

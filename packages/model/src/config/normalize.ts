@@ -171,10 +171,13 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
   const alibi = given.alibi ?? null;
   // Where some layers have a window and a rope of their own, the rope of the model is that of the others.
   const rope = ropes.find((one, layer) => one !== null && windows[layer] === null) ?? ropes.find((one) => one !== null);
+  // A base that grows with the text carries it beyond the positions of training.
+  const stretched = rope?.scaling.kind === 'dynamic' ? Math.floor(maxPositions * rope.scaling.factor) : maxPositions;
   const config: ModelConfig = {
     modelType: hf.model_type,
     kind: given.kind ?? 'decoder',
     ...sizes,
+    maxPositions: stretched,
     embeddingSize: given.embeddingSize ?? hiddenSize,
     normEpsilon,
     norm,

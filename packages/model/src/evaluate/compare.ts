@@ -3,6 +3,7 @@
 import { PithError } from '@pith/tensor-core';
 import { compileComparison, MODEL, REFERENCE } from '../run/head-programs.ts';
 import type { LanguageModel } from '../language-model.ts';
+import { requireCausal } from './require-head.ts';
 import { addLogs } from './log-sum.ts';
 import type { EvaluationCost, EvaluationOptions } from './options.ts';
 import { idsOf, measuredProtocol } from './perplexity.ts';
@@ -96,6 +97,7 @@ export async function compare(
   const [model, reference] = [givenModel, givenReference].map((given) =>
     options.activations === 'weights-only' ? weightsOnly(given) : given,
   );
+  for (const one of [model, reference]) requireCausal(one, 'compare');
   checkPair(model, reference, options.context ?? DEFAULT_CONTEXT);
   const cut = cutWindows(reference, idsOf(reference, options), options);
   const { context, predictedPerWindow } = cut.protocol;

@@ -9,10 +9,35 @@ import { weightsOnly } from '../run/weights-only.ts';
 import { restoreHead, vocabularySlices } from '../run/vocabulary-slices.ts';
 import type { LanguageModel } from '../language-model.ts';
 import type { EvaluationOptions } from './options.ts';
+import { requireHead } from './require-head.ts';
 import { checkIds } from './windows.ts';
 
+/** Options of {@link logits}. */
+export interface LogitOptions extends EvaluationOptions {
+  /** Segment (token type) of each token, of models that have such; the first for all when left out. */
+  readonly segments?: ArrayLike<number>;
+}
+
+/** @throws PithError `EVALUATION_OPTIONS`. */
+export function checkSegments(
+  { architecture: { tokenTypes }, config }: LanguageModel,
+  given: ArrayLike<number>,
+  tokens: number,
+): Int32Array {
+  const segments = Int32Array.from(given);
+  const rows = tokenTypes?.rows ?? 0;
+  if (segments.length === tokens && segments.every((segment) => segment >= 0 && segment < rows)) return segments;
+  throw new PithError(
+    'EVALUATION_OPTIONS',
+    rows === 0
+      ? `segments: ${config.modelType} has none; leave them out`
+      : `segments: must be ${tokens} numbers from 0 to ${rows - 1}, one for each token, got ${segments.length}`,
+    { details: { tokens, segments: segments.length, rows } },
+  );
+}
+
 /**
- * Logits of the next token at every position, of the stored weights: where these ask a runtime to quantize activations, that
+ * Logits of the next token at every position (of a masked language model those of the token itself), of the stored weights: where these ask a runtime to quantize activations, that
  * is done with `activations: 'quantized'` only, because runtimes are compared by what they compute without it.
  *
  * @param ids Token ids as they are: no BOS is added.
@@ -23,7 +48,7 @@ import { checkIds } from './windows.ts';
 export async function logits(
   given: LanguageModel,
   ids: ArrayLike<number>,
-  options: EvaluationOptions,
+  options: LogitOptions,
 ): Promise<HostTensor<'f32'>> {
   const { device, signal, progress, memoryLimitBytes = DEFAULT_MEMORY_BYTES } = options;
   const model = options.activations === 'quantized' ? given : weightsOnly(given);
@@ -36,6 +61,8 @@ export async function logits(
   }
   const input = Int32Array.from(ids);
   checkIds(input, config.vocabularySize);
+  const segments = options.segments && checkSegments(model, options.segments, tokens);
+  requireHead(model, 'logits');
   const plan = {
     ...planMemory({ models: [model], context: tokens, windows: 1, limitBytes: memoryLimitBytes }),
     ...options.plan,
@@ -56,7 +83,7 @@ export async function logits(
     ...(signal && { signal }),
   });
   try {
-    const [hidden] = await pass.run([input]);
+    const [hidden] = await pass.run([input], undefined, segments && [segments]);
     const rows = { ...hidden, shape: [tokens, config.hiddenSize] };
     const data = new Float32Array(tokens * config.vocabularySize);
     for (const slice of slices) {

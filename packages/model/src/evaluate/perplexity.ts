@@ -1,6 +1,7 @@
 // Perplexity of a text. The protocol is in `windows.ts`, the layer-by-layer pass in `session.ts`.
 import { compileScore } from '../run/head-programs.ts';
 import type { LanguageModel } from '../language-model.ts';
+import { requireCausal } from './require-head.ts';
 import { addLogs } from './log-sum.ts';
 import type { EvaluationCost, EvaluationOptions } from './options.ts';
 import { quantizesActivations, weightsOnly } from '../run/weights-only.ts';
@@ -63,6 +64,7 @@ export function idsOf(model: LanguageModel, source: EvaluationText, operation = 
  */
 export async function perplexity(given: LanguageModel, options: PerplexityOptions): Promise<PerplexityResult> {
   const model = options.activations === 'weights-only' ? weightsOnly(given) : given;
+  requireCausal(model, 'evaluate');
   const cut = cutWindows(model, idsOf(model, options), options);
   const windowNll = new Float64Array(cut.windows.length);
   let state: { logSum: Float64Array; target: Float32Array; targets: Int32Array }[] = [];

@@ -3,6 +3,7 @@ import { PithError, randomStream } from '@pith/tensor-core';
 import type { Device, RunOptions } from '@pith/tensor-core';
 import * as z from 'zod';
 import { checkIds, tokensOf } from '../evaluate/windows.ts';
+import { requireCausal } from '../evaluate/require-head.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { DEFAULT_MEMORY_BYTES } from '../run/memory-plan.ts';
 import { PhaseClock } from '../run/phase-clock.ts';
@@ -109,6 +110,7 @@ export async function generate(model: LanguageModel, options: GenerateOptions): 
       details: { maxTokens, temperature, topP, seed },
     });
   }
+  requireCausal(model, 'generate');
   const config = checked.data;
   const promptIds = promptOf(model, options);
   const { maxPositions } = model.config;

@@ -22,6 +22,7 @@ async function restored(model: LanguageModel): Promise<Record<string, HostTensor
  * @param ids Token ids, [batch, tokens] row-major.
  * @param tokens Tokens of a sequence.
  * @param start Position of the first token of each sequence; positions beyond the table's end take its last row.
+ * @param segments Segment (token type) of each token, [batch, tokens] row-major; the first when left out.
  * @returns f32 [batch, tokens, hidden].
  */
 export async function embedTokens(
@@ -30,8 +31,9 @@ export async function embedTokens(
   ids: Int32Array,
   tokens: number,
   start = 0,
+  segments?: Int32Array,
 ): Promise<HostTensor<'f32'>> {
-  const { embedding, positions } = model.architecture;
+  const { embedding, positions, tokenTypes } = model.architecture;
   const data = await gatherRows(storedWeight(model, embedding.name), ids);
   const feeds: Record<string, HostTensor> = {
     rows: { dtype: 'f32', shape: [ids.length, embedding.columns], data },
@@ -45,6 +47,13 @@ export async function embedTokens(
       dtype: 'f32',
       shape: [tokens, positions.columns],
       data: await gatherRows(storedWeight(model, positions.name), rows),
+    };
+  }
+  if (tokenTypes !== null) {
+    feeds['segments'] = {
+      dtype: 'f32',
+      shape: [ids.length, tokenTypes.columns],
+      data: await gatherRows(storedWeight(model, tokenTypes.name), segments ?? new Int32Array(ids.length)),
     };
   }
   let kept = KEPT.get(model);

@@ -91,13 +91,18 @@ export class ForwardPass {
    * Runs all blocks.
    *
    * @param ids Token ids of each batch, [batch, tokens] row-major.
+   * @param segments Segments (token types) of each batch alike; the first for all when left out.
    * @param onDepth Sees the embedding (depth 0) and the output of each block.
    * @returns Hidden states after the last block and before the final norm, f32 [batch, tokens, hidden] per batch.
    */
-  async run(ids: readonly Int32Array[], onDepth?: DepthListener): Promise<HostTensor<'f32'>[]> {
+  async run(
+    ids: readonly Int32Array[],
+    onDepth?: DepthListener,
+    segments?: readonly Int32Array[],
+  ): Promise<HostTensor<'f32'>[]> {
     const { architecture } = this.model;
     const { signal, clock, operation, onStep } = this.#options;
-    const batches = await this.#embed(ids);
+    const batches = await this.#embed(ids, segments);
     onDepth?.(0, batches);
     let spare: HostTensor<'f32'> = { ...batches[0], data: new Float32Array(batches[0].data.length) };
     const load = (block: BlockSpec) => restoreBlock(this.model, block, this.#buffers());
@@ -133,12 +138,13 @@ export class ForwardPass {
     await Promise.all([this.#embedding, ...this.#blocks.values()].map((program) => program.dispose()));
   }
 
-  async #embed(ids: readonly Int32Array[]): Promise<HostTensor<'f32'>[]> {
+  async #embed(ids: readonly Int32Array[], segments?: readonly Int32Array[]): Promise<HostTensor<'f32'>[]> {
     const { signal, clock, operation, tokens } = this.#options;
     const batches: HostTensor<'f32'>[] = [];
-    for (const batch of ids) {
+    for (const [i, batch] of ids.entries()) {
       throwIfStopped(signal, operation);
-      batches.push(await clock.time('embed', embedTokens(this.model, this.#embedding, batch, tokens)));
+      const embedded = embedTokens(this.model, this.#embedding, batch, tokens, 0, segments?.[i]);
+      batches.push(await clock.time('embed', embedded));
     }
     return batches;
   }

@@ -134,7 +134,7 @@ function activationRounding(
  * Compiles the embedding of token rows that were gathered on the host.
  *
  * Inputs: `rows` f32 [batch * tokens, width], one row of the embedding matrix per token; with learned positions `positions` f32
- * [tokens, hidden], one row of their table per token; `weight.<name>` for each of `embeddingTensors`. Output: `hidden`
+ * [tokens, hidden], one row of their table per token; with segments `segments` f32 [batch * tokens, hidden] alike; `weight.<name>` for each of `embeddingTensors`. Output: `hidden`
  * f32 [batch, tokens, hidden].
  */
 export function compileEmbedding(
@@ -142,10 +142,11 @@ export function compileEmbedding(
   { batch, tokens }: Pick<BlockShape, 'batch' | 'tokens'>,
   device: Device,
 ): Promise<Program> {
-  const { embedding, positions, program, config } = architecture;
+  const { embedding, positions, tokenTypes, program, config } = architecture;
   const signature: Signature = {
     rows: { shape: [batch * tokens, embedding.columns] },
     ...(positions && { positions: { shape: [tokens, positions.columns] } }),
+    ...(tokenTypes && { segments: { shape: [batch * tokens, tokenTypes.columns] } }),
     ...Object.fromEntries(
       embeddingTensors(architecture).map(({ name, shape }) => [weightInput(name), { shape: [...shape] }]),
     ),
@@ -154,11 +155,13 @@ export function compileEmbedding(
     (inputs) => {
       const find = (name: string): tf.Tensor | undefined => {
         if (name === embedding.name) return inputs['rows'];
-        return name === positions?.name ? inputs['positions'] : inputs[weightInput(name)];
+        if (name === positions?.name) return inputs['positions'];
+        return name === tokenTypes?.name ? inputs['segments'] : inputs[weightInput(name)];
       };
       const counted = (length: number) => Int32Array.from({ length }, (_, row) => row);
       const ids = tf.tensor2d(counted(batch * tokens), [batch, tokens], 'int32');
-      return { hidden: program.embed(modelScope(architecture, find), ids, tf.tensor1d(counted(tokens), 'int32')) };
+      const at = tf.tensor1d(counted(tokens), 'int32');
+      return { hidden: program.embed(modelScope(architecture, find), ids, at, ids) };
     },
     signature,
     device,

@@ -1,6 +1,6 @@
 // A model with some of its layers: those that stay move up, their weights stay lazy.
 import type { WeightTensor } from '@pith/tensor-core';
-import { describeArchitecture } from '../architecture/registry.ts';
+import { describeArchitecture, familyOf } from '../architecture/registry.ts';
 import type { ModelConfig } from '../config/model-config.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { renamedWeight } from './renamed-weight.ts';
@@ -50,18 +50,8 @@ export function keepLayers(model: LanguageModel, kept: readonly number[]): Langu
   return Object.freeze({ ...model, config, architecture: describeArchitecture(config), weights });
 }
 
-/** Architectures whose config gives windows to the layers from an index on. */
-const WINDOWS_BY_INDEX: readonly string[] = ['qwen2'];
-
-/**
- * Members of config.json for a number of layers; undefined removes one. Windows by layer are written as
- * `max_window_layers` where the windowed layers come last, as a list otherwise; a list of the old length would be refused.
- */
-export function layerMembers({ modelType, layers, windows }: ModelConfig): Record<string, unknown> {
-  if (!WINDOWS_BY_INDEX.includes(modelType)) return { num_hidden_layers: layers, layer_types: undefined };
-  const firstWindowed = windows.findIndex((window) => window !== null);
-  const full = firstWindowed < 0 ? windows.length : firstWindowed;
-  const inOrder = windows.slice(full).every((window) => window !== null);
-  const types = windows.map((window) => (window === null ? 'full_attention' : 'sliding_attention'));
-  return { num_hidden_layers: layers, max_window_layers: full, layer_types: inOrder ? undefined : types };
+/** Members of config.json for the layers that a config has, by the names of its family; undefined removes one. */
+export function layerMembers(config: ModelConfig): Readonly<Record<string, unknown>> {
+  const { layerMembers: own, members } = familyOf(config.modelType);
+  return own?.(config) ?? { [members?.layers ?? 'num_hidden_layers']: config.layers, layer_types: undefined };
 }

@@ -24,6 +24,14 @@ export interface Tokenizer {
    * @throws PithError `TOKENIZER_FAILED` when a part of the text has no token and the tokenizer has no unknown token.
    */
   encode(text: string): Int32Array;
+  /**
+   * Ids of a text with the special tokens that the template of the tokenizer adds (`[CLS] ... [SEP]`), and the segment of each: 0
+   * for the text, 1 for the second one.
+   *
+   * @param pair A second text.
+   * @throws PithError `TOKENIZER_FAILED`.
+   */
+  encodeWithSpecial(text: string, pair?: string): { readonly ids: Int32Array; readonly segments: Int32Array };
   /** Text of ids; an id that the tokenizer does not know is decoded as its unknown token or left out. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
 }
@@ -80,6 +88,18 @@ export function createTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown
       const missing = encoded.indexOf(undefined);
       if (missing >= 0) throw failed('tokenize', `token ${missing} of the text is not in the vocabulary`);
       return Int32Array.from(encoded as number[]);
+    },
+    encodeWithSpecial: (text: string, pair?: string) => {
+      let encoded: { ids: (number | undefined)[]; token_type_ids: number[] };
+      try {
+        const asked = { add_special_tokens: true, return_token_type_ids: true, text_pair: pair ?? null } as const;
+        encoded = library.encode(text, asked);
+      } catch (cause) {
+        throw failed('tokenize', cause);
+      }
+      const missing = encoded.ids.indexOf(undefined);
+      if (missing >= 0) throw failed('tokenize', `token ${missing} of the text is not in the vocabulary`);
+      return { ids: Int32Array.from(encoded.ids as number[]), segments: Int32Array.from(encoded.token_type_ids) };
     },
     decode: (ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}) => {
       // Ids beyond the vocabulary (padded embeddings) decode to nothing.

@@ -16,6 +16,7 @@ import type { NamedTensors } from '../architecture/causal-logits.ts';
 import { expectedTensors, normTensors } from '../architecture/expected-tensors.ts';
 import { linear } from '../architecture/ops/linear.ts';
 import type { LinearHook } from '../architecture/scope.ts';
+import { requireCausal } from '../evaluate/require-head.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { restoreRows } from '../run/restore.ts';
 import { moduleMatcher } from '../selection/match-module.ts';
@@ -169,6 +170,7 @@ const describeChoice = (choice: Trainable): string =>
  */
 export async function trainableModel(model: LanguageModel, options: TrainableOptions): Promise<TrainableModel> {
   const { trainable = { kind: 'all' }, keepZeros = true, seed } = options;
+  requireCausal(model, 'train');
   const { architecture, weights } = model;
   const kinds = new Map([...weights].map(([name, { kind }]) => [name, kind]));
   const { names, problems } = selectTrained(architecture, kinds, trainable);

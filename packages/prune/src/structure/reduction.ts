@@ -1,6 +1,7 @@
 // From what is asked for to numbers of a model: how many layers, neurons and groups go and stay, and what of that is
 // impossible.
 import type { Architecture, TechniqueProblem } from '@pith/model';
+import { configMembers } from '@pith/model';
 import { prunedCount } from '../pattern/pattern.ts';
 import { unitAxes } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
@@ -72,6 +73,23 @@ function unitProblems({ blocks, config: { modelType } }: Architecture, config: S
   });
   const [values, ups] = [fused('value'), fused('up')];
   const found: TechniqueProblem[] = [];
+  const { neurons, headDim } = configMembers(modelType);
+  if (config.neurons !== null && neurons === null) {
+    found.push(
+      problem(
+        'neurons',
+        `the width of the feed-forward part of ${modelType} follows from hidden_size in its config; remove layers`,
+      ),
+    );
+  }
+  if (config.kvGroups !== null && !headDim) {
+    found.push(
+      problem(
+        'kvGroups',
+        `the length of a head of ${modelType} follows from hidden_size and the number of heads in its config; remove layers or neurons`,
+      ),
+    );
+  }
   if (config.neurons !== null && ups) {
     found.push(
       problem(

@@ -1,5 +1,5 @@
 // A model with layers or units taken out: a table and weights of their own, the weights lazy.
-import { configOfLayers, describeArchitecture } from '@pith/model';
+import { configMembers, configOfLayers, describeArchitecture, layerMembers } from '@pith/model';
 import type { LanguageModel, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
@@ -75,33 +75,21 @@ export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel
 }
 
 /**
- * Members of config.json that say what changed between two configs; undefined removes one.
+ * Members of config.json that say what changed between two configs, by the names of the family; undefined removes one.
  *
- * `head_dim` is written as soon as heads go: it no longer follows from the width. Per-layer windows are written as
- * `max_window_layers` where the windowed layers come last, as a list otherwise; a list of the old length would be refused.
+ * `head_dim` is written as soon as heads go: it no longer follows from the width.
  */
 export function configChanges(before: ModelConfig, after: ModelConfig): Record<string, unknown> {
+  const { neurons } = configMembers(after.modelType);
   return {
-    ...(after.layers !== before.layers && { num_hidden_layers: after.layers, ...windowMembers(after) }),
-    ...(after.intermediateSize !== before.intermediateSize && { intermediate_size: after.intermediateSize }),
+    ...(after.layers !== before.layers && layerMembers(after)),
+    ...(after.intermediateSize !== before.intermediateSize && { [neurons!]: after.intermediateSize }),
     ...(after.keyValueHeads !== before.keyValueHeads && {
       num_attention_heads: after.heads,
       num_key_value_heads: after.keyValueHeads,
       head_dim: after.headDim,
     }),
   };
-}
-
-/** Architectures whose config gives windows to the layers from an index on. */
-const WINDOWS_BY_INDEX: readonly string[] = ['qwen2'];
-
-function windowMembers({ modelType, windows }: ModelConfig): Record<string, unknown> {
-  if (!WINDOWS_BY_INDEX.includes(modelType)) return { layer_types: undefined };
-  const firstWindowed = windows.findIndex((window) => window !== null);
-  const full = firstWindowed < 0 ? windows.length : firstWindowed;
-  const inOrder = windows.slice(full).every((window) => window !== null);
-  const types = windows.map((window) => (window === null ? 'full_attention' : 'sliding_attention'));
-  return { max_window_layers: full, layer_types: inOrder ? undefined : types };
 }
 
 function withConfig(model: LanguageModel, config: ModelConfig, weights: Map<string, WeightTensor>): LanguageModel {

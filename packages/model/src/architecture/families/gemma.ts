@@ -73,12 +73,19 @@ function isWindowed(hf: HfConfig, pattern: number): (layer: number) => boolean {
   return (layer) => (hf.layer_types ? hf.layer_types[layer] === 'sliding_attention' : (layer + 1) % pattern !== 0);
 }
 
+/** The pattern of windows no longer follows from the index once a layer is gone. */
+const layerMembers: NonNullable<Family['layerMembers']> = ({ layers, windows }) => ({
+  num_hidden_layers: layers,
+  layer_types: windows.map((window) => (window === null ? 'full_attention' : 'sliding_attention')),
+});
+
 const windowSize = (hf: HfConfig) => (hf.sliding_window === undefined ? 4096 : hf.sliding_window);
 
 /** Gemma 2. */
 export const gemma2: Family = {
   modelType: 'gemma2',
   headClasses: ['Gemma2ForCausalLM'],
+  layerMembers,
   readConfig: (hf) => {
     const windowed = isWindowed(hf, 2);
     return normalizeConfig({ ...hf, hidden_act: hf.hidden_activation ?? undefined }, SECOND, {
@@ -99,6 +106,7 @@ export const gemma2: Family = {
 export const gemma3Text: Family = {
   modelType: 'gemma3_text',
   headClasses: ['Gemma3ForCausalLM'],
+  layerMembers,
   readConfig: (hf) => {
     const windowed = isWindowed(hf, hf.sliding_window_pattern ?? 6);
     const { rope_parameters: given, rope_scaling: scaling } = hf;
@@ -120,7 +128,7 @@ export const gemma3Text: Family = {
         residual: 'sandwich',
         window: (layer) => (windowed(layer) ? windowSize(hf) : null),
         attentionScale: (hf.query_pre_attn_scalar ?? 256) ** -0.5,
-        attentionSoftCap: capOf(hf.attn_logit_softcapping, null),
+        // Its attention has none, whatever `attn_logit_softcapping` says: so does transformers.
         logitSoftCap: capOf(hf.final_logit_softcapping, null),
       },
     );

@@ -23,6 +23,7 @@ const layout: Layout = {
 export const gpt2: Family = {
   modelType: 'gpt2',
   headClasses: ['GPT2LMHeadModel'],
+  members: { layers: 'n_layer', neurons: 'n_inner', headDim: false },
   readConfig: (hf) =>
     normalizeConfig(
       {

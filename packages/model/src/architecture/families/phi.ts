@@ -28,6 +28,7 @@ const layout: Layout = {
 export const phi: Family = {
   modelType: 'phi',
   headClasses: ['PhiForCausalLM'],
+  members: { headDim: false },
   readConfig: (hf) =>
     normalizeConfig(
       hf,

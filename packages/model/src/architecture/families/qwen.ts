@@ -31,10 +31,23 @@ function windowOf(hf: HfConfig): NonNullable<ArchitectureFacts['window']> {
   };
 }
 
+/**
+ * Windows are written as `max_window_layers` where the windowed layers come last, as a list otherwise; a list of the old length
+ * would be refused.
+ */
+const layerMembers: NonNullable<Family['layerMembers']> = ({ layers, windows }) => {
+  const firstWindowed = windows.findIndex((window) => window !== null);
+  const full = firstWindowed < 0 ? windows.length : firstWindowed;
+  const inOrder = windows.slice(full).every((window) => window !== null);
+  const types = windows.map((window) => (window === null ? 'full_attention' : 'sliding_attention'));
+  return { num_hidden_layers: layers, max_window_layers: full, layer_types: inOrder ? undefined : types };
+};
+
 /** Qwen2 and Qwen2.5: Llama with biases on query, key and value. */
 export const qwen2: Family = {
   modelType: 'qwen2',
   headClasses: ['Qwen2ForCausalLM'],
+  layerMembers,
   readConfig: (hf) =>
     normalizeConfig(hf, NUMBERS, {
       rope: { theta: 10000 },
@@ -58,6 +71,7 @@ function qwen3Facts(hf: HfConfig): ArchitectureFacts {
 export const qwen3: Family = {
   modelType: 'qwen3',
   headClasses: ['Qwen3ForCausalLM'],
+  layerMembers,
   readConfig: (hf) => normalizeConfig(hf, { ...NUMBERS, head_dim: 128 }, { ...qwen3Facts(hf), window: windowOf(hf) }),
   describe: (config) => describeLayout(config, llamaLayout),
 };
@@ -78,6 +92,12 @@ const moeLayout: Layout = {
 export const qwen3Moe: Family = {
   modelType: 'qwen3_moe',
   headClasses: ['Qwen3MoeForCausalLM'],
+  layerMembers: ({ layers, experts }) => ({
+    num_hidden_layers: layers,
+    layer_types: undefined,
+    decoder_sparse_step: 1,
+    mlp_only_layers: experts!.layers.flatMap((has, layer) => (has ? [] : [layer])),
+  }),
   readConfig: (hf) => {
     const { mlp_only_layers: dense, decoder_sparse_step: step } = hf;
     const window = hf.use_sliding_window ? (hf.sliding_window === undefined ? 4096 : hf.sliding_window) : null;
