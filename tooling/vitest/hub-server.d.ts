@@ -32,6 +32,8 @@ export interface HubFault {
   readonly body?: string;
   /** Break the connection after so many bytes of the body. */
   readonly cutAfter?: number;
+  /** Send so many bytes of the body, and nothing more. */
+  readonly stallAfter?: number;
   /** Change the first byte. */
   readonly corrupt?: boolean;
   /** Add bytes after the end. */

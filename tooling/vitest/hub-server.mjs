@@ -116,10 +116,11 @@ export async function startHub({ repositories = {}, token } = {}) {
       ...fault?.headers,
     });
     if (request.method === 'HEAD') return void response.end();
-    const cut = fault?.cutAfter;
+    const cut = fault?.cutAfter ?? fault?.stallAfter;
     const sent = cut === undefined ? body : body.subarray(0, cut);
     served.set(path, (served.get(path) ?? 0) + sent.length);
     if (cut === undefined) return void response.end(sent);
+    if (fault?.stallAfter !== undefined) return void response.write(sent);
     // The connection breaks in the middle of the body.
     response.write(sent, () => setTimeout(() => response.destroy(), 5));
     return undefined;

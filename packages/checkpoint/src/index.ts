@@ -60,3 +60,5 @@ export { openHubRepository } from './hub/hub-repository.ts';
 export type { HubFile, HubRepository } from './hub/hub-repository.ts';
 export { hubStore } from './hub/hub-store.ts';
 export type { HubStoreOptions } from './hub/hub-store.ts';
+export { readHubLicence } from './hub/read-card.ts';
+export type { HubLicence } from './hub/read-card.ts';

@@ -24,6 +24,7 @@ it('exports exactly this', () => {
     'planExport',
     'planRecipe',
     'prune',
+    'push',
     'quantize',
     'readReceipt',
     'readRecipe',

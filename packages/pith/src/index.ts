@@ -23,6 +23,8 @@ export type {
   PlanProblem,
   QuantizeOptions,
 } from './plan/types.ts';
+export { push } from './push/push.ts';
+export type { PushedFile, PushOptions, PushPlan, PushResult } from './push/push.ts';
 export { readReceipt, RECEIPT_NAME } from './receipt/receipt.ts';
 export { ReceiptSchema } from './receipt/schema.ts';
 export type { HubOrigin } from './source/open-source.ts';

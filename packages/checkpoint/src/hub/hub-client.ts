@@ -73,6 +73,7 @@ export function createHubClient(options: HubClientOptions = {}): HubClient {
     const url = input instanceof Request ? input.url : String(input);
     const headers = new Headers(init?.headers);
     headers.set('user-agent', 'pith');
+    headers.delete('authorization');
     if (token !== undefined && originOf(url) === origin) headers.set('authorization', `Bearer ${token}`);
     const stop = init?.signal ?? signal;
     try {

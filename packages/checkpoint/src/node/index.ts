@@ -13,3 +13,5 @@ export { readHubSettings } from './hub/hub-settings.ts';
 export type { HubSettings } from './hub/hub-settings.ts';
 export { openHubModel } from './hub/open-hub-model.ts';
 export type { HubModel, OpenHubModelOptions } from './hub/open-hub-model.ts';
+export { uploadFiles } from './hub/upload-files.ts';
+export type { HubUpload, Uploaded, UploadOptions } from './hub/upload-files.ts';

@@ -8,6 +8,7 @@ import { registerGenerate } from './commands/generate.ts';
 import { registerInspect } from './commands/inspect.ts';
 import { registerLogits } from './commands/logits.ts';
 import { registerPlan } from './commands/plan.ts';
+import { registerPush } from './commands/push.ts';
 import { registerQuantize } from './commands/quantize.ts';
 import { registerCompress, registerDistill, registerFactorize, registerPrune } from './commands/stages.ts';
 import { registerVerify } from './commands/verify.ts';
@@ -57,6 +58,7 @@ function createProgram(host: CliHost, run: RunCommand): Command {
     registerGenerate,
     registerLogits,
     registerVerify,
+    registerPush,
     registerDoctor,
   ]) {
     register(program, run);

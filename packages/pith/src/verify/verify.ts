@@ -7,6 +7,9 @@ import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
 import { REPORT_NAME } from '../report/save-report.ts';
 import { checkArtefact, type ArtefactProblem } from './check-artefact.ts';
 
+/** Files that a hub, or a push to one, adds to an artefact. */
+const HUB_FILES = ['README.md', '.gitattributes'] as const;
+
 /** Options of {@link verify}. */
 export interface VerifyOptions extends RunOptions {
   /** Threads that hash; one for each processor when left out. */
@@ -42,7 +45,7 @@ export async function verify(artefact: string, options: VerifyOptions = {}): Pro
     const problems = await checkArtefact(isFile ? dirname(artefact) : artefact, output, {
       ...run,
       pool,
-      allowed: isFile ? 'any' : [RECEIPT_NAME, REPORT_NAME],
+      allowed: isFile ? 'any' : [RECEIPT_NAME, REPORT_NAME, ...HUB_FILES],
     });
     return {
       ok: problems.length === 0,

@@ -12,7 +12,7 @@ import { contentHash, type ContentHash } from './content-hash.ts';
 import type { RepositoryCache } from './hub-cache.ts';
 
 /** Bytes that are gathered before they are written and hashed. */
-const WRITE_BYTES = 1024 * 1024;
+const WRITE_BYTES = 256 * 1024;
 
 /**
  * Fetches a file unless its content is there, and names it in the snapshot.
