@@ -18,6 +18,9 @@ import { ggufTokenizerFiles } from './gguf-tokenizer-json.ts';
 import { ggufWeights } from './gguf-weights.ts';
 import { MetadataReader } from './metadata-reader.ts';
 
+/** Types of values that stand alone. */
+const PLAIN_TYPES: ReadonlySet<string> = new Set(['f64', 'f32', 'f16', 'bf16', 'i8', 'i16', 'i32', 'i64']);
+
 /** Where the files lie that a GGUF model is made of. */
 export interface GgufStore extends FileStore {
   /** Name of the file with the metadata: the only one, or the first of a split one. */
@@ -62,7 +65,7 @@ export async function ggufCheckpoint(file: GgufFile, store: GgufStore): Promise<
     generationConfig,
     tensors: new Map([...file.tensors].map(([name, tensor]) => [name, checkpointTensor(tensor, store)])),
     weights,
-    quantization: { method: GGUF_METHOD },
+    quantization: { method: GGUF_METHOD, schemes: blockTypes(file) },
     files: [...listed.map(tensorFile), ...[...made].map(([name, content]) => madeFile(name, content))],
     weightFiles: listed.map(({ name }) => name),
     weightFileBytes: listed.reduce((sum, { byteLength }) => sum + byteLength, 0),
@@ -77,6 +80,15 @@ export async function ggufCheckpoint(file: GgufFile, store: GgufStore): Promise<
     },
     close: () => store.close(),
   };
+}
+
+/** Types of the tensors that are stored in blocks, the most frequent first. */
+function blockTypes({ tensors }: GgufFile): string[] {
+  const counts = new Map<string, number>();
+  for (const { type } of tensors.values()) {
+    if (!PLAIN_TYPES.has(type)) counts.set(type, (counts.get(type) ?? 0) + 1);
+  }
+  return [...counts].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
 
 function text(object: JsonObject): string {

@@ -70,7 +70,7 @@ describe.skipIf(!hasShared)('a GGUF file as a model', () => {
       ['tokenizer.json', 'tokenizer', true],
       ['tokenizer_config.json', 'tokenizer', true],
     ]);
-    expect(checkpoint.quantization).toEqual({ method: 'gguf' });
+    expect(checkpoint.quantization).toEqual({ method: 'gguf', schemes: [] });
     expect(checkpoint.tensors.get('blk.0.attn_q.weight')).toMatchObject({ dtype: 'f16', shape: [64, 64] });
     const made = await checkpoint.store.open('config.json');
     expect(new TextDecoder().decode(await made.read(0, made.byteLength))).toBe(checkpoint.configText);
