@@ -97,6 +97,17 @@ export type {
   TracedInputs,
   TracedResult,
 } from './compile/trace.ts';
+export { recordNode } from './compile/record-node.ts';
+export type { RecordedNode } from './compile/record-node.ts';
+export { traceDynamic } from './compile/dynamic/trace-dynamic.ts';
+export type { DynamicSpec, DynamicTraceOptions } from './compile/dynamic/trace-dynamic.ts';
+export { emitProgram } from './compile/dynamic/emit-program.ts';
+export type { AxisSource, EmitOptions, NodeOperands } from './compile/dynamic/emit-program.ts';
+export type { Dim, DynamicAxes, DynamicAxis, SymbolicDim } from './compile/dynamic/dims.ts';
+export type { DynamicNode, DynamicProgram, DynamicType, Operand as DynamicOperand } from './compile/dynamic/dynamic-program.ts';
+export { OnnxModelBuilder, exportBytes } from './compile/onnx/model-builder.ts';
+export type { BuilderNode, ExternalPlace, ModelProperties, StoredPlace } from './compile/onnx/model-builder.ts';
+export type { ExportDType } from './compile/onnx/onnx-types.ts';
 export { COMPILED_KERNELS } from './compile/kernels/index.ts';
 export { OnnxGraph, OPEN_AXIS } from './compile/graph.ts';
 export type {

@@ -13,6 +13,12 @@ export const MICROSOFT_DOMAIN = 'com.microsoft';
 /** `TensorProto.DataType` of each dtype that a graph value can have. */
 export const ONNX_TYPE: Readonly<Record<HostDType, number>> = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9, f64: 11 };
 
+/** Dtypes that the values of an exported model can have. */
+export type ExportDType = HostDType | 'f16' | 'i8';
+
+/** `TensorProto.DataType` of each dtype of an exported model. */
+export const EXPORT_TYPE: Readonly<Record<ExportDType, number>> = { ...ONNX_TYPE, i8: 3, f16: 10 };
+
 /** `AttributeProto.AttributeType` of the kinds of attribute that are written. */
 export const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
 

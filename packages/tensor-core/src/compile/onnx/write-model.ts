@@ -144,7 +144,8 @@ function nodeProto(
   return create(NodeProtoSchema, { name: `${opType}_${output[0]}`, opType, domain, input, output, attribute });
 }
 
-function attributeProto(name: string, value: Attribute): AttributeProto {
+/** An attribute as the format has it. */
+export function attributeProto(name: string, value: Attribute): AttributeProto {
   if ('int' in value) {
     return create(AttributeProtoSchema, { name, type: ATTRIBUTE_TYPE.int, i: BigInt(value.int) });
   }

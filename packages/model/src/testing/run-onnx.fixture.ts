@@ -1,0 +1,54 @@
+// Runs an ONNX model in the real runtime, in a process of its own: two copies of ONNX Runtime in one process share state.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import { runtimeUrl } from '@pith-tooling/vitest/runtimes';
+
+/** A tensor as onnxruntime-node names types: `int64`, `float32`, `float16` (as Uint16Array). */
+export interface OrtTensor {
+  readonly type: string;
+  readonly dims: readonly number[];
+  readonly data: ArrayLike<number> | BigInt64Array;
+}
+
+/** Inputs of one run by name. */
+export type OrtFeeds = Readonly<Record<string, OrtTensor>>;
+
+const SCRIPT = `
+import { readFileSync } from 'node:fs';
+import { deserialize, serialize } from 'node:v8';
+const { url, model, runs } = deserialize(readFileSync(0));
+const ort = (await import(url)).default;
+const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1 });
+const results = [];
+for (const feeds of runs) {
+  const tensors = {};
+  for (const [name, { type, dims, data }] of Object.entries(feeds)) tensors[name] = new ort.Tensor(type, data, dims);
+  const out = await session.run(tensors);
+  results.push(Object.fromEntries(Object.entries(out).map(([name, { type, dims, data }]) => [name, { type, dims: [...dims], data }])));
+}
+process.stdout.write(serialize({ results, inputs: session.inputMetadata.map(({ name, type, shape }) => ({ name, type, shape })) }));
+`;
+
+/** What the runtime says of a model, and what it computes. */
+export interface OrtOutcome {
+  /** Outputs of each run. */
+  readonly results: readonly Record<string, { type: string; dims: number[]; data: Float32Array }>[];
+  /** Declared inputs. */
+  readonly inputs: readonly { name: string; type: string; shape: (number | string)[] }[];
+}
+
+/** Loads a model and runs it once with each of the feeds. */
+export function runOnnx(model: string, runs: readonly OrtFeeds[]): OrtOutcome {
+  const input = serialize({ url: runtimeUrl('onnxruntime-node'), model, runs });
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', SCRIPT], { input, maxBuffer: 2 ** 30 });
+  return deserialize(output) as OrtOutcome;
+}
+
+/** A directory that is removed when the test ends. */
+export function withDirectory<T>(run: (directory: string) => Promise<T>): Promise<T> {
+  const directory = mkdtempSync(join(tmpdir(), 'pith-onnx-'));
+  return run(directory).finally(() => rmSync(directory, { recursive: true, force: true }));
+}
