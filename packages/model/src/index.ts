@@ -147,3 +147,21 @@ export { ggufTensors } from './gguf/gguf-tensors.ts';
 export type { GgufPart, GgufTensorSource } from './gguf/gguf-tensors.ts';
 export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';
 export type { GgufTokenizerOptions } from './gguf/gguf-tokenizer.ts';
+export { buildDecoder } from './onnx/build-decoder.ts';
+export type { DecoderOptions, DecoderPlan, OnnxStoredWeight, StaticInputs } from './onnx/build-decoder.ts';
+export { chooseStorage } from './onnx/matrix-storage.ts';
+export type {
+  BlockStorage,
+  ChannelStorage,
+  ChosenStorage,
+  FloatStorage,
+  MatrixStorage,
+  OnnxRound,
+  OnnxRounding,
+  StorageRequest,
+} from './onnx/matrix-storage.ts';
+export type { StoredBytes, StoredGroup, StoredTensor } from './onnx/store-matrix.ts';
+export { INLINE_BYTES, ONNX_CHUNK_BYTES, placeTensors } from './onnx/place-tensors.ts';
+export type { PlaceOptions, TensorPlaces } from './onnx/place-tensors.ts';
+export { genaiConfig, TRANSFORMERS_JS_DTYPES, transformersJsConfig } from './onnx/runtime-configs.ts';
+export type { TransformersJsFormat } from './onnx/runtime-configs.ts';

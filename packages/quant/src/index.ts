@@ -64,6 +64,7 @@ export type { AwqConfig, AwqOptions } from './awq/awq-config.ts';
 export type { ClipGrid } from './awq/clip-search.ts';
 export { smoothquantPass } from './smoothquant/pass.ts';
 export type { SmoothQuantConfig, SmoothQuantOptions } from './smoothquant/pass.ts';
+export { activationQuantization } from './pass/input-scale.ts';
 export { rtnPass } from './rtn/pass.ts';
 export type { RtnPassOptions } from './rtn/pass.ts';
 export type { RoundingOptions } from './pass/pass-options.ts';

@@ -9,3 +9,5 @@ export { trainFolder } from './train-folder.ts';
 export { readTrainState, saveTrainState } from './train-state-folder.ts';
 export { spilledActivations } from './spilled-activations.ts';
 export type { SpilledActivationsOptions } from './spilled-activations.ts';
+export { writeOnnx } from './write-onnx.ts';
+export type { OnnxOutput } from './write-onnx.ts';

@@ -1,7 +1,13 @@
 // A model as an ONNX decoder: the traced program with its linear layers in the form in which their weights are stored. What
 // comes out is a plan, headers alone: the nodes, and the tensors beside them with what makes their bytes.
 import { emitProgram, OnnxModelBuilder, PithError } from '@pith/tensor-core';
-import type { DynamicNode, NodeOperands, QuantizedWeight, WeightTensor } from '@pith/tensor-core';
+import type {
+  ActivationQuantization,
+  DynamicNode,
+  NodeOperands,
+  QuantizedWeight,
+  WeightTensor,
+} from '@pith/tensor-core';
 import type { LinearSpec } from '../architecture/architecture.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { activationsOf } from '../run/linear-form.ts';
@@ -17,16 +23,25 @@ import type { WrittenMatrix } from './write-linear.ts';
 
 /** How {@link buildDecoder} stores a model. */
 export interface DecoderOptions extends StorageRequest {
-  /** Rounds weights whose codes cannot stay as they are; needed for `q4` and `int8`. */
+  /** Rounds weights whose codes cannot stay as they are; needed for `int8`, `q8` and `q4`. */
   readonly round?: OnnxRound;
+  /** Values of the token embedding, and of a head that is the embedding; blocks of 8-bit codes for `int8`, `q8` and `q4` when left out. */
+  readonly table?: 'f32' | 'f16';
+  /** How inputs of layers with rows of 8-bit codes are rounded, by checkpoint name of the weight; as the weight says when left out. */
+  readonly inputs?: StaticInputs;
   /** Accuracy level of MatMulNBits: 0, as the runtime likes, when left out; 1 f32; 4 inputs rounded to 8 bits. */
   readonly accuracyLevel?: number;
 }
 
+/** Roundings of inputs from calibration, by checkpoint name of the weight. */
+export type StaticInputs = ReadonlyMap<string, ActivationQuantization>;
+
 /** What becomes of one weight. */
-export interface StoredWeight {
-  /** Checkpoint name. */
+export interface OnnxStoredWeight {
+  /** Checkpoint name; of a factor its own. */
   readonly name: string;
+  /** Representation that it has in the model. */
+  readonly source: WeightTensor['kind'];
   /** How it is stored. */
   readonly storage: MatrixStorage;
   /** True where its codes are stored as they are. */
@@ -40,7 +55,7 @@ export interface DecoderPlan {
   /** The nodes. */
   readonly builder: OnnxModelBuilder;
   /** What becomes of each weight, in the order in which tensors are placed. */
-  readonly weights: readonly StoredWeight[];
+  readonly weights: readonly OnnxStoredWeight[];
 }
 
 /** Builds the decoder of a model; nothing of its weights is read. */
@@ -92,7 +107,7 @@ export function buildDecoder(model: LanguageModel, options: DecoderOptions): Dec
 
 /** The tensors of a decoder as its nodes ask for them. */
 class DecoderStore {
-  readonly weights: StoredWeight[] = [];
+  readonly weights: OnnxStoredWeight[] = [];
   readonly #model: LanguageModel;
   readonly #builder: OnnxModelBuilder;
   readonly #options: DecoderOptions;
@@ -110,12 +125,7 @@ class DecoderStore {
     if (this.#plain.has(name)) return name;
     this.#plain.add(name);
     const weight = this.#weight(name);
-    this.#declare({
-      name,
-      storage: { kind: 'float', dtype: 'f32' },
-      keepsCodes: false,
-      group: storeRows(name, weight, 'f32'),
-    });
+    this.#declare(weight, { kind: 'float', dtype: 'f32' }, false, storeRows(name, weight, 'f32'));
     return name;
   }
 
@@ -140,11 +150,11 @@ class DecoderStore {
     const known = this.#matrices.get(embedding.name);
     if (known) return known;
     const weight = this.#weight(embedding.name);
-    const { weights, dtype } = this.#options;
+    const { weights, dtype, table = weights } = this.#options;
     const shape = [embedding.rows, embedding.columns] as const;
     const storage: MatrixStorage =
-      weights === 'f32' || weights === 'f16'
-        ? { kind: 'float', dtype: weights }
+      table === 'f32' || table === 'f16'
+        ? { kind: 'float', dtype: table }
         : { kind: 'blocks', bits: 8, blockSize: fittingBlock(embedding.columns), symmetric: true, scaleDType: dtype };
     const matrix = { ...this.#written(embedding.name, shape, storage), isTable: true };
     const group =
@@ -152,7 +162,7 @@ class DecoderStore {
         ? storeRows(embedding.name, weight, storage.dtype)
         : storeBlocks(embedding.name, weight.name, shape, storage, this.#rounded(weight, storage, shape));
     this.#matrices.set(embedding.name, matrix);
-    this.#declare({ name: weight.name, storage, keepsCodes: false, group });
+    this.#declare(weight, storage, false, group);
     return matrix;
   }
 
@@ -174,7 +184,7 @@ class DecoderStore {
               { symmetric: storage.symmetric, unsigned: isUnsigned(storage) },
               load,
             );
-    this.#declare({ name: weight.name, storage, keepsCodes, group });
+    this.#declare(weight, storage, keepsCodes, group);
     return { ...this.#written(name, shape, storage), ...(order && { order }) };
   }
 
@@ -186,9 +196,8 @@ class DecoderStore {
       return { ...chosen, storage: { ...storage, bits: 8, blockSize: fittingBlock(columns), symmetric: true } };
     }
     // What is rounded anew is still multiplied with inputs as the weight says.
-    const inputs = activationsOf(weight);
-    if (storage.kind === 'channels' && !keepsCodes && inputs)
-      return { ...chosen, storage: { ...storage, activations: inputs } };
+    const inputs = this.#options.inputs?.get(spec.name) ?? activationsOf(weight);
+    if (storage.kind === 'channels' && inputs) return { ...chosen, storage: { ...storage, activations: inputs } };
     return chosen;
   }
 
@@ -202,9 +211,10 @@ class DecoderStore {
     const { symmetric } = storage;
     const groupSize = storage.kind === 'blocks' ? storage.blockSize : null;
     const bits = storage.kind === 'blocks' ? storage.bits : 8;
+    const scaleDType = storage.kind === 'blocks' ? storage.scaleDType : 'f32';
     const width = groupSize === null ? columns : Math.ceil(columns / groupSize) * groupSize;
     return () => {
-      if (round) return round(weight, { bits, groupSize, symmetric, columns: width });
+      if (round) return round(weight, { bits, groupSize, symmetric, scaleDType, columns: width });
       throw new PithError(
         'ONNX_ROUNDING',
         `export ${weight.name}: it has no codes of ${bits} bits that could be kept; pass \`round\`, or quantize the model first`,
@@ -213,9 +223,9 @@ class DecoderStore {
     };
   }
 
-  #declare(stored: StoredWeight): void {
-    for (const { name, dtype, dims } of stored.group.tensors) this.#builder.stored(name, dtype, dims);
-    this.weights.push(stored);
+  #declare(weight: WeightTensor, storage: MatrixStorage, keepsCodes: boolean, group: StoredGroup): void {
+    for (const { name, dtype, dims } of group.tensors) this.#builder.stored(name, dtype, dims);
+    this.weights.push({ name: weight.name, source: weight.kind, storage, keepsCodes, group });
   }
 
   #weight(name: string): WeightTensor {

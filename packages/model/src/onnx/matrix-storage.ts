@@ -47,6 +47,8 @@ export interface OnnxRounding {
   readonly groupSize: number | null;
   /** Without zero points. */
   readonly symmetric: boolean;
+  /** What scales are stored in. */
+  readonly scaleDType: 'f32' | 'f16';
   /** Columns of the result: those of the weight, filled up with zeros to whole groups. */
   readonly columns: number;
 }
@@ -56,15 +58,15 @@ export type OnnxRound = (weight: WeightTensor, rounding: OnnxRounding) => Promis
 
 /** What matrices of a model are to be stored as. */
 export interface StorageRequest {
-  /** `f32`, `f16`: values. `int8`: codes of 8 bits. `q4`: codes of 4 bits. */
-  readonly weights: 'f32' | 'f16' | 'int8' | 'q4';
+  /** `f32`, `f16`: values. `int8`: rows of 8-bit codes. `q8`, `q4`: blocks of codes of 8 or 4 bits. */
+  readonly weights: 'f32' | 'f16' | 'int8' | 'q8' | 'q4';
   /** What products are computed in. */
   readonly dtype: 'f32' | 'f16';
   /** Columns of a block of 4-bit codes. */
   readonly blockSize: number;
   /** Whether codes of 4 bits are rounded without zero points. */
   readonly symmetric: boolean;
-  /** What happens to the inputs of layers with 8-bit codes whose weight does not say. */
+  /** What happens to the inputs of layers with rows of 8-bit codes whose weight does not say. */
   readonly activations: 'none' | 'tensor-dynamic' | 'token-dynamic';
 }
 
@@ -93,16 +95,20 @@ export function fittingBlock(columns: number): number {
 /**
  * Chooses the storage of one matrix.
  *
- * Codes that fit stay as they are: at most 4 bits in groups that blocks divide for `q4`, and for `int8` any codes, those of a row
- * with one scale in rows, others in blocks. All else is restored and, for `q4` and `int8`, rounded to nearest.
+ * Codes that fit stay as they are: integers in groups that blocks divide, of at most 4 bits for `q4`; `int8` keeps those with one
+ * scale for a row as rows. All else is restored and, but for `f32` and `f16`, rounded to nearest.
  */
 export function chooseStorage(weight: WeightTensor, request: StorageRequest): ChosenStorage {
   const { weights, dtype, blockSize, symmetric, activations } = request;
   if (weights === 'f32' || weights === 'f16') return { storage: { kind: 'float', dtype: weights }, keepsCodes: false };
   const kept = weight.kind === 'quantized' ? keptStorage(weight, request) : undefined;
   if (kept) return { storage: kept, keepsCodes: true };
-  if (weights === 'q4') {
-    return { storage: { kind: 'blocks', bits: 4, blockSize, symmetric, scaleDType: dtype }, keepsCodes: false };
+  if (weights === 'q4' || weights === 'q8') {
+    const blocks =
+      weights === 'q4'
+        ? ({ bits: 4, blockSize, symmetric } as const)
+        : ({ bits: 8, blockSize: fittingBlock(weight.shape[1]), symmetric: true } as const);
+    return { storage: { kind: 'blocks', ...blocks, scaleDType: dtype }, keepsCodes: false };
   }
   const inputs = activations === 'token-dynamic' ? TOKEN_INPUTS : activations;
   return { storage: { kind: 'channels', symmetric: true, activations: inputs }, keepsCodes: false };

@@ -30,7 +30,7 @@ export interface TensorPlaces {
 /** Tensors inside the model up to so many bytes. */
 export const INLINE_BYTES = 16 * 2 ** 20;
 /** Bytes of a file of tensors: browsers cannot hold more than 2 GiB in one piece. */
-export const CHUNK_BYTES = 2_000_000_000;
+export const ONNX_CHUNK_BYTES = 2_000_000_000;
 /** As many files as transformers.js reads. */
 const MOST_FILES = 100;
 /** Large tensors begin at a page, so that runtimes can map them. */

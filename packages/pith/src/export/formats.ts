@@ -2,10 +2,11 @@
 import { nearestWord, PithError } from '@pith/tensor-core';
 import type { ExportFormat } from './format.ts';
 import { gguf } from './formats/gguf.ts';
+import { onnx } from './formats/onnx.ts';
 import { safetensors } from './formats/safetensors.ts';
 
 /** Every format, in the order of the help. */
-export const EXPORT_FORMATS: readonly ExportFormat[] = [gguf, safetensors];
+export const EXPORT_FORMATS: readonly ExportFormat[] = [gguf, onnx, safetensors];
 
 /** A format and one of its variants. */
 export interface ChosenFormat {
