@@ -8,6 +8,7 @@ it('exports exactly this', () => {
     'DEFAULT_SMALLEST',
     'GGML_WRITABLE_TYPES',
     'SCHEME_EXAMPLES',
+    'activationQuantization',
     'awqConfig',
     'awqPass',
     'defineRange',

@@ -104,7 +104,12 @@ export type { DynamicSpec, DynamicTraceOptions } from './compile/dynamic/trace-d
 export { emitProgram } from './compile/dynamic/emit-program.ts';
 export type { AxisSource, EmitOptions, NodeOperands } from './compile/dynamic/emit-program.ts';
 export type { Dim, DynamicAxes, DynamicAxis, SymbolicDim } from './compile/dynamic/dims.ts';
-export type { DynamicNode, DynamicProgram, DynamicType, Operand as DynamicOperand } from './compile/dynamic/dynamic-program.ts';
+export type {
+  DynamicNode,
+  DynamicProgram,
+  DynamicType,
+  Operand as DynamicOperand,
+} from './compile/dynamic/dynamic-program.ts';
 export { OnnxModelBuilder, exportBytes } from './compile/onnx/model-builder.ts';
 export type { BuilderNode, ExternalPlace, ModelProperties, StoredPlace } from './compile/onnx/model-builder.ts';
 export type { ExportDType } from './compile/onnx/onnx-types.ts';

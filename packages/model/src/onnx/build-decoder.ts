@@ -25,7 +25,7 @@ import type { WrittenMatrix } from './write-linear.ts';
 export interface DecoderOptions extends StorageRequest {
   /** Rounds weights whose codes cannot stay as they are; needed for `int8`, `q8` and `q4`. */
   readonly round?: OnnxRound;
-  /** Values of the token embedding, and of a head that is the embedding; blocks of 8-bit codes for `int8`, `q8` and `q4` when left out. */
+  /** Stores the token embedding and the head as values; blocks of 8-bit codes for `int8`, `q8` and `q4` when left out. */
   readonly table?: 'f32' | 'f16';
   /** How inputs of layers with rows of 8-bit codes are rounded, by checkpoint name of the weight; as the weight says when left out. */
   readonly inputs?: StaticInputs;
@@ -191,6 +191,8 @@ class DecoderStore {
   #choose(weight: WeightTensor, spec: LinearSpec, [, columns]: readonly [number, number]): ChosenStorage {
     const chosen = chooseStorage(weight, this.#options);
     const { storage, keepsCodes } = chosen;
+    const { table } = this.#options;
+    if (spec.role === 'head' && table && !keepsCodes) return { ...chosen, storage: { kind: 'float', dtype: table } };
     // Like the embedding, the head has 8 bits: it is what 4 bits hurt most.
     if (spec.role === 'head' && !keepsCodes && storage.kind === 'blocks') {
       return { ...chosen, storage: { ...storage, bits: 8, blockSize: fittingBlock(columns), symmetric: true } };

@@ -73,3 +73,10 @@ export function decoderFeeds(
   }
   return feeds;
 }
+
+/** Largest difference of two lists. */
+export const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  let most = 0;
+  for (let i = 0; i < a.length; i++) most = Math.max(most, Math.abs(a[i] - b[i]));
+  return most;
+};

@@ -19,9 +19,9 @@ export type OrtFeeds = Readonly<Record<string, OrtTensor>>;
 const SCRIPT = `
 import { readFileSync } from 'node:fs';
 import { deserialize, serialize } from 'node:v8';
-const { url, model, runs } = deserialize(readFileSync(0));
+const { url, model, runs, options } = deserialize(readFileSync(0));
 const ort = (await import(url)).default;
-const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1 });
+const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1, ...options });
 const results = [];
 for (const feeds of runs) {
   const tensors = {};
@@ -40,9 +40,13 @@ export interface OrtOutcome {
   readonly inputs: readonly { name: string; type: string; shape: (number | string)[] }[];
 }
 
-/** Loads a model and runs it once with each of the feeds. */
-export function runOnnx(model: string, runs: readonly OrtFeeds[]): OrtOutcome {
-  const input = serialize({ url: runtimeUrl('onnxruntime-node'), model, runs });
+/** Loads a model and runs it once with each of the feeds. `options` are those of a session. */
+export function runOnnx(
+  model: string,
+  runs: readonly OrtFeeds[],
+  options: Readonly<Record<string, unknown>> = {},
+): OrtOutcome {
+  const input = serialize({ url: runtimeUrl('onnxruntime-node'), model, runs, options });
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', SCRIPT], { input, maxBuffer: 2 ** 30 });
   return deserialize(output) as OrtOutcome;
 }

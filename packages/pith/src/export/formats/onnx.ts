@@ -56,7 +56,7 @@ function prepare(model: OpenModel, variant: OnnxVariant, request: ExportRequest)
   const groups = plan.weights.map(({ group }) => group);
   const places = placeTensors(
     groups.flatMap(({ tensors }) => tensors),
-    { file, inlineBytes: INLINE_BYTES, chunkBytes },
+    { file, inlineBytes: Math.min(INLINE_BYTES, chunkBytes), chunkBytes },
   );
   const modelBytes = plan.builder.toBytes((name) => placeOf(places, name)).length;
   const calibrates = unknown.length > 0;

@@ -29,7 +29,8 @@ export interface DynamicTraceOptions {
 /**
  * Traces a function into a program that runs at every length of its dynamic axes.
  *
- * What the function does must not depend on those lengths: no constant may be made of them, no loop may count them.
+ * What the function does must not depend on those lengths: no constant may be made of them, no loop may count them. Lengths of
+ * its values are products of numbers and axes; a sum of axes is an axis of its own (`DynamicAxis.difference`).
  *
  * @throws PithError as `trace` does; `DYNAMIC_TRACE` where two traces at different lengths differ; `DYNAMIC_AXES`.
  */
