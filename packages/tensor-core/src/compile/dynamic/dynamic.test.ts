@@ -45,7 +45,7 @@ function modelOf(fn: TracedFunction<never>, signature: Signature): Uint8Array {
   const results = emitProgram(program, builder, { input: (name) => name, axes });
   for (const [name, value] of results) {
     builder.node('Identity', [value], { outputs: [name] });
-    const dims = (program.outputs.get(name) as { type: { dims: unknown[] } }).type.dims;
+    const { dims } = (program.outputs.get(name) as unknown as { type: { dims: unknown[] } }).type;
     builder.output(
       name,
       'f32',
