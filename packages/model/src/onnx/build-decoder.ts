@@ -17,7 +17,7 @@ import { chooseStorage, columnOrder, fittingBlock } from './matrix-storage.ts';
 import type { ChosenStorage, MatrixStorage, OnnxRound, StorageRequest } from './matrix-storage.ts';
 import { storeBlocks, storeChannels, storeRows, storeTransposed } from './store-matrix.ts';
 import type { CodeSource, StoredGroup } from './store-matrix.ts';
-import { BATCH, cacheNames, LINEAR, PAST, SEQUENCE, TOTAL, traceDecoder } from './trace-decoder.ts';
+import { allLinears, BATCH, cacheNames, LINEAR, PAST, SEQUENCE, TOTAL, traceDecoder } from './trace-decoder.ts';
 import { castTo, isUnsigned, writeLookup, writeProduct } from './write-linear.ts';
 import type { WrittenMatrix } from './write-linear.ts';
 
@@ -61,11 +61,11 @@ export interface DecoderPlan {
 /** Builds the decoder of a model; nothing of its weights is read. */
 export function buildDecoder(model: LanguageModel, options: DecoderOptions): DecoderPlan {
   const { architecture, config } = model;
-  const { head, embedding, blocks } = architecture;
+  const { embedding, blocks } = architecture;
   const program = traceDecoder(architecture);
   const builder = new OnnxModelBuilder(`${config.modelType}`);
   const store = new DecoderStore(model, builder, options);
-  const linears = new Map([...blocks.flatMap((block) => block.linears), head].map((spec) => [spec.path, spec]));
+  const linears = new Map(allLinears(architecture).map((spec) => [spec.path, spec]));
   const inputs = declareInputs(builder, architecture, options.dtype);
   const table = weightInput(embedding.name);
   const lower = (node: DynamicNode, { names }: NodeOperands): string | undefined => {
