@@ -22,7 +22,7 @@ import { writeOnnx, type OpenModel } from '@pith/model/node';
 import { exportBytes, type ActivationQuantization, type StoredPlace, type WeightTensor } from '@pith/tensor-core';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import type { CalibrationOptions } from '../../recipe/types.ts';
-import { carriedFiles } from '../carried-files.ts';
+import { carriedFiles } from '../../source/carried-files.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
 import { measureInputs } from '../onnx/measure-inputs.ts';
 import { roundWeight } from '../onnx/round-weight.ts';
