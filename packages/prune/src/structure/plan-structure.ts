@@ -101,4 +101,4 @@ function noticesOf({ layers, neurons, kvGroups }: Reduction, modelType: string):
 }
 
 /** Architectures whose config class in transformers has no field head_dim; their attention reads it where it is given. */
-const HEAD_DIM_UNDECLARED: readonly string[] = ['qwen2'];
+const HEAD_DIM_UNDECLARED: readonly string[] = ['qwen2', 'phi3', 'olmo2', 'granite', 'smollm3', 'cohere'];

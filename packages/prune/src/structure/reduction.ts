@@ -67,11 +67,9 @@ export function reductionOf(
 function unitProblems({ blocks, config: { modelType } }: Architecture, config: StructureConfig): TechniqueProblem[] {
   const problem = (name: string, message: string) => ({ code: 'STRUCTURE_UNSUPPORTED', name, message });
   const linears = blocks.flatMap((block) => block.linears);
-  const fused = (role: string) => linears.find(({ parts }) => parts.some((part) => part.role === role));
   const ofHeads = blocks[0]!.norms.find(({ role, shape, features }) => {
     return (role === 'query' || role === 'key') && (shape.length > 1 || features !== blocks[0]!.linears[0]!.heads?.dim);
   });
-  const [values, ups] = [fused('value'), fused('up')];
   const found: TechniqueProblem[] = [];
   const { neurons, headDim } = configMembers(modelType);
   if (config.neurons !== null && neurons === null) {
@@ -90,25 +88,9 @@ function unitProblems({ blocks, config: { modelType } }: Architecture, config: S
       ),
     );
   }
-  if (config.neurons !== null && ups) {
-    found.push(
-      problem(
-        'neurons',
-        `${ups.path} of ${modelType} holds gate and up in one matrix, out of which neurons cannot be taken yet; remove layers`,
-      ),
-    );
-  }
   if (config.neurons !== null && linears.some(({ expert }) => expert !== null)) {
     found.push(
       problem('neurons', `${modelType} has experts, whose neurons cannot be taken out yet; remove layers or heads`),
-    );
-  }
-  if (config.kvGroups !== null && values) {
-    found.push(
-      problem(
-        'kvGroups',
-        `${values.path} of ${modelType} holds query, key and value in one matrix, out of which heads cannot be taken yet; remove layers or neurons`,
-      ),
     );
   }
   if (config.kvGroups !== null && ofHeads) {

@@ -1,6 +1,6 @@
 // A model with layers or units taken out: a table and weights of their own, the weights lazy.
 import { configMembers, configOfLayers, describeArchitecture, layerMembers } from '@pith/model';
-import type { LanguageModel, ModelConfig } from '@pith/model';
+import type { LanguageModel, LinearSpec, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
 import { unitAxes, type UnitKind } from './slice-groups.ts';
@@ -41,9 +41,16 @@ export function keptSlices({ architecture }: Pick<LanguageModel, 'architecture'>
       const kept = units[kind]?.[block.index];
       if (kept === undefined) continue;
       for (const { reader, readerColumns, feeders } of unitAxes(block, kind)) {
-        for (const { linear, rows } of feeders) {
-          slices.set(linear.name, { ...slices.get(linear.name), rows: spread(kept, rows) });
-          if (linear.biasName !== null) slices.set(linear.biasName, { rows: spread(kept, rows) });
+        // Parts of a fused linear keep rows each; what is no part of any keeps all.
+        const stays = new Map<LinearSpec, Uint32Array[]>();
+        for (const { linear, rows, order } of feeders) {
+          const own = spread(kept, rows).map((index) => order[index]!);
+          stays.set(linear, [...(stays.get(linear) ?? []), own]);
+        }
+        for (const [{ name, biasName }, parts] of stays) {
+          const rows = Uint32Array.from(parts.flatMap((part) => [...part])).sort();
+          slices.set(name, { ...slices.get(name), rows });
+          if (biasName !== null) slices.set(biasName, { rows });
         }
         slices.set(reader.name, { ...slices.get(reader.name), columns: spread(kept, readerColumns) });
       }

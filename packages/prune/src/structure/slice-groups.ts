@@ -8,7 +8,7 @@
 // - `kv-groups`: one key-value head with the query heads that read it: its rows of key and value, the rows of those query
 //   heads, their biases, and the columns of the projection after attention that the query heads fill.
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
-import { blockTensors } from '@pith/model';
+import { blockTensors, partRows } from '@pith/model';
 
 /** What is taken out as one: see the head of the file. */
 export type UnitKind = 'layers' | 'neurons' | 'kv-groups';
@@ -37,6 +37,16 @@ export interface SliceGroup {
   readonly slices: readonly Slice[];
 }
 
+/** Rows of a linear that belong to units. */
+export interface Feeder {
+  /** The linear. */
+  readonly linear: LinearSpec;
+  /** Rows of each unit. */
+  readonly rows: number;
+  /** Rows of the linear, those of the first unit first: all of them unless it is fused. */
+  readonly order: Int32Array;
+}
+
 /** The units of one kind in one block: where the linear is that reads them, and what feeds it. */
 export interface UnitAxis {
   /** What the units are. */
@@ -47,8 +57,8 @@ export interface UnitAxis {
   readonly reader: LinearSpec;
   /** Its columns for each unit. */
   readonly readerColumns: number;
-  /** Linears whose rows belong to the units, with the rows for each, in the order of the table. */
-  readonly feeders: readonly { readonly linear: LinearSpec; readonly rows: number }[];
+  /** Linears whose rows belong to the units, in the order of the table; a fused one as often as it has parts that do. */
+  readonly feeders: readonly Feeder[];
 }
 
 /**
@@ -80,10 +90,12 @@ export function unitAxes(block: BlockSpec, kind: Exclude<UnitKind, 'layers'>): U
 
 /** The slices of one unit. */
 export function slicesOf({ reader, readerColumns, feeders }: UnitAxis, index: number): Slice[] {
-  const slices = feeders.flatMap(({ linear, rows }): Slice[] => {
-    const run = { axis: 'rows', start: index * rows, length: rows } as const;
-    return [linear.name, linear.biasName].flatMap((name) => (name === null ? [] : [{ name, ...run }]));
-  });
+  const slices = feeders.flatMap(({ linear, rows, order }): Slice[] =>
+    runsOf(order.subarray(index * rows, (index + 1) * rows)).flatMap(([start, length]) => {
+      const run = { axis: 'rows', start, length } as const;
+      return [linear.name, linear.biasName].flatMap((name) => (name === null ? [] : [{ name, ...run }]));
+    }),
+  );
   return [...slices, { name: reader.name, axis: 'columns', start: index * readerColumns, length: readerColumns }];
 }
 
@@ -98,19 +110,42 @@ function layerGroup(block: BlockSpec): SliceGroup {
 }
 
 function neuronAxis(block: BlockSpec, reader: LinearSpec): UnitAxis {
-  const feeding = new Set(reader.fedBy.map(({ path }) => path));
-  const feeders = block.linears.filter(({ path }) => feeding.has(path)).map((linear) => ({ linear, rows: 1 }));
+  const feeders = block.linears.flatMap((linear): Feeder[] => {
+    const feeds = reader.fedBy.filter(({ path }) => path === linear.path);
+    return feeds.map(({ part }) => ({ linear, rows: 1, order: partRows(linear, part) }));
+  });
   return { kind: 'neurons', count: reader.inFeatures, reader, readerColumns: 1, feeders };
 }
 
 /** Heads of the linear that feeds the reader (the values), each with the heads of its neighbours that stand by it. */
 function headAxis(block: BlockSpec, reader: LinearSpec): UnitAxis {
-  const { path, headDim, repeat } = reader.fedBy[0]!;
+  const { path, part, headDim, repeat } = reader.fedBy[0]!;
   const values = block.linears.find((linear) => linear.path === path)!;
-  const count = values.outFeatures / headDim;
+  const count = partRows(values, part).length / headDim;
   // Keys have as many heads as values, queries a multiple: consecutive ones read the same key-value head.
   const feeders = block.linears
-    .filter(({ inputGroup, heads }) => inputGroup === values.inputGroup && heads?.axis === 'rows')
-    .map((linear) => ({ linear, rows: linear.outFeatures / count }));
+    .filter(
+      ({ inputGroup, heads, parts }) => inputGroup === values.inputGroup && (heads?.axis === 'rows' || hasHeads(parts)),
+    )
+    .flatMap((linear): Feeder[] => {
+      const roles = linear.parts.length === 0 ? [null] : linear.parts.map(({ role }) => role);
+      return roles.map((role) => {
+        const order = partRows(linear, role);
+        return { linear, rows: order.length / count, order };
+      });
+    });
   return { kind: 'kv-groups', count, reader, readerColumns: headDim * repeat, feeders };
+}
+
+const hasHeads = (parts: LinearSpec['parts']) => parts.some(({ heads }) => heads !== null);
+
+/** Runs of neighbours in ascending indices: first and length of each. */
+function runsOf(indices: Int32Array): [number, number][] {
+  const runs: [number, number][] = [];
+  for (const index of indices) {
+    const last = runs.at(-1);
+    if (last && last[0] + last[1] === index) last[1] += 1;
+    else runs.push([index, 1]);
+  }
+  return runs;
 }

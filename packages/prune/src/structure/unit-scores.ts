@@ -86,7 +86,13 @@ export function taylorScores(axis: UnitAxis, weights: Float32Array, squares: Flo
  */
 export function magnitudeScores(axis: UnitAxis, squares: ReadonlyMap<string, MatrixSquares>): Float64Array {
   const norms = [
-    ...axis.feeders.map(({ linear, rows }) => sumsByUnit(squares.get(linear.name)!.rows, rows)),
+    ...axis.feeders.map(({ linear, rows, order }) => {
+      const own = squares.get(linear.name)!.rows;
+      return sumsByUnit(
+        Float64Array.from(order, (row) => own[row]!),
+        rows,
+      );
+    }),
     sumsByUnit(squares.get(axis.reader.name)!.columns, axis.readerColumns),
   ];
   return Float64Array.from({ length: axis.count }, (_, unit) =>
