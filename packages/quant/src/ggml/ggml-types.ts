@@ -45,7 +45,10 @@ export interface GgmlResult {
 
 /** How `quantizeGgmlInto` runs. */
 export interface QuantizeGgmlOptions extends RunOptions {
-  /** Threads and shared memory that it runs on: a `KernelPool`; or this thread: `localHost()`. */
+  /**
+   * Threads and shared memory that it runs on: a `KernelPool`; or this thread alone: `localHost()`, which writes to memory only and cannot
+   * hash.
+   */
   readonly host: KernelHost;
   /** Hash every chunk that is read and written; off when left out. */
   readonly hash?: boolean;
