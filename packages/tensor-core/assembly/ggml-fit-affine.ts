@@ -1,6 +1,6 @@
 // Scales with offsets: value = scale q - offset, q from 0 to n; four sub-blocks at a time. The specification is @pith/quant
 // src/ggml/fit-affine.ts; results are equal bit for bit.
-import { codesOf } from './ggml-lanes';
+import { codesOf, exactCodesOf, nearestInt } from './ggml-lanes';
 
 // What a fit leaves at `fit`: vectors, one lane for each sub-block.
 export const FIT_SCALE: usize = 0;
@@ -65,6 +65,7 @@ function fitAffineOf<M>(x: usize, size: i32, n: f32, first: f32, delta: f32, ste
     sumWX = f32x4.add(sumWX, c);
     sumWXX = f32x4.add(sumWXX, f32x4.mul(c, a));
   }
+  const lowest = low;
   low = f32x4.pmin(low, zero);
   const flat = f32x4.le(high, low);
   const offsetOfFlat = f32x4.neg(low);
@@ -72,7 +73,7 @@ function fitAffineOf<M>(x: usize, size: i32, n: f32, first: f32, delta: f32, ste
   let base = low;
   let scale = f32x4.div(f32x4.splat(1), inverse);
   for (let at = x; at < end; at += 16) {
-    v128.store(at, codesOf(f32x4.mul(inverse, f32x4.sub(v128.load(at), low)), zero, most), Q);
+    v128.store(at, exactCodesOf(f32x4.mul(inverse, f32x4.sub(v128.load(at), low)), 0, <i32>n), Q);
   }
   let best = errorOf<M>(x, size, scale, low);
   // Once a solution was better, further steps count from its minimum.
@@ -83,7 +84,21 @@ function fitAffineOf<M>(x: usize, size: i32, n: f32, first: f32, delta: f32, ste
     let sumWQQ = zero;
     let sumWQX = zero;
     let at = x;
-    do {
+    // Where the minimum of a solution comes near the maximum, values are divided by next to nothing.
+    const farthest = f32x4.mul(f32x4.abs(tried), f32x4.sub(low, lowest));
+    const wild = !v128.all_true<i32>(f32x4.lt(farthest, f32x4.splat(4e6)));
+    if (wild) {
+      do {
+        const a = v128.load(at);
+        const code = exactCodesOf(f32x4.mul(tried, f32x4.sub(a, low)), 0, <i32>n);
+        const wq = f32x4.mul(v128.load(at, W), code);
+        v128.store(at, code, Q);
+        sumWQ = f32x4.add(sumWQ, wq);
+        sumWQQ = f32x4.add(sumWQQ, f32x4.mul(wq, code));
+        sumWQX = f32x4.add(sumWQX, f32x4.mul(wq, a));
+        at += 16;
+      } while (at < end);
+    } else do {
       const a = v128.load(at);
       const code = codesOf(f32x4.mul(tried, f32x4.sub(a, low)), zero, most);
       const wq = f32x4.mul(v128.load(at, W), code);
@@ -164,7 +179,7 @@ export function fitAffineByMagnitude(
 export function affineFitCodes(x: usize, size: i32, n: f32, inverse: v128, base: v128, target: usize): void {
   for (let i = 0; i < size; i++) {
     const at = (<usize>i) << 4;
-    const code = codesOf(f32x4.mul(inverse, f32x4.sub(v128.load(x + at), base)), f32x4.splat(0), f32x4.splat(n));
+    const code = exactCodesOf(f32x4.mul(inverse, f32x4.sub(v128.load(x + at), base)), 0, <i32>n);
     v128.store(target + at, code);
   }
 }
@@ -226,7 +241,7 @@ export function fitPositive(n: f32, x: usize, w: usize, count: i32, codes: usize
       let wxqRest: f32 = wxq - weight * value * q;
       let wqqRest: f32 = wqq - weight * q * q;
       if (wxqRest <= 0 || wqqRest <= 0) continue;
-      const next = min<f32>(n, nearest<f32>((value * wqqRest) / wxqRest));
+      const next = min<f32>(n, nearestInt((value * wqqRest) / wxqRest));
       if (next == q) continue;
       wxqRest += weight * value * next;
       wqqRest += weight * next * next;

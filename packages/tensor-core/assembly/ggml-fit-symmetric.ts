@@ -1,6 +1,6 @@
 // Scales without offsets: codes from -n to n - 1; four sub-blocks at a time. The specification is @pith/quant
 // src/ggml/fit-symmetric.ts; results are equal bit for bit.
-import { codesOf } from './ggml-lanes';
+import { codesOf, exactCodesOf } from './ggml-lanes';
 
 // What a fit leaves at `fit`: vectors, one lane for each sub-block.
 export const SYMMETRIC_SCALE: usize = 0;
@@ -121,7 +121,7 @@ export function fitByCoordinates(n: f32, x: usize, size: i32, q: usize, fit: usi
       const wx = f32x4.mul(w, a);
       let wxqRest = f32x4.sub(wxq, f32x4.mul(wx, code));
       let wqqRest = f32x4.sub(wqq, f32x4.mul(f32x4.mul(w, code), code));
-      const next = codesOf(f32x4.div(f32x4.mul(a, wqqRest), wxqRest), lowest, highest);
+      const next = exactCodesOf(f32x4.div(f32x4.mul(a, wqqRest), wxqRest), <i32>-n, <i32>n - 1);
       let better = v128.and(f32x4.gt(wxqRest, none), f32x4.ne(next, code));
       if (!v128.any_true(better)) continue;
       wxqRest = f32x4.add(wxqRest, f32x4.mul(wx, next));

@@ -20,11 +20,21 @@ export function storeHalf(at: usize, value: f32): f32 {
   return halfValue(bits);
 }
 
-/** Half to even, for scalars. */
+/**
+ * Half to even as ggml does it: 1.5 * 2^23 is added and the last 23 bits are the integer. Beyond 2^22, where degenerate blocks lead, that
+ * is another number than the nearest one, and ggml's bytes follow from it.
+ */
+export function nearestInt(value: f32): f32 {
+  return <f32>((reinterpret<i32>(value + 12582912) & 0x7fffff) - 0x400000);
+}
+
+/** {@link nearestInt} between two bounds, on four lanes. */
 // @ts-ignore: decorator
 @inline
-export function nearestOf(value: f32): f32 {
-  return nearest<f32>(value);
+export function exactCodesOf(x: v128, lowest: i32, highest: i32): v128 {
+  const bits = v128.and(f32x4.add(x, f32x4.splat(12582912)), i32x4.splat(0x7fffff));
+  const code = i32x4.sub(bits, i32x4.splat(0x400000));
+  return f32x4.convert_i32x4_s(i32x4.max_s(i32x4.min_s(code, i32x4.splat(highest)), i32x4.splat(lowest)));
 }
 
 /** Transposes four sub-blocks of `size` f32 (a multiple of 4) that lie one after the other. */
@@ -72,14 +82,14 @@ export function gatherCodes(source: usize, size: i32, target: usize): void {
   }
 }
 
-/** Rounds half to even and keeps between two bounds. */
+/** Rounds half to even and keeps between two bounds: {@link exactCodesOf} for magnitudes below 2^22, at half its price. */
 // @ts-ignore: decorator
 @inline
 export function codesOf(x: v128, lowest: v128, highest: v128): v128 {
   return f32x4.nearest(f32x4.pmax(f32x4.pmin(x, highest), lowest));
 }
 
-/** {@link codesOf} of `value / scale` for `count` vectors, one scale a lane, plus `base`. */
+/** {@link exactCodesOf} of `(value + offset) / scale` for `count` vectors, one scale a lane, plus `base`. */
 export function codeLanes(
   source: usize,
   count: i32,
@@ -90,12 +100,12 @@ export function codeLanes(
   base: f32,
   target: usize,
 ): void {
-  const low = f32x4.splat(lowest);
-  const high = f32x4.splat(highest);
+  const low = <i32>lowest;
+  const high = <i32>highest;
   const added = f32x4.splat(base);
   for (let i = 0; i < count; i++) {
     const x = f32x4.div(f32x4.add(v128.load(source), offset), scale);
-    v128.store(target, f32x4.add(codesOf(x, low, high), added));
+    v128.store(target, f32x4.add(exactCodesOf(x, low, high), added));
     source += 16;
     target += 16;
   }

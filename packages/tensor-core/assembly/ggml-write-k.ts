@@ -20,7 +20,7 @@ import {
   SYMMETRIC_ZERO,
   symmetricFitCodes,
 } from './ggml-fit-symmetric';
-import { codeLanes, gatherCodes, squaresInOrder, storeHalf, transposeLanes, weigh } from './ggml-lanes';
+import { codeLanes, gatherCodes, nearestInt, squaresInOrder, storeHalf, transposeLanes, weigh } from './ggml-lanes';
 import {
   BASES,
   CODES,
@@ -59,7 +59,8 @@ function codeBySteps(n: f32, values: usize, count: i32, codes: usize): f32 {
   const inverse: f32 = most > 0 ? n / most : 0;
   for (let i = 0; i < count; i++) {
     const at = (<usize>i) << 2;
-    store<f32>(codes + at, min<f32>(n, nearest<f32>(inverse * load<f32>(values + at))));
+    // Below f32's smallest normal number the inverse is infinite, and ggml's integers are below 0: stored as 0.
+    store<f32>(codes + at, max<f32>(0, min<f32>(n, nearestInt(inverse * load<f32>(values + at)))));
   }
   return most / n;
 }
@@ -263,7 +264,7 @@ function codeFromExtreme(values: usize, codes: usize): f32 {
   const inverse: f32 = -32 / largest;
   for (let j = 0; j < 16; j++) {
     const at = (<usize>j) << 2;
-    const code = max<f32>(-32, min<f32>(31, nearest<f32>(inverse * load<f32>(values + at))));
+    const code = max<f32>(-32, min<f32>(31, nearestInt(inverse * load<f32>(values + at))));
     store<f32>(codes + at, code + 32);
   }
   return 1 / inverse;

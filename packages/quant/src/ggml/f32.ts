@@ -3,9 +3,16 @@
 /** Rounds an f64 result of one operation on f32 values to f32. */
 export const f = Math.fround;
 
-/** Half to even, by adding 1.5 * 2^23 in f32; for magnitudes below 2^22. */
+const scratch = new Float32Array(1);
+const scratchBits = new Int32Array(scratch.buffer);
+
+/**
+ * Half to even as ggml does it: 1.5 * 2^23 is added in f32 and the last 23 bits are the integer. Beyond 2^22, where degenerate blocks lead,
+ * that is another number than the nearest one, and ggml's bytes follow from it.
+ */
 export function nearest(value: number): number {
-  return f(value + 12_582_912) - 12_582_912;
+  scratch[0] = f(value + 12_582_912);
+  return (scratchBits[0]! & 0x7fffff) - 0x400000;
 }
 
 /** Half away from zero. */
