@@ -50,6 +50,8 @@ export { GGML_TYPES, ggmlTypeName } from './gguf/ggml-types.ts';
 export type { GgmlType, GgmlTypeName } from './gguf/ggml-types.ts';
 export type { GgufArray, GgufFile, GgufScalar, GgufTensor, GgufValue, GgufValueType } from './gguf/gguf-file.ts';
 export { openGguf } from './gguf/open-gguf.ts';
+export { openGgufSet } from './gguf/open-gguf-set.ts';
+export type { GgufSet } from './gguf/open-gguf-set.ts';
 export { isRestorable, restoreBlocks } from './gguf/restore-blocks.ts';
 
 export { createHubClient, DEFAULT_ENDPOINT } from './hub/hub-client.ts';

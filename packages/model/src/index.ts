@@ -141,6 +141,8 @@ export { moduleMatcher } from './selection/match-module.ts';
 export type { ModuleMatcher } from './selection/match-module.ts';
 export { linearSelector, selectLinears } from './selection/select-linears.ts';
 export type { LinearPatterns, SelectedLinears } from './selection/select-linears.ts';
+export { ggufFamily } from './gguf/gguf-family.ts';
+export type { GgufFamily, TensorRule } from './gguf/gguf-family.ts';
 export { ggufMetadata } from './gguf/gguf-metadata.ts';
 export type { GgufNaming } from './gguf/gguf-metadata.ts';
 export { ggufTensors } from './gguf/gguf-tensors.ts';

@@ -45,6 +45,8 @@ export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
+export { chooseTypes, isMixed, MIXTURES, mixtureOf } from './ggml/mixtures.ts';
+export type { ChosenType, Mixture, MixtureModel, MixtureTensor } from './ggml/mixtures.ts';
 export { interleavedRows } from './ggml/row-order.ts';
 export type { BlockType } from './ggml/quantize-blocks.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';

@@ -38,6 +38,8 @@ export interface GgufTokenizerOptions {
   readonly bosTokenId: number | null;
   /** The first of the tokens that end a text; null for none. */
   readonly eosTokenId: number | null;
+  /** Another token that ends a text: the end of a turn. */
+  readonly endOfTurnTokenId?: number;
   /** Whether a text is opened by BOS. */
   readonly addBos: boolean;
   /** A chat template, where there is one. */
@@ -71,6 +73,7 @@ export function ggufTokenizer(tokenizerJson: unknown, options: GgufTokenizerOpti
   const special: readonly (readonly [string, number | null])[] = [
     ['bos', options.bosTokenId],
     ['eos', options.eosTokenId],
+    ['eot', options.endOfTurnTokenId ?? null],
     ['unknown', json.model.unk_token == null ? null : (json.model.vocab[json.model.unk_token] ?? null)],
   ];
   for (const [name, id] of special) {

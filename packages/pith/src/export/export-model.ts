@@ -270,6 +270,7 @@ function receiptContent(
       shape: [...(shapes.get(name) ?? [])],
       bytesBefore,
       bytesAfter,
+      ...(written.errors?.has(name) === true && { error: written.errors.get(name)! }),
     })),
     interventions: [...(written.interventions ?? [])],
     notices: [...plan.notices],

@@ -5,7 +5,7 @@ import type { OpenModel } from '@pith/model/node';
 import type { RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { PlannedTensor, PlanProblem } from '../plan/types.ts';
-import type { FileHash, Intervention, TensorHash } from '../receipt/types.ts';
+import type { FileHash, Intervention, TensorHash, WeightError } from '../receipt/types.ts';
 import type { CalibrationOptions } from '../recipe/types.ts';
 
 /** What a format is asked for beside its variant. A format refuses (by a problem) what it has no use for. */
@@ -43,6 +43,8 @@ export interface WrittenContent {
   readonly files?: readonly FileHash[];
   /** Tensors in those files. */
   readonly tensors?: readonly TensorHash[];
+  /** How the weights that were written differ from those of the model, by name there; those that are exact may be left out. */
+  readonly errors?: ReadonlyMap<string, WeightError>;
   /** Numerical rescues and exceptions. */
   readonly interventions?: readonly Intervention[];
 }

@@ -2,9 +2,10 @@
 // against its receipt later.
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openCheckpoint, type LocalCheckpoint } from '@pith/checkpoint/node';
+import { openGguf, type CheckpointTensor } from '@pith/checkpoint';
+import { openCheckpoint } from '@pith/checkpoint/node';
 import { isPithError, type RunOptions } from '@pith/tensor-core';
-import type { KernelPool } from '@pith/tensor-core/node';
+import { fileBytes, type FileBytes, type KernelPool } from '@pith/tensor-core/node';
 import type { FileHash, TensorHash } from '../receipt/types.ts';
 import { hashFile } from '../run/hash-file.ts';
 import { treeHash } from '../run/hash-tree.ts';
@@ -46,18 +47,46 @@ export async function checkArtefact(
   const problems = await checkFiles(directory, expected, options.allowed);
   // Formats of other runtimes are hashed as whole files.
   if (expected.tensors.length === 0) return problems;
-  let checkpoint: LocalCheckpoint;
+  let opened: OpenTensors;
   try {
-    checkpoint = await openCheckpoint(directory);
+    opened = await openTensors(directory, expected.files);
   } catch (error) {
     if (!isPithError(error)) throw error;
     return [...problems, { kind: 'unreadable', of: 'artefact', name: directory, message: error.message }];
   }
   try {
-    return [...problems, ...(await checkTensors(checkpoint, expected.tensors, options))];
+    return [...problems, ...(await checkTensors(opened.tensors, expected.tensors, options))];
   } finally {
-    await checkpoint.store.close();
+    await opened.close();
   }
+}
+
+interface OpenTensors {
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  readonly close: () => Promise<void>;
+}
+
+/** The tensors of an artefact: of its GGUF files, or of a checkpoint. */
+async function openTensors(directory: string, files: readonly FileHash[]): Promise<OpenTensors> {
+  if (!files.some(({ name }) => /\.gguf$/i.test(name))) {
+    const { tensors, store } = await openCheckpoint(directory);
+    return { tensors, close: () => store.close() };
+  }
+  const tensors = new Map<string, CheckpointTensor>();
+  const sources: FileBytes[] = [];
+  for (const { name } of files) {
+    const source = await fileBytes(join(directory, name));
+    sources.push(source);
+    for (const tensor of (await openGguf(source, name)).tensors.values()) {
+      tensors.set(tensor.name, { ...tensor, dtype: tensor.type, file: name, source: tensor.source });
+    }
+  }
+  return {
+    tensors,
+    close: async () => {
+      for (const source of sources) await source.close();
+    },
+  };
 }
 
 async function checkFiles(
@@ -100,20 +129,20 @@ async function presentOf(directory: string, files: readonly FileHash[]): Promise
 }
 
 async function checkTensors(
-  checkpoint: LocalCheckpoint,
+  tensors: ReadonlyMap<string, CheckpointTensor>,
   expected: readonly TensorHash[],
   options: CheckOptions,
 ): Promise<ArtefactProblem[]> {
   const problems: ArtefactProblem[] = [];
   const known = new Set(expected.map(({ name }) => name));
-  for (const name of checkpoint.tensors.keys()) {
+  for (const name of tensors.keys()) {
     if (known.has(name)) continue;
     problems.push({ kind: 'extra', of: 'tensor', name, message: `tensor ${name} is not part of the artefact` });
   }
   const readable: TensorHash[] = [];
   for (const tensor of expected) {
     const { name, dtype, shape, bytes, file } = tensor;
-    const found = checkpoint.tensors.get(name);
+    const found = tensors.get(name);
     if (found === undefined) {
       problems.push({ kind: 'missing', of: 'tensor', name, message: `tensor ${name} is missing` });
     } else if (found.dtype !== dtype || found.shape.join() !== shape.join() || found.byteLength !== bytes) {
@@ -133,7 +162,7 @@ async function checkTensors(
   const bytesTotal = readable.reduce((sum, { bytes }) => sum + bytes, 0);
   let bytesDone = 0;
   const jobs = readable.map(({ name, bytes, leafBytes }) => ({
-    from: locationOf(checkpoint.tensors.get(name)!),
+    from: locationOf(tensors.get(name)!),
     byteLength: bytes,
     leafBytes,
   }));

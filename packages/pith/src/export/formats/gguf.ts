@@ -1,148 +1,201 @@
 // One file (or several, split) for llama.cpp, Ollama, LM Studio and node-llama-cpp.
-import { basename } from 'node:path';
-import { planGguf, type GgufValue } from '@pith/checkpoint';
-import { ggufMetadata, ggufTensors, ggufTokenizer, type GgufTensorSource } from '@pith/model';
-import { interleavedRows } from '@pith/quant';
-import type { OpenModel } from '@pith/model/node';
-import { fromF32, PithError, throwIfStopped, type WeightTensor } from '@pith/tensor-core';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CheckpointTensor } from '@pith/checkpoint';
+import { ggufFamily, ggufTensors, type GgufTensorSource } from '@pith/model';
+import type { OpenModel } from '@pith/model/node';
+import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
 import type { PlannedTensor } from '../../plan/types.ts';
-import { refuseOverflow } from '../../source/restored-weight.ts';
-import type { ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
+import { sha256, treeHash } from '../../run/hash-tree.ts';
+import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
+import type { FileHash, TensorHash } from '../../receipt/types.ts';
+import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
+import { exportMetadata } from '../gguf/metadata.ts';
+import { layoutShards, type GgufShard } from '../gguf/shards.ts';
+import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
 import { unusedOptions } from '../unused-options.ts';
 
-type PlainType = 'f32' | 'f16' | 'bf16';
-
-/** Values that are converted at a time. */
-const CHUNK_VALUES = 2 ** 21;
-/** Chunks in every stage of their making, and the vocabulary. */
-const WORKING_BYTES = 300e6;
-/** llama.cpp's numbers of mixtures. */
-const FILE_TYPES: Readonly<Record<PlainType, number>> = { f32: 0, f16: 1, bf16: 32 };
+/** Of the process, the header and the vocabulary. */
+const BASE_BYTES = 200e6;
+/** Of a thread: two chunks with everything that a kernel needs for them. */
+const THREAD_BYTES = 32e6;
 
 /** The format `gguf`. */
 export const gguf: ExportFormat = {
   name: 'gguf',
   summary: 'one file for llama.cpp, Ollama, LM Studio and node-llama-cpp',
-  variants: ['f16', 'bf16', 'f32'],
+  variants: MIXTURES.map(({ name }) => name),
+  accepts: (variant) => mixtureOf(variant) !== undefined,
   output: 'file',
-  readable: false,
-  describe: (variant) => `matrices as ${variant}, vectors as f32`,
-  prepare: async (model, variant, request) => prepare(model, variant as PlainType, request),
+  readable: true,
+  describe: (variant) => describeMixture(mixtureOf(variant)!),
+  prepare: async (model, variant, request) => prepare(model, mixtureOf(variant)!, request),
 };
 
-async function prepare(model: OpenModel, type: PlainType, request: ExportRequest): Promise<PreparedExport> {
-  const { architecture, weights } = model;
-  const sources = ggufTensors(architecture);
-  const name = basename(request.name).replace(/\.gguf$/i, '');
-  const metadata = ggufMetadata(architecture, { name, fileType: FILE_TYPES[type] });
-  for (const [key, value] of await tokenizerMetadata(model)) metadata.set(key, value);
-  const specs = sources.map(({ name: tensor, shape }) => ({
-    name: tensor,
-    type: shape.length === 1 ? ('f32' as const) : type,
-    shape,
-  }));
-  const layout = planGguf(metadata, specs);
-  const placed = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
-  const bySource = new Map(sources.flatMap((tensor) => tensor.parts.map(({ name: part }) => [part, tensor] as const)));
-  const tensors = [...weights.values()].map((weight): PlannedTensor => {
-    const made = bySource.get(weight.name);
-    const bytesBefore = weight.byteLength;
-    if (made === undefined) {
-      const reason = 'left out: the output projection is the token embedding';
-      return { name: weight.name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
-    }
-    const { type: stored, byteLength } = placed.get(made.name)!;
-    return {
-      name: weight.name,
-      action: 'convert',
-      reason: `${made.name} as ${stored}`,
-      bytesBefore,
-      bytesAfter: byteLength,
-    };
-  });
-  return {
-    tensors,
-    bytesAfter: layout.byteLength,
-    dataBytes: layout.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0),
-    notices: [],
-    problems: unusedOptions('gguf', request, ['calibration', 'importance', 'shardBytes']),
-    options: {},
-    peakMemoryBytes: WORKING_BYTES,
-    async write({ directory, signal, progress }) {
-      const file = await open(join(directory, request.name), 'w');
-      try {
-        await file.write(layout.header, 0, layout.header.length, 0);
-        for (const [done, source] of sources.entries()) {
-          const place = placed.get(source.name)!;
-          progress?.({ phase: 'write', item: source.name, done, total: sources.length, unit: 'tensor' });
-          let at = place.offset;
-          for await (const values of chunksOf(source, weights)) {
-            throwIfStopped(signal, 'export');
-            const stored = place.type as PlainType;
-            if (stored === 'f16') refuseOverflow(source.name, values);
-            const bytes = fromF32(stored, values);
-            await file.write(bytes, 0, bytes.length, at);
-            at += bytes.length;
-          }
-        }
-        await file.truncate(layout.byteLength);
-      } finally {
-        await file.close();
-      }
-      return {};
+function describeMixture({ name, base, pure }: Mixture): string {
+  if (name === base)
+    return pure === true ? `all matrices as ${base}, the output as q8_0` : `matrices as ${base}, vectors as f32`;
+  return `llama.cpp's mixture ${name}, mostly ${base}`;
+}
+
+async function prepare(model: OpenModel, mixture: Mixture, request: ExportRequest): Promise<PreparedExport> {
+  const { architecture, checkpoint, config } = model;
+  const fromGguf = checkpoint.quantization?.method === 'gguf';
+  const sources = fromGguf ? sortedByBlock(ggufTensors(architecture)) : ggufTensors(architecture);
+  const types = chooseTypes(
+    mixture,
+    sources,
+    {
+      architecture: ggufFamily(config.modelType).architecture,
+      layers: config.layers,
+      heads: config.heads,
+      keyValueHeads: config.keyValueHeads,
+      experts: config.experts?.count ?? 0,
     },
+    false,
+  );
+  const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
+  const specs = sources.map(({ name, shape }) => ({ name, shape, type: types.get(name)?.type ?? ('f32' as const) }));
+  const shards = layoutShards(request.name, metadata, specs, request.shardBytes);
+  const placed = new Map(
+    shards.flatMap(({ name, layout }) => layout.tensors.map((place) => [place.name, { place, file: name }])),
+  );
+  const copies = fromGguf ? copiesOf(model, specs) : new Map<string, CheckpointTensor>();
+  return {
+    files: shards.map(({ name }) => name),
+    tensors: plannedTensors(model, sources, types, placed, copies),
+    bytesAfter: shards.reduce((sum, { layout }) => sum + layout.byteLength, 0),
+    dataBytes: [...placed.values()].reduce((sum, { place }) => sum + place.byteLength, 0),
+    notices: [...fallbackNotices(types), ...requantized(model, copies)],
+    problems: unusedOptions('gguf', request, ['calibration', 'importance']),
+    options: { ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }) },
+    peakMemoryBytes: BASE_BYTES + request.threads * THREAD_BYTES,
+    write: (context) => write(model, shards, sources, copies, context),
   };
 }
 
-/** The values of a tensor in f32, in order, some rows at a time. */
-async function* chunksOf(
-  { parts, values, shape }: GgufTensorSource,
-  weights: ReadonlyMap<string, WeightTensor>,
-): AsyncGenerator<Float32Array> {
-  if (values !== undefined) yield values;
-  const columns = shape.slice(1).reduce((a, b) => a * b, 1);
-  for (const { name, rotaryHeadDim } of parts) {
-    const weight = weights.get(name)!;
-    const rows = weight.shape[0]!;
-    const unit = rotaryHeadDim ?? 1;
-    const step = unit * Math.max(1, Math.floor(CHUNK_VALUES / (unit * columns)));
-    for (let start = 0; start < rows; start += step) {
-      const part = await weight.toF32(start, Math.min(rows, start + step));
-      if (rotaryHeadDim === null) {
-        yield part;
-        continue;
-      }
-      const moved = new Float32Array(part.length);
-      for (const [to, from] of interleavedRows(part.length / columns, rotaryHeadDim).entries()) {
-        moved.set(part.subarray(from * columns, (from + 1) * columns), to * columns);
-      }
-      yield moved;
+/** Tensors that are kept as they are: those of the source in the very same type. */
+function copiesOf(
+  { checkpoint }: OpenModel,
+  specs: readonly { name: string; type: string; shape: readonly number[] }[],
+) {
+  const copies = new Map<string, CheckpointTensor>();
+  for (const { name, type, shape } of specs) {
+    const tensor = checkpoint.tensors.get(name);
+    if (tensor?.dtype === type && tensor.shape.join() === shape.join()) copies.set(name, tensor);
+  }
+  return copies;
+}
+
+function sortedByBlock(sources: readonly GgufTensorSource[]): GgufTensorSource[] {
+  const block = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
+  return [...sources].sort((a, b) => block(a.name) - block(b.name) || (a.name < b.name ? -1 : 1));
+}
+
+function plannedTensors(
+  { weights }: OpenModel,
+  sources: readonly GgufTensorSource[],
+  types: ReadonlyMap<string, ChosenType>,
+  placed: ReadonlyMap<string, { readonly place: { readonly type: string; readonly byteLength: number } }>,
+  copies: ReadonlyMap<string, CheckpointTensor>,
+): PlannedTensor[] {
+  const byWeight = new Map(sources.flatMap((source) => source.parts.map(({ name }) => [name, source] as const)));
+  return [...weights.values()].map((weight): PlannedTensor => {
+    const { name, byteLength: bytesBefore } = weight;
+    const source = byWeight.get(name);
+    if (source === undefined) {
+      const reason = 'left out: the output projection is the token embedding';
+      return { name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
+    }
+    const { type, byteLength } = placed.get(source.name)!.place;
+    const bytesAfter = byteLength / source.parts.length;
+    if (copies.has(source.name)) {
+      return { name, action: 'keep', reason: `kept: ${source.name} is ${type} already`, bytesBefore, bytesAfter };
+    }
+    const instead = types.get(source.name)?.insteadOf;
+    const why = instead == null ? '' : `, whose blocks divide its columns, in place of ${instead}`;
+    const plain = type === 'f32' || type === 'f16' || type === 'bf16';
+    const reason = `${source.name} as ${type}${why}`;
+    return { name, action: plain ? 'convert' : 'quantize', reason, bytesBefore, bytesAfter };
+  });
+}
+
+/** What did not get the type that its mixture has for it, in one line for each kind. */
+function fallbackNotices(types: ReadonlyMap<string, ChosenType>): string[] {
+  const kinds = new Map<string, string[]>();
+  for (const [name, { type, insteadOf }] of types) {
+    if (insteadOf === null) continue;
+    const key = `${type} in place of ${insteadOf}`;
+    kinds.set(key, [...(kinds.get(key) ?? []), name]);
+  }
+  return [...kinds].map(
+    ([kind, names]) =>
+      `${names.length} ${names.length === 1 ? 'tensor is' : 'tensors are'} stored as ${kind}, whose blocks do not divide the columns (${names[0]})`,
+  );
+}
+
+/** A source whose blocks are restored and coded again loses twice. */
+function requantized({ weights }: OpenModel, copies: ReadonlyMap<string, CheckpointTensor>): string[] {
+  const coded = [...weights.values()].filter(({ kind }) => kind === 'packed' || kind === 'quantized');
+  if (coded.length === 0 || copies.size >= weights.size) return [];
+  return [
+    `the source holds ${coded.length} quantized weights: what is stored in another type is made from their restored values, so that it is ` +
+      'quantized again; the model before quantization gives better results',
+  ];
+}
+
+async function write(
+  { weights }: OpenModel,
+  shards: readonly GgufShard[],
+  sources: readonly GgufTensorSource[],
+  copies: ReadonlyMap<string, CheckpointTensor>,
+  context: ExportContext,
+): Promise<WrittenContent> {
+  const { directory, pool, signal, progress } = context;
+  const byName = new Map(sources.map((source) => [source.name, source]));
+  const jobs: TensorJob[] = [];
+  for (const { name, layout } of shards) {
+    const path = join(directory, name);
+    const file = await open(path, 'w');
+    try {
+      await file.write(layout.header, 0, layout.header.length, 0);
+      await file.truncate(layout.byteLength);
+    } finally {
+      await file.close();
+    }
+    for (const place of layout.tensors) {
+      const copy = copies.get(place.name);
+      jobs.push({ source: byName.get(place.name)!, place, path, ...(copy && { copy }) });
     }
   }
+  const run = { ...(signal && { signal }), ...(progress && { progress }) };
+  const errors = await writeTensors(jobs, { pool, weights, ...run });
+  return { errors, ...(await hashes(shards, jobs, context)) };
 }
 
-async function tokenizerMetadata(model: OpenModel): Promise<Map<string, GgufValue>> {
-  const { checkpoint, config } = model;
-  const json = async (name: string): Promise<Record<string, unknown> | undefined> => {
-    if (!checkpoint.files.some((file) => file.name === name)) return undefined;
-    const source = await checkpoint.store.open(name);
-    return JSON.parse(new TextDecoder().decode(await source.read(0, source.byteLength))) as Record<string, unknown>;
-  };
-  const tokenizer = await json('tokenizer.json');
-  if (tokenizer === undefined || model.tokenizer === null) {
-    throw new PithError('TOKENIZER_MISSING', 'export GGUF: the model must have a tokenizer.json, it has none; add it', {
-      details: { directory: checkpoint.label },
-    });
-  }
-  const settings = (await json('tokenizer_config.json')) ?? {};
-  const { chat_template: template } = settings;
-  return ggufTokenizer(tokenizer, {
-    vocabularySize: config.vocabularySize,
-    bosTokenId: config.bosTokenId,
-    eosTokenId: config.eosTokenIds[0] ?? null,
-    addBos: settings['add_bos_token'] === true,
-    ...(typeof template === 'string' && { chatTemplate: template }),
+/** Headers as they were written, tensors as they read back. */
+async function hashes(shards: readonly GgufShard[], jobs: readonly TensorJob[], { pool, signal }: ExportContext) {
+  const leaves = await runLeaves(
+    pool,
+    jobs.map(({ path, place }) => ({
+      from: { path, offset: place.offset },
+      byteLength: place.byteLength,
+      leafBytes: LEAF_BYTES,
+    })),
+    signal ? { signal } : {},
+  );
+  const files = shards.map(({ name, layout }): FileHash => {
+    return { name, bytes: layout.byteLength, hashedBytes: layout.header.length, sha256: sha256(layout.header) };
   });
+  const fileOf = new Map(shards.flatMap(({ name, layout }) => layout.tensors.map((place) => [place.name, name])));
+  const tensors = jobs.map(({ place: { name, type, shape, byteLength } }, i): TensorHash => ({
+    name,
+    file: fileOf.get(name)!,
+    dtype: type,
+    shape: [...shape],
+    bytes: byteLength,
+    leafBytes: LEAF_BYTES,
+    sha256: treeHash(leaves[i]!),
+  }));
+  return { files, tensors };
 }

@@ -1,0 +1,44 @@
+// @ts-nocheck: the runtime is installed on its own, its types are not at hand.
+// Runs node-llama-cpp in a process of its own: address of the runtime, then one job for each further argument (JSON), results as
+// JSON lines.
+const [, , url, ...jobs] = process.argv;
+const { getLlama, LlamaLogLevel } = await import(url);
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  skipDownload: true,
+  progressLogs: false,
+  logLevel: LlamaLogLevel.error,
+  maxThreads: 1,
+});
+const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+for (const text of jobs) {
+  const job = JSON.parse(text);
+  const model = await llama.loadModel({ modelPath: job.path });
+  if (job.tokenize !== undefined) print({ ids: [...model.tokenize(job.tokenize, false)] });
+  if (job.ids !== undefined) {
+    const context = await model.createContext({ contextSize: 256, batchSize: 256, threads: 1 });
+    const sequence = context.getSequence();
+    if (job.greedy !== undefined) {
+      const ids = [];
+      for await (const id of sequence.evaluate(job.ids, { temperature: 0 })) {
+        ids.push(id);
+        if (ids.length >= job.greedy) break;
+      }
+      print({ ids });
+    } else {
+      const generateNext = { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } };
+      const results = await sequence.controlledEvaluate(job.ids.map((id) => [id, { generateNext }]));
+      print({
+        rows: results.map(({ next }) => {
+          const row = new Array(job.vocabulary).fill(0);
+          for (const [id, probability] of next.probabilities) row[id] = probability;
+          return row;
+        }),
+      });
+    }
+    await context.dispose();
+  }
+  await model.dispose();
+}
+await llama.dispose();

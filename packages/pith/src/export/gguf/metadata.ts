@@ -1,0 +1,90 @@
+// The metadata of an exported GGUF file: of a checkpoint, made from its config and tokenizer; of a GGUF file, carried over.
+import { openGguf, type GgufValue } from '@pith/checkpoint';
+import { ggufMetadata, ggufTokenizer } from '@pith/model';
+import type { OpenModel } from '@pith/model/node';
+import { PithError } from '@pith/tensor-core';
+
+/** Keys that say how a file is cut, which an output says anew. */
+const SPLIT = ['split.no', 'split.count', 'split.tensors.count'];
+
+/** The metadata of a model. */
+export async function exportMetadata(
+  model: OpenModel,
+  name: string,
+  fileType: number,
+): Promise<Map<string, GgufValue>> {
+  const { checkpoint, architecture } = model;
+  if (checkpoint.quantization?.method === 'gguf') return carriedMetadata(model, fileType);
+  const metadata = ggufMetadata(architecture, { name, fileType });
+  for (const [key, value] of await tokenizerMetadata(model)) metadata.set(key, value);
+  return metadata;
+}
+
+/** Everything that the source says, with another file type. */
+async function carriedMetadata({ checkpoint }: OpenModel, fileType: number): Promise<Map<string, GgufValue>> {
+  const [first] = checkpoint.weightFiles;
+  const { metadata } = await openGguf(await checkpoint.store.open(first!), checkpoint.label);
+  const carried = new Map(metadata);
+  // The two that are said anew come last, where llama-quantize has them.
+  for (const key of [...SPLIT, 'general.quantization_version', 'general.file_type']) carried.delete(key);
+  carried.set('general.quantization_version', { type: 'uint32', value: 2 });
+  carried.set('general.file_type', { type: 'uint32', value: fileType });
+  return carried;
+}
+
+async function tokenizerMetadata(model: OpenModel): Promise<Map<string, GgufValue>> {
+  const { checkpoint, config } = model;
+  const text = async (name: string): Promise<string | undefined> => {
+    if (!checkpoint.files.some((file) => file.name === name)) return undefined;
+    const source = await checkpoint.store.open(name);
+    return new TextDecoder().decode(await source.read(0, source.byteLength));
+  };
+  const tokenizer = await text('tokenizer.json');
+  if (tokenizer === undefined || model.tokenizer === null) {
+    throw new PithError('TOKENIZER_MISSING', 'export GGUF: the model must have a tokenizer.json, it has none; add it', {
+      details: { directory: checkpoint.label },
+    });
+  }
+  const settings = JSON.parse((await text('tokenizer_config.json')) ?? '{}') as Record<string, unknown>;
+  const template = (await text('chat_template.jinja')) ?? templateOf(settings['chat_template']);
+  const json = JSON.parse(tokenizer) as Record<string, unknown>;
+  const eos = config.eosTokenIds[0] ?? model.stopTokenIds[0];
+  const others = [...model.stopTokenIds, ...config.eosTokenIds].filter((id) => id !== eos);
+  return ggufTokenizer(json, {
+    vocabularySize: config.vocabularySize,
+    bosTokenId: config.bosTokenId,
+    eosTokenId: eos ?? null,
+    ...(others.length > 0 && { endOfTurnTokenId: others[0]! }),
+    addBos:
+      typeof settings['add_bos_token'] === 'boolean'
+        ? settings['add_bos_token']
+        : opensWithSpecial(json, config.bosTokenId),
+    ...(template !== undefined && { chatTemplate: template }),
+  });
+}
+
+/** True where the post-processor puts this token before a text. */
+function opensWithSpecial(json: Record<string, unknown>, id: number | null): boolean {
+  interface Step {
+    readonly type?: string;
+    readonly processors?: readonly Step[];
+    readonly single?: readonly { readonly SpecialToken?: { readonly id: string } }[];
+    readonly special_tokens?: Readonly<Record<string, { readonly ids: readonly number[] }>>;
+    readonly cls?: readonly [string, number];
+  }
+  const opens = (step: Step | null | undefined): boolean => {
+    if (step?.type === 'Sequence') return step.processors?.some(opens) ?? false;
+    const first = step?.single?.[0]?.SpecialToken?.id;
+    return first !== undefined && step?.special_tokens?.[first]?.ids[0] === id;
+  };
+  return opens(json['post_processor'] as Step | null);
+}
+
+/** The template, or the one named `default` of several. */
+function templateOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return undefined;
+  const named = value as readonly { name?: unknown; template?: unknown }[];
+  const found = named.find(({ name }) => name === 'default')?.template;
+  return typeof found === 'string' ? found : undefined;
+}
