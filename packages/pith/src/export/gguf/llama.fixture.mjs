@@ -1,4 +1,3 @@
-// @ts-nocheck: the runtime is installed on its own, its types are not at hand.
 // Runs node-llama-cpp in a process of its own: address of the runtime, then one job for each further argument (JSON), results as
 // JSON lines.
 const [, , url, ...jobs] = process.argv;
@@ -11,6 +10,7 @@ const llama = await getLlama({
   logLevel: LlamaLogLevel.error,
   maxThreads: 1,
 });
+/** @param {object} value */
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 for (const text of jobs) {
   const job = JSON.parse(text);
@@ -28,9 +28,11 @@ for (const text of jobs) {
       print({ ids });
     } else {
       const generateNext = { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } };
-      const results = await sequence.controlledEvaluate(job.ids.map((id) => [id, { generateNext }]));
+      const results = await sequence.controlledEvaluate(
+        job.ids.map((/** @type {number} */ id) => [id, { generateNext }]),
+      );
       print({
-        rows: results.map(({ next }) => {
+        rows: results.map((/** @type {{ next: { probabilities: Map<number, number> } }} */ { next }) => {
           const row = new Array(job.vocabulary).fill(0);
           for (const [id, probability] of next.probabilities) row[id] = probability;
           return row;
