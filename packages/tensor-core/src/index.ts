@@ -112,6 +112,8 @@ export type {
 } from './compile/dynamic/dynamic-program.ts';
 export { OnnxModelBuilder, exportBytes } from './compile/onnx/model-builder.ts';
 export type { BuilderNode, ExternalPlace, ModelProperties, StoredPlace } from './compile/onnx/model-builder.ts';
+export { ONNX_LIMITS, readOnnxTensors } from './compile/onnx/read-tensors.ts';
+export type { OnnxContents, OnnxPort, OnnxTensor } from './compile/onnx/read-tensors.ts';
 export type { ExportDType } from './compile/onnx/onnx-types.ts';
 export { COMPILED_KERNELS } from './compile/kernels/index.ts';
 export { OnnxGraph, OPEN_AXIS } from './compile/graph.ts';
