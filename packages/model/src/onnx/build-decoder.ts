@@ -58,9 +58,20 @@ export interface DecoderPlan {
   readonly weights: readonly OnnxStoredWeight[];
 }
 
-/** Builds the decoder of a model; nothing of its weights is read. */
+/**
+ * Builds the decoder of a model; nothing of its weights is read.
+ *
+ * @throws PithError `ONNX_ENCODER` for a model that is none; `DYNAMIC_TRACE` where its program depends on how many tokens there are.
+ */
 export function buildDecoder(model: LanguageModel, options: DecoderOptions): DecoderPlan {
   const { architecture, config } = model;
+  if (config.kind !== 'decoder') {
+    throw new PithError(
+      'ONNX_ENCODER',
+      `export ONNX: decoders are written, got ${config.modelType}, an encoder; export it as safetensors`,
+      { details: { modelType: config.modelType, kind: config.kind } },
+    );
+  }
   const { embedding, blocks } = architecture;
   const program = traceDecoder(architecture);
   const builder = new OnnxModelBuilder(`${config.modelType}`);

@@ -8,6 +8,7 @@ import { openModel } from '../node/open-model.ts';
 import { folderModel } from '../testing/folder-model.fixture.ts';
 import { readSafetensors } from '../testing/read-safetensors.fixture.ts';
 import { runOnnx, withDirectory } from '../testing/run-onnx.fixture.ts';
+import { buildDecoder } from './build-decoder.ts';
 import { decoderFeeds, distance, exportDecoder, PLAIN } from './decoder.fixture.ts';
 
 /** Every decoder of golden/arch that this version knows. */
@@ -88,5 +89,11 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('exported decoder
         expect(distance(step['logits'].data, whole['logits'].data.subarray(8 * width))).toBeLessThan(tolerance);
       });
     });
+  });
+
+  it('an encoder is refused by name', async () => {
+    const model = await openModel(shared('golden/arch/bert'));
+    expect(() => buildDecoder(model, PLAIN)).toThrow(/got bert, an encoder/);
+    await model.close();
   });
 });
