@@ -18,6 +18,7 @@ describe('@pith/checkpoint', () => {
   it('exports these names', () => {
     expect(exportedNames('index.ts')).toMatchInlineSnapshot(`
       [
+        "ActivationForm",
         "COMPRESSED_TENSORS_VERSION",
         "Checkpoint",
         "CheckpointFile",
@@ -58,6 +59,8 @@ describe('@pith/checkpoint', () => {
         "JsonObject",
         "JsonOrigin",
         "JsonValue",
+        "KV_SCALE_NAMES",
+        "KvCacheScheme",
         "LOW_RANK_KEY",
         "LowRankConfig",
         "LowRankShape",

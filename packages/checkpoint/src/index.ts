@@ -38,7 +38,11 @@ export type { ConfigGroup, QuantizationConfigInput, SparsityConfigInput } from '
 export { encodeSparseWeight, sparseFormat, sparsePieces } from './compressed-tensors/sparse-pieces.ts';
 export type { SparseFormat, SparsePiece, SparsePieceRole, SparseShape } from './compressed-tensors/sparse-pieces.ts';
 export { readQuantizationConfig } from './compressed-tensors/quantization-config.ts';
-export type { CompressedConfig, CompressedFormat, CompressedGroup } from './compressed-tensors/quantization-config.ts';
+export type { CompressedConfig } from './compressed-tensors/quantization-config.ts';
+export type { CompressedFormat, CompressedGroup } from './compressed-tensors/read-group.ts';
+export type { ActivationForm } from './compressed-tensors/read-activations.ts';
+export { KV_SCALE_NAMES } from './compressed-tensors/kv-cache-scheme.ts';
+export type { KvCacheScheme } from './compressed-tensors/kv-cache-scheme.ts';
 export { readCompressedWeights } from './compressed-tensors/read-weights.ts';
 export { compressedFormat, storedPieces } from './compressed-tensors/stored-pieces.ts';
 export type { PieceRole, QuantizedShape, StoredPiece } from './compressed-tensors/stored-pieces.ts';

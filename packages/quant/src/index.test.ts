@@ -21,6 +21,7 @@ it('exports exactly this', () => {
     'formatRange',
     'formatScheme',
     'ggmlByteLength',
+    'globalScaleOf',
     'gptqPass',
     'gptqRounding',
     'interleavedRows',

@@ -4,7 +4,8 @@ export { formatScheme } from './scheme/format-scheme.ts';
 export { parseScheme, SCHEME_EXAMPLES } from './scheme/parse-scheme.ts';
 export { fittingGroupSizes, isQuantizable, resolveScheme } from './scheme/resolve-scheme.ts';
 export type { QuantizableDType } from './scheme/resolve-scheme.ts';
-export type { ActivationScheme, CodeStorage, Scheme, WeightScheme } from './scheme/scheme.ts';
+export type { ActivationScheme, CodeStorage, FloatWeights, Scheme, WeightScheme } from './scheme/scheme.ts';
+export { globalScaleOf } from './rtn/scale.ts';
 export {
   DEFAULT_CANDIDATES,
   DEFAULT_NORM,
@@ -34,6 +35,9 @@ export type { DenseMatrix, QuantizedMatrix, RoundedMatrix, RowError } from './rt
 export { localHost } from '@pith/tensor-core';
 export type { KernelHost, KernelRegion } from '@pith/tensor-core';
 export { quantizeInto } from './rtn/quantize-into.ts';
+export { sharedGlobalScale } from './rtn/shared-magnitude.ts';
+export type { PlannedValues } from './rtn/shared-magnitude.ts';
+export type { SchemeRule } from './scheme/scheme-rules.ts';
 export { quantizeInMemory, quantizeWeight } from './rtn/quantize-weight.ts';
 export type {
   QuantizedInMemory,

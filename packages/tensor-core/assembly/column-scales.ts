@@ -265,7 +265,7 @@ function zeroLanes(low: v128, scale: v128, lowest: v128, highest: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function orEpsilon(scale: v128, scaleDType: i32): v128 {
-  return v128.bitselect(f32x4.splat(epsilonOf(scaleDType)), scale, f32x4.eq(scale, f32x4.splat(0)));
+  return v128.bitselect(f32x4.splat(epsilonOf(scaleDType, 1)), scale, f32x4.eq(scale, f32x4.splat(0)));
 }
 
 function copyTile(from: usize, pitch: usize, count: i32, rows: i32, scratch: usize): void {

@@ -12,6 +12,7 @@ export * from './linalg';
 export * from './obs';
 export * from './pack';
 export { packZeroPoints, quantizeRows, quantizeScratchBytes, searchRows } from './quantize';
+export { quantizeTiles, tileScratchBytes } from './quantize-tiles';
 export { countRows, measureRows } from './range';
 export * from './restore';
 export * from './select';

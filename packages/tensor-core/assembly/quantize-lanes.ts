@@ -5,7 +5,7 @@
 // - A, the dtype of the arithmetic: `f32` is f32, `u16` is f16, `i16` is bf16;
 // - Z, zero points: `i32` with (asymmetric), `u32` without.
 import { decode, encode } from './float-codes';
-import { E4M3 } from './quantize-scale';
+import { E2M1, E4M3 } from './quantize-scale';
 
 // 1.5 * 2^23: adding it leaves no place for a fraction, so the adder rounds half to even, and the low byte of the sum
 // is the integer in two's complement.
@@ -67,16 +67,17 @@ export function integerError<Z>(sum: v128, x: v128, scale: v128, zero: v128): v1
   return f32x4.sub(f32x4.mul(code, scale), x);
 }
 
-/** Codes of fp8 in the low byte of each lane. */
+/** Codes of fp8 or fp4 in the low byte of each lane. */
 // @ts-ignore: decorator
 @inline
 export function floatCodes<A>(x: v128, scale: v128, lowest: v128, highest: v128, coding: i32): v128 {
-  // Adding +0 turns -0 into +0, as the zero point of compressed-tensors does.
-  let at = f32x4.add(f32x4.div(x, scale), f32x4.splat(0));
-  at = f32x4.pmax(f32x4.pmin(at, highest), lowest);
+  let at = f32x4.pmax(f32x4.pmin(f32x4.div(x, scale), highest), lowest);
   if (sizeof<A>() == 2 && isSigned<A>()) at = roundQuotientAt(at, 16);
   if (sizeof<A>() == 2 && !isSigned<A>()) at = decode(encode(at, 16, 10, 15, 0x7e00, i32x4.splat(0x7c00)), 16, 10, 15, 0x7bff);
+  // Adding +0 turns a quotient of -0 into +0, as the zero point of compressed-tensors does.
+  at = f32x4.add(at, f32x4.splat(0));
   if (coding == E4M3) return encode(at, 8, 3, 7, 0x7f, i32x4.splat(0x7e));
+  if (coding == E2M1) return encode(at, 4, 1, 1, 7, i32x4.splat(7));
   return encode(at, 8, 2, 15, 0x7e, i32x4.splat(0x7b));
 }
 
@@ -84,7 +85,12 @@ export function floatCodes<A>(x: v128, scale: v128, lowest: v128, highest: v128,
 // @ts-ignore: decorator
 @inline
 export function floatError(codes: v128, x: v128, scale: v128, coding: i32): v128 {
-  const value = coding == E4M3 ? decode(codes, 8, 3, 7, 0x7e) : decode(codes, 8, 2, 15, 0x7b);
+  const value =
+    coding == E4M3
+      ? decode(codes, 8, 3, 7, 0x7e)
+      : coding == E2M1
+        ? decode(codes, 4, 1, 1, 7)
+        : decode(codes, 8, 2, 15, 0x7b);
   return f32x4.sub(f32x4.mul(value, scale), x);
 }
 

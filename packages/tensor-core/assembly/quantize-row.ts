@@ -17,7 +17,7 @@ export const GROUP_BYTES: usize = 16;
 const SEGMENT: i32 = 128;
 
 /**
- * Writes the codes of a row, a byte each, and its sums. With `full` 0 every unit must be 1 and no value more than a step
+ * Writes the codes of a row, a byte each, and its sums. The last group may be short. With `full` 0 every unit must be 1 and no value more than a step
  * outside the codes. Up to 15 bytes after the codes are overwritten.
  */
 export function quantizeRow(
@@ -96,7 +96,7 @@ function integerLoop<A, Z, F>(
     const z = v128.load32_splat(groups, 4);
     const unit = load<f32>(groups, 8);
     const u = f32x4.splat(unit);
-    const last = first + groupSize;
+    const last = min(first + groupSize, columns);
     for (let start = first; start < last; start += SEGMENT) {
       const end = min(start + SEGMENT, last);
       let error0 = f32x4.splat(0);
@@ -168,7 +168,7 @@ function floatLoop<A>(
     const s = v128.load32_splat(groups);
     const unit = load<f32>(groups, 8);
     const u = f32x4.splat(unit);
-    const last = first + groupSize;
+    const last = min(first + groupSize, columns);
     let largest = f32x4.splat(0);
     for (let start = first; start < last; start += SEGMENT) {
       const end = min(start + SEGMENT, last);

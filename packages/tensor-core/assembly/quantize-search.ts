@@ -6,7 +6,17 @@
 // of the outermost value alone reaches it. Without zero points every smaller factor clips harder: the search ends there.
 import { padded } from './quantize-row';
 import { floatCodes, floatError, integerError, integerSum, sumLanes } from './quantize-lanes';
-import { epsilonOf, errorUnit, halfOf, highestCode, lowestCode, powerUnit, scaleOf, zeroPointOf } from './quantize-scale';
+import {
+  epsilonOf,
+  errorUnit,
+  halfOf,
+  highestCode,
+  lowestCode,
+  powerUnit,
+  quotientDType,
+  scaleOf,
+  zeroPointOf,
+} from './quantize-scale';
 import { BF16, F16 } from './range-values';
 
 const SEGMENT: i32 = 128;
@@ -28,6 +38,7 @@ export function searchGroup(
   asymmetric: i32,
   arithmetic: i32,
   scaleDType: i32,
+  global: f32,
   pad: usize,
 ): i32 {
   let best = 0;
@@ -36,13 +47,14 @@ export function searchGroup(
   const lowest = lowestCode(coding);
   const highest = highestCode(coding);
   const half = halfOf(coding);
+  const quotients = quotientDType(arithmetic, scaleDType);
   for (let k = 0; k < candidates && least > 0; k++) {
     const factor = load<f32>(factors + ((<usize>k) << 2));
     const a = min<f32>(low, 0) * factor;
     const b = max<f32>(high, 0) * factor;
-    let scale = scaleOf(a, b, half, asymmetric, arithmetic, scaleDType);
+    let scale = scaleOf(a, b, half, asymmetric, arithmetic, scaleDType, global);
     const zero = asymmetric ? zeroPointOf(a, scale, lowest, highest, arithmetic) : <f32>0;
-    if (scale == 0) scale = epsilonOf(scaleDType);
+    if (scale == 0) scale = epsilonOf(scaleDType, global);
     if (norm == 2) {
       const above = (high - (highest - zero) * scale) * unit;
       const below = ((lowest - zero) * scale - low) * unit;
@@ -52,7 +64,7 @@ export function searchGroup(
         break;
       }
     }
-    const error = candidateError(x, count, scale, zero, unit, norm, coding, asymmetric, arithmetic, least, pad);
+    const error = candidateError(x, count, scale, zero, unit, norm, coding, asymmetric, quotients, least, pad);
     if (error < least) {
       best = k;
       least = error;

@@ -1,11 +1,15 @@
 // Rounding to nearest, fused: read a dtype, find ranges, choose scales, round, pack, and add up the errors, row by row
 // within the processor's cache. The specification is @pith/quant src/rtn/quantize.ts; results are equal bit for bit.
 //
-// Arguments by number: dtypes 0 f32, 1 f16, 2 bf16; `coding` 2 to 8 for integers of that many bits, 16 f8_e4m3,
-// 17 f8_e5m2; `arithmetic` is the dtype that scales and quotients are rounded to.
+// Arguments by number: dtypes 0 f32, 1 f16, 2 bf16, of scales also 3 e8m0 and 4 e4m3; `coding` 2 to 8 for integers of that
+// many bits, 16 f8_e4m3, 17 f8_e5m2, 18 f4_e2m1; `arithmetic` is the dtype that scales are computed in, and quotients too
+// unless scales are of 8 bits, whose quotients are f32.
 import { packCodes } from './pack';
 import { GROUP_BYTES, quantizeRow, ROW_ERROR_BYTES } from './quantize-row';
 import {
+  bytesPerScale,
+  E2M1,
+  E8M0_SCALES,
   epsilonOf,
   errorUnit,
   halfOf,
@@ -13,8 +17,9 @@ import {
   lastStep,
   lowestCode,
   powerUnit,
+  quotientDType,
   scaleOf,
-  storeAs,
+  storeScale,
   zeroPointOf,
 } from './quantize-scale';
 import { candidateError, searchGroup } from './quantize-search';
@@ -66,9 +71,10 @@ function codeBytes(columns: i32): usize {
  *
  * `rule`: 0 minmax, 1 absmax, 2 percentile (`number` is the rank from 1), 3 RMS (`number` is the multiple), 4 search
  * (`candidates` f32 shrink factors at `factors`, exponent `norm`), 5 the scale `givenScale` and zero point `givenZero`
- * for all.
+ * for all. With scales of e4m3 `givenScale` is what they are divided by.
  *
- * Written: `codes`, packed into a bit stream of 32-bit words per row (`packed` 1) or a byte each; except for rule 5,
+ * Written: `codes`, packed into a bit stream of 32-bit words per row, those of e2m1 two to a byte (`packed` 1), or a byte
+ * each; except for rule 5,
  * `scales` in `scaleDType` and, where `asymmetric` is 1, `zeros` as i8, each [rows, groups]; `errors`, 32 bytes a row:
  * f64 sum of squared errors, f64 sum of squares, f32 largest error, i32 clipped values, i32 zero scales.
  *
@@ -108,8 +114,13 @@ export function quantizeRows(
   const highest = highestCode(coding);
   const half = halfOf(coding);
   const step = lastStep(coding);
-  const rowBytes = packed ? <usize>(((<i64>columns * coding + 31) >> 5) << 2) : <usize>columns;
-  const scaleBytes: usize = bytesPerValue(scaleDType);
+  const rowBytes = !packed
+    ? <usize>columns
+    : coding == E2M1
+      ? (<usize>columns + 1) >> 1
+      : <usize>(((<i64>columns * coding + 31) >> 5) << 2);
+  const scaleBytes = bytesPerScale(scaleDType);
+  const quotients = quotientDType(arithmetic, scaleDType);
   for (let row = 0; row < rows; row++) {
     expandRow(source, dtype, columns, x);
     let group = groups;
@@ -156,23 +167,23 @@ export function quantizeRows(
             asymmetric,
             arithmetic,
             scaleDType,
+            givenScale,
             pad,
           );
           factor = load<f32>(factors + ((<usize>best) << 2));
           low = min<f32>(low, 0) * factor;
           high = max<f32>(high, 0) * factor;
         }
-        scale = scaleOf(low, high, half, asymmetric, arithmetic, scaleDType);
+        scale = scaleOf(low, high, half, asymmetric, arithmetic, scaleDType, givenScale);
         if (!(scale < Infinity)) return -2 - row;
+        // Exponents have no 0: there a group counts by its values.
+        zeroScales += i32(scaleDType == E8M0_SCALES ? magnitude == 0 : scale == 0);
         if (asymmetric) {
           zero = zeroPointOf(low, scale, lowest, highest, arithmetic);
           store<i8>(zeros++, <i8>zero);
         }
-        if (scale == 0) {
-          scale = epsilonOf(scaleDType);
-          zeroScales++;
-        }
-        storeAs(scaleDType, scales, scale);
+        if (scale == 0) scale = epsilonOf(scaleDType, givenScale);
+        storeScale(scaleDType, scales, scale, givenScale);
         scales += scaleBytes;
       }
       const unit = errorUnit(magnitude);
@@ -191,7 +202,7 @@ export function quantizeRows(
       rowCodes,
       coding,
       asymmetric,
-      arithmetic,
+      quotients,
       full,
       lowest,
       highest,
@@ -201,6 +212,7 @@ export function quantizeRows(
     );
     store<i64>(errors, zeroScales, 24);
     if (!packed) memory.copy(codes, rowCodes, columns);
+    else if (coding == E2M1) packPairs(rowCodes, codes, columns);
     else if (coding == 4) packNibbles(rowCodes, codes, columns);
     else if (coding == 8) packBytes(rowCodes, codes, columns);
     else packCodes(rowCodes, codes, 1, columns, coding);
@@ -225,6 +237,23 @@ function packNibbles(source: usize, target: usize, columns: i32): void {
     v128.store(target + ((<usize>i) >> 1), i8x16.narrow_i16x8_u(left, right));
   }
   if (i < columns) packCodes(source + <usize>i, target + ((<usize>i) >> 1), 1, columns - i, 4);
+}
+
+/** Codes of 4 bits as they are, two to a byte, the first one low; `source` has room for 31 more. */
+export function packPairs(source: usize, target: usize, columns: i32): void {
+  const byte = i16x8.splat(0xff);
+  let i = 0;
+  for (; i <= columns - 32; i += 32) {
+    const a = v128.load(source + <usize>i);
+    const b = v128.load(source + <usize>i, 16);
+    const left = v128.and(v128.or(a, i16x8.shr_u(a, 4)), byte);
+    const right = v128.and(v128.or(b, i16x8.shr_u(b, 4)), byte);
+    v128.store(target + ((<usize>i) >> 1), i8x16.narrow_i16x8_u(left, right));
+  }
+  for (; i < columns; i += 2) {
+    const second: u32 = i + 1 < columns ? load<u8>(source + <usize>i, 1) : 0;
+    store<u8>(target + ((<usize>i) >> 1), load<u8>(source + <usize>i) | (second << 4));
+  }
 }
 
 /** {@link packCodes} of one row of 8-bit codes. */

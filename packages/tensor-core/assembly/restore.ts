@@ -37,7 +37,7 @@ export function restoreIntegers(
   }
 }
 
-/** Restores `groups` groups of fp8 codes: e4m3 where `format` is 0, e5m2 where it is 1. */
+/** Restores `groups` groups of float codes, a byte each: e4m3 where `format` is 0, e5m2 where it is 1, e2m1 where it is 2. */
 export function restoreFloats(
   codes: usize,
   scales: usize,
@@ -50,6 +50,9 @@ export function restoreFloats(
   for (let group = 0; group < groups; group++) {
     const scale = f32x4.splat(load<f32>(scales + ((<usize>group) << 2)));
     let i = 0;
+    if (format == 2) {
+      for (; i <= size - 16; i += 16) restoreE2m1(v128.load(codes + <usize>i), scale, target + ((<usize>i) << 2), rounding);
+    }
     for (; i <= size - 4; i += 4) {
       const x = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(codes + <usize>i)));
       v128.store(target + ((<usize>i) << 2), round(f32x4.mul(decodeFloat(x, format), scale), rounding));
@@ -63,9 +66,29 @@ export function restoreFloats(
   }
 }
 
+/**
+ * Sixteen codes of e2m1 by two table look-ups: the upper half of the f32 of a code has its value, the lower half is 0. Of
+ * that upper half one table has the upper byte, the other the lower one.
+ */
+// @ts-ignore: decorator
+@inline
+function restoreE2m1(codes: v128, scale: v128, target: usize, rounding: i32): void {
+  const upper = i8x16(0, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40, -128, -65, -65, -65, -64, -64, -64, -64);
+  const lower = i8x16(0, 0, -128, -64, 0, 0x40, -128, -64, 0, 0, -128, -64, 0, 0x40, -128, -64);
+  const high = i8x16.swizzle(upper, codes);
+  const low = i8x16.swizzle(lower, codes);
+  const first = v128.shuffle<u8>(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const second = v128.shuffle<u8>(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  v128.store(target, round(f32x4.mul(i32x4.shl(i32x4.extend_low_i16x8_u(first), 16), scale), rounding));
+  v128.store(target, round(f32x4.mul(i32x4.shl(i32x4.extend_high_i16x8_u(first), 16), scale), rounding), 16);
+  v128.store(target, round(f32x4.mul(i32x4.shl(i32x4.extend_low_i16x8_u(second), 16), scale), rounding), 32);
+  v128.store(target, round(f32x4.mul(i32x4.shl(i32x4.extend_high_i16x8_u(second), 16), scale), rounding), 48);
+}
+
 // @ts-ignore: decorator
 @inline
 function decodeFloat(codes: v128, format: i32): v128 {
+  if (format == 2) return decode(codes, 4, 1, 1, 7);
   return format == 0 ? decode(codes, 8, 3, 7, 0x7e) : decode(codes, 8, 2, 15, 0x7b);
 }
 

@@ -23,6 +23,17 @@ export { fromF32, toF32, TO_F32_KERNELS, FROM_F32_FLOAT_KERNELS, FROM_F32_KERNEL
 export type { ByteDType, KernelOfArity } from './dtype/convert.ts';
 export { roundHalfToEven } from './dtype/convert-reference.ts';
 export type { Overflow } from './dtype/convert-reference.ts';
+export {
+  e2m1ToF32,
+  e8m0ToF32,
+  E2M1_MAGNITUDES,
+  E2M1_MAX,
+  E8M0_BIAS,
+  E8M0_NAN,
+  f32ToE8m0,
+  packNibbles,
+  unpackNibbles,
+} from './dtype/micro-formats.ts';
 export { pack, packAlongRows, unpack, unpackAlongRows } from './packing/pack.ts';
 export { packedWords } from './packing/packed-layout.ts';
 export type { PackedLayout, PackedShape } from './packing/packed-layout.ts';
@@ -37,7 +48,14 @@ export { factoredWeight, factorNames } from './weight/factored-weight.ts';
 export type { FactoredWeightParts, FactorNames } from './weight/factored-weight.ts';
 export { memoryBlock, quantizedWeight } from './weight/quantized-weight.ts';
 export type { QuantizedWeightParts } from './weight/quantized-weight.ts';
-export { groupsPerRow, quantizedByteLength, scaleCount } from './weight/quantized-layout.ts';
+export {
+  groupsPerRow,
+  quantizedByteLength,
+  restoredDType,
+  scaleBytes,
+  scaleCount,
+  storedScaleCount,
+} from './weight/quantized-layout.ts';
 export { restore } from './weight/restore.ts';
 export { codeTable } from './weight/code-table.ts';
 export { compactWeights, countZeros, representationBytes, sparseOf } from './weight/compact-weights.ts';
@@ -53,6 +71,7 @@ export type { ByteSource, FileLocation } from './weight/byte-source.ts';
 export type {
   ActivationQuantization,
   AffineScheme,
+  BlockGranularity,
   ChannelGranularity,
   CodeBlock,
   CodeTable,
@@ -60,8 +79,10 @@ export type {
   FactoredWeight,
   FloatScheme,
   Granularity,
+  GroupActivations,
   GroupGranularity,
   IntegerScheme,
+  MicroScaleDType,
   PackedWeight,
   QuantizationScheme,
   QuantizedWeight,

@@ -68,7 +68,9 @@ describe('activations of compressed-tensors', () => {
       config_groups: { g: { weights: { num_bits: 8, strategy: 'channel' }, input_activations } },
     });
     for (const [activations, text] of [
-      [{ num_bits: 4, strategy: 'token', dynamic: true }, '4-bit activations'],
+      [{ num_bits: 4, strategy: 'token', dynamic: true }, '4-bit activations with scales per token'],
+      [{ num_bits: 4, type: 'float', strategy: 'group', group_size: 16, dynamic: true }, '4-bit activations'],
+      [{ num_bits: 8, type: 'float', strategy: 'group', group_size: 32, dynamic: false }, 'static scales per group'],
       [{ num_bits: 8, strategy: 'group', dynamic: true }, 'dynamic scales per group'],
       [{ num_bits: 8, strategy: 'token', dynamic: false }, 'static scales per token'],
       [{ num_bits: 8, strategy: 'tensor', dynamic: 'local' }, 'dynamic scales per tensor'],

@@ -4,14 +4,16 @@
 // its `weight`, is quantized; its group is the one whose format, bits, zero points and scale shape all fit. Two groups
 // that fit and would restore different values are an error, never a guess.
 import {
+  groupsPerRow,
   PithError,
-  type FloatScheme,
-  type IntegerScheme,
+  storedScaleCount,
   type PackedLayout,
   type QuantizationScheme,
+  type ScaleDType,
 } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
-import type { CompressedConfig, CompressedGroup } from './quantization-config.ts';
+import type { CompressedConfig } from './quantization-config.ts';
+import type { CompressedGroup } from './read-group.ts';
 import { packedLayouts } from './packed-layouts.ts';
 
 /** The stored tensors of one quantized weight. */
@@ -21,10 +23,24 @@ export interface ModuleTensors {
   readonly codes: StoredTensor;
   readonly scales: StoredTensor;
   readonly zeroPoints?: StoredTensor;
+  /** What scales are divided by. */
+  readonly globalScale?: StoredTensor;
+  /** Group of each column. */
+  readonly groupIndex?: StoredTensor;
   readonly shape?: StoredTensor;
   /** Static scale of the inputs, and its zero point. */
   readonly inputScale?: StoredTensor;
   readonly inputZeroPoint?: StoredTensor;
+  /** What dynamic scales of the inputs are divided by. */
+  readonly inputGlobalScale?: StoredTensor;
+}
+
+/** All tensors of a module. */
+export function tensorsOf(parts: ModuleTensors): StoredTensor[] {
+  const { codes, scales, zeroPoints, globalScale, groupIndex, shape } = parts;
+  const { inputScale, inputZeroPoint, inputGlobalScale } = parts;
+  const all = [codes, scales, zeroPoints, globalScale, groupIndex, shape, inputScale, inputZeroPoint, inputGlobalScale];
+  return all.filter((tensor) => tensor !== undefined);
 }
 
 /** How one quantized weight is to be read. */
@@ -35,22 +51,14 @@ export interface ModuleReading {
   readonly layouts: readonly PackedLayout[];
 }
 
-const REFUSED: Readonly<Record<string, string>> = Object.freeze({
-  weight_g_idx: 'columns in another order (weight_g_idx)',
-  weight_global_scale: 'a global scale (weight_global_scale)',
-});
-
 /**
  * Finds the quantized modules among the tensors of a checkpoint.
  *
- * @throws PithError `CT_TENSOR_MISSING` (parts of a module that are not there), `CT_SCHEME_UNSUPPORTED`.
+ * @throws PithError `CT_TENSOR_MISSING` (parts of a module that are not there).
  */
 export function findModules(tensors: ReadonlyMap<string, StoredTensor>): ModuleTensors[] {
   const modules: ModuleTensors[] = [];
   for (const [name, tensor] of tensors) {
-    for (const [suffix, what] of Object.entries(REFUSED)) {
-      if (name.endsWith(`.${suffix}`)) throw unsupported(name.slice(0, -suffix.length - 1), what);
-    }
     if (name.endsWith('.weight_packed')) {
       const module = name.slice(0, -'.weight_packed'.length);
       modules.push(collect(tensors, module, tensor, true));
@@ -75,15 +83,22 @@ function collect(
   const shape = tensors.get(`${base}_shape`);
   const zeroPoints = tensors.get(`${base}_zero_point`);
   if (!scales) throw missing(codes.name, `${base}_scale`);
-  if (packed && !shape) throw missing(codes.name, `${base}_shape`);
+  // Two codes of 4 bits to a byte fill it: their shape needs no record.
+  if (packed && codes.dtype !== 'u8' && !shape) throw missing(codes.name, `${base}_shape`);
+  const globalScale = tensors.get(`${base}_global_scale`);
+  const groupIndex = tensors.get(`${base}_g_idx`);
   const inputScale = tensors.get(`${module}.input_scale`);
   const inputZeroPoint = tensors.get(`${module}.input_zero_point`);
+  const inputGlobalScale = tensors.get(`${module}.input_global_scale`);
   return {
     ...{ module, codes, scales },
     ...(zeroPoints && { zeroPoints }),
-    ...(packed && { shape: shape! }),
+    ...(globalScale && { globalScale }),
+    ...(groupIndex && { groupIndex }),
+    ...(packed && shape && { shape }),
     ...(inputScale && { inputScale }),
     ...(inputZeroPoint && { inputZeroPoint }),
+    ...(inputGlobalScale && { inputGlobalScale }),
   };
 }
 
@@ -115,20 +130,41 @@ export function readingOf(
   );
 }
 
+/** Dtype of the codes in each format. */
+const CODE_DTYPES = {
+  'pack-quantized': 'i32',
+  'int-quantized': 'i8',
+  'float-quantized': 'f8_e4m3',
+  'nvfp4-pack-quantized': 'u8',
+  'mxfp4-pack-quantized': 'u8',
+  'mxfp8-quantized': 'f8_e4m3',
+} as const;
+
 /** How a module reads under a group, or why it does not fit. */
 function fit(parts: ModuleTensors, rows: number, columns: number, group: CompressedGroup): ModuleReading | string {
-  const { codes, scales, zeroPoints } = parts;
+  const { codes, scales, zeroPoints, globalScale, groupIndex } = parts;
+  const { granularity } = group;
   const packed = group.format === 'pack-quantized';
-  const wanted = packed ? 'i32' : group.format === 'int-quantized' ? 'i8' : 'f8_e4m3';
+  const wanted = CODE_DTYPES[group.format];
   if (packed !== (parts.shape !== undefined)) return `the codes are${packed ? ' not' : ''} packed`;
   if (codes.dtype !== wanted) return `the codes are ${codes.dtype}, not ${wanted}`;
   if (codes.shape.length !== 2 || codes.shape[0] !== rows) return `the codes have shape [${codes.shape.join(', ')}]`;
   const scaleDType = scales.dtype;
-  if (scaleDType !== 'f32' && scaleDType !== 'f16' && scaleDType !== 'bf16') return `the scales are ${scaleDType}`;
-  const groups = group.strategy === 'group' ? columns / group.groupSize! : 1;
-  if (!Number.isInteger(groups)) return `groups of ${group.groupSize} do not divide ${columns} columns`;
-  const perTensor = group.strategy === 'tensor';
-  const shapes = perTensor ? ['1', ''] : groups === 1 ? [`${rows},1`, `${rows}`] : [`${rows},${groups}`];
+  if (group.scaleDType !== undefined) {
+    const coded = group.scaleDType === 'f8_e8m0' ? 'u8' : group.scaleDType;
+    if (scaleDType !== coded) return `the scales are ${scaleDType}, not ${coded}`;
+  } else if (!isPlainScale(scaleDType)) return `the scales are ${scaleDType}`;
+  if ((group.scaleDType === 'f8_e4m3') !== (globalScale !== undefined)) {
+    return globalScale ? 'there is a global scale' : 'there is no global scale';
+  }
+  if (granularity.kind === 'group' && columns % granularity.size !== 0) {
+    return `groups of ${granularity.size} do not divide ${columns} columns`;
+  }
+  const groups = groupsPerRow(granularity, columns);
+  const perTensor = granularity.kind === 'tensor';
+  const scaleRows = perTensor ? 1 : storedScaleCount(granularity, rows, columns) / groups;
+  const shapes = perTensor ? ['1', ''] : [`${scaleRows},${groups}`];
+  if (!perTensor && groups === 1 && granularity.kind !== 'block') shapes.push(`${rows}`);
   if (!shapes.includes(scales.shape.join())) return `the scales have shape [${scales.shape.join(', ')}]`;
   if (group.symmetric === (zeroPoints !== undefined)) {
     return zeroPoints ? 'there are zero points' : 'there are no zero points';
@@ -138,29 +174,33 @@ function fit(parts: ModuleTensors, rows: number, columns: number, group: Compres
   if (zeroPoints && !packedZeros && !shapes.includes(zeroPoints.shape.join())) {
     return `the zero points have shape [${zeroPoints.shape.join(', ')}]`;
   }
+  if (groupIndex && (granularity.kind !== 'group' || !packed)) return 'there is a group index';
   const layouts = packed ? packedLayouts(parts, rows, columns, groups, group.bits, packedZeros) : [];
   if (packed && layouts.length === 0) {
     return `no packing of ${group.bits} bits has codes of shape [${codes.shape.join(', ')}] for [${rows}, ${columns}]`;
   }
-  return { group, scheme: schemeOf(group, scaleDType), layouts };
+  return { group, scheme: schemeOf(group, scaleDType as ScaleDType), layouts };
 }
 
-function schemeOf(group: CompressedGroup, scaleDType: 'f32' | 'f16' | 'bf16'): QuantizationScheme {
-  const granularity =
-    group.strategy === 'group'
-      ? ({ kind: 'group', size: group.groupSize! } as const)
-      : ({ kind: group.strategy } as const);
-  if (group.type === 'float') return { kind: 'float', dtype: 'f8_e4m3', granularity, scaleDType } satisfies FloatScheme;
-  const { bits, symmetric } = group;
-  return { kind: 'int', bits, symmetric, granularity, scaleDType } satisfies IntegerScheme;
+function isPlainScale(dtype: string): dtype is ScaleDType {
+  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16';
+}
+
+function schemeOf({ type, bits, symmetric, granularity, scaleDType: micro }: CompressedGroup, plain: ScaleDType) {
+  const scheme: QuantizationScheme =
+    type === 'int'
+      ? { kind: 'int', bits, symmetric, granularity, scaleDType: plain }
+      : { kind: 'float', dtype: bits === 4 ? 'f4_e2m1' : 'f8_e4m3', granularity, scaleDType: micro ?? plain };
+  return scheme;
 }
 
 /** True when two readings restore the same values: bits matter only where they decide how words are cut. */
 function sameReading(a: ModuleReading, b: ModuleReading, rows: number, columns: number): boolean {
   const key = ({ group, layouts }: ModuleReading): string => {
-    const groups = group.strategy === 'group' ? columns / group.groupSize! : 1;
-    const perTensor = group.strategy === 'tensor' && rows > 1;
-    return JSON.stringify([group.type, perTensor, groups, layouts, layouts.length > 0 ? group.bits : 0]);
+    const { granularity } = group;
+    const perTensor = granularity.kind === 'tensor' && rows > 1;
+    const form = granularity.kind === 'block' ? granularity : groupsPerRow(granularity, columns);
+    return JSON.stringify([group.format, perTensor, form, layouts, layouts.length > 0 ? group.bits : 0]);
   };
   return key(a) === key(b);
 }
@@ -171,13 +211,5 @@ function missing(name: string, part: string): PithError {
     `read compressed-tensors: tensor ${JSON.stringify(name)} must have ${JSON.stringify(part)} beside it, it has not; ` +
       `get the checkpoint again`,
     { details: { tensor: name, missing: part } },
-  );
-}
-
-function unsupported(module: string, what: string): PithError {
-  return new PithError(
-    'CT_SCHEME_UNSUPPORTED',
-    `read compressed-tensors: module ${JSON.stringify(module)} has ${what}, which is not read yet`,
-    { details: { module, what } },
   );
 }

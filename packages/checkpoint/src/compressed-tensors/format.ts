@@ -1,9 +1,10 @@
 // compressed-tensors as a format among others.
-import type { QuantizationScheme, QuantizedWeight } from '@pith/tensor-core';
+import { restoredDType, type QuantizationScheme, type QuantizedWeight } from '@pith/tensor-core';
 import type { FormatConfig, FormatContext, WeightFormat } from '../formats/weight-format.ts';
 import { encodeWeight } from './encode-block.ts';
-import type { CompressedFormat } from './quantization-config.ts';
-import { compressedFormat, refuseGroupIndex, storedPieces, type QuantizedShape } from './stored-pieces.ts';
+import type { CompressedFormat } from './read-group.ts';
+import { activationForm } from './read-activations.ts';
+import { compressedFormat, storedPieces, type QuantizedShape } from './stored-pieces.ts';
 import { quantizationConfig, type ConfigGroup } from './write-config.ts';
 
 /** What vLLM and transformers read through the compressed-tensors package. */
@@ -16,7 +17,6 @@ export const compressedTensors: WeightFormat = Object.freeze<WeightFormat>({
 });
 
 function piecesOf(weight: QuantizedShape, context: FormatContext) {
-  refuseGroupIndex(weight);
   return storedPieces(weight, layoutOf(weight, context));
 }
 
@@ -29,11 +29,13 @@ function config(weights: readonly QuantizedShape[], context: FormatContext): For
   const byScheme = new Map<string, { group: ConfigGroup; modules: string[] }>();
   for (const weight of weights) {
     const scheme = weight.scheme as QuantizationScheme;
-    const activations = formOf(weight) ?? context.activations ?? false;
-    // The scale dtype is no part of a group.
-    const key = JSON.stringify([{ ...scheme, scaleDType: '' }, activations]);
+    const activations = weight.activations ? activationForm(weight.activations) : (context.activations ?? false);
+    const groupIndex = weight.groupIndex !== undefined;
+    // The dtype of plain scales is no part of a group.
+    const micro = scheme.scaleDType === restoredDType(scheme) ? '' : scheme.scaleDType;
+    const key = JSON.stringify([{ ...scheme, scaleDType: micro }, activations, groupIndex]);
     const observer = context.observer === undefined ? {} : { observer: context.observer };
-    const entry = byScheme.get(key) ?? { group: { scheme, activations, ...observer }, modules: [] };
+    const entry = byScheme.get(key) ?? { group: { scheme, activations, groupIndex, ...observer }, modules: [] };
     entry.modules.push(weight.name.slice(0, -'.weight'.length));
     byScheme.set(key, entry);
   }
@@ -44,11 +46,4 @@ function config(weights: readonly QuantizedShape[], context: FormatContext): For
     members: { quantization_config: quantizationConfig({ groups, ignore: context.ignore ?? [] }) },
     files: {},
   };
-}
-
-/** What a config group says of the activations of a weight. */
-function formOf({ activations }: QuantizedShape) {
-  if (activations === undefined) return undefined;
-  const { kind, dtype, symmetric } = activations;
-  return { kind, dtype, symmetric };
 }

@@ -117,6 +117,7 @@ describe('readCompressedWeights', () => {
   });
 
   const asym = { ...int4, symmetric: false };
+  const twoGroups = stored('', 'f32', [2, 2], bytes(new Float32Array(4).fill(1)));
   const cases: [what: string, code: string, tensors: Map<string, StoredTensor>, groups: object, says: RegExp][] = [
     [
       'codes without scales',
@@ -239,18 +240,42 @@ describe('readCompressedWeights', () => {
     ],
     ['no group at all', 'CT_GROUP_UNKNOWN', packedModule(2, 8, 4), {}, /there are no groups/],
     [
-      'columns in another order',
-      'CT_SCHEME_UNSUPPORTED',
+      'a group index of another length',
+      'CT_SHAPE_INVALID',
+      packedModule(2, 8, 4, { weight_g_idx: stored('', 'i32', [7], new Uint8Array(28)), weight_scale: twoGroups }),
+      { g: group({ ...int4, strategy: 'group', group_size: 4, actorder: 'group' }) },
+      /"m\.weight_g_idx" in .* I32 \[8\], got I32 \[7\]/,
+    ],
+    [
+      'a group index of i64',
+      'CT_SHAPE_INVALID',
+      packedModule(2, 8, 4, { weight_g_idx: stored('', 'i64', [8], new Uint8Array(64)), weight_scale: twoGroups }),
+      { g: group({ ...int4, strategy: 'group', group_size: 4 }) },
+      /got I64 \[8\]/,
+    ],
+    ...[2, -2, 2 ** 30].map((wrong): (typeof cases)[number] => [
+      `a column in group ${wrong}`,
+      'CT_GROUP_INDEX_INVALID',
+      packedModule(2, 8, 4, {
+        weight_g_idx: stored('', 'i32', [8], bytes(Int32Array.of(0, 1, 0, 1, 0, 1, 0, wrong))),
+        weight_scale: twoGroups,
+      }),
+      { g: group({ ...int4, strategy: 'group', group_size: 4 }) },
+      /groups from 0 to 1, got/,
+    ]),
+    [
+      'a group index of channels',
+      'CT_GROUP_UNKNOWN',
       packedModule(2, 8, 4, { weight_g_idx: stored('', 'i32', [8], new Uint8Array(32)) }),
       { g: group(int4) },
-      /weight_g_idx/,
+      /there is a group index/,
     ],
     [
       'a global scale',
-      'CT_SCHEME_UNSUPPORTED',
+      'CT_GROUP_UNKNOWN',
       packedModule(2, 8, 4, { weight_global_scale: stored('', 'f32', [1], new Uint8Array(4)) }),
       { g: group(int4) },
-      /global scale/,
+      /there is a global scale/,
     ],
   ];
   it.each(cases)('refuses %s', async (_, code, tensors, groups, says) => {
@@ -315,12 +340,11 @@ describe('readQuantizationConfig', () => {
       /4-bit float/,
     ],
     ['a preset name', 'CT_SCHEME_UNSUPPORTED', config({ W4A16: ['Linear'] }), /preset "W4A16"/],
-    ['act-order', 'CT_SCHEME_UNSUPPORTED', config({ g: group({ ...int4, actorder: 'group' }) }), /actorder/],
     [
-      'shared exponents',
+      'exponents as scales of integers',
       'CT_SCHEME_UNSUPPORTED',
       config({ g: group({ ...int4, scale_dtype: 'torch.uint8' }) }),
-      /exponents/,
+      /scales in torch.uint8 in the format pack-quantized/,
     ],
     [
       'a group without a size',
@@ -338,14 +362,19 @@ describe('readQuantizationConfig', () => {
       'sparse weights in the order of one kernel',
       'CT_FORMAT_UNSUPPORTED',
       config({}, { sparsity_config: { format: 'marlin-24' } }),
+      /marlin-24.*not read/,
+    ],
+    [
+      'marlin',
+      'CT_FORMAT_UNSUPPORTED',
+      config({ g: group(int4) }, { format: 'marlin-24' }),
       /marlin-24.*order of one kernel/,
     ],
-    ['marlin', 'CT_FORMAT_UNSUPPORTED', config({ g: group(int4) }, { format: 'marlin-24' }), /marlin-24/],
     [
       'a format of the future',
       'CT_FORMAT_UNSUPPORTED',
       config({ g: group(int4) }, { format: 'quantum' }),
-      /"quantum", which is not read yet;/,
+      /"quantum", which is not read; pack-quantized,/,
     ],
   ];
   it.each(cases)('refuses %s', (_, code, value, says) => {
@@ -363,7 +392,15 @@ describe('readQuantizationConfig', () => {
     const text =
       '{"quant_method":"compressed-tensors","format":"mixed-precision","config_groups":{"g":{"format":"int-quantized","weights":{}}}}';
     expect(readQuantizationConfig(parseJsonObject(new TextEncoder().encode(text)), 'c').groups).toEqual([
-      { name: 'g', format: 'int-quantized', type: 'int', bits: 8, symmetric: true, strategy: 'tensor', targets: [] },
+      {
+        name: 'g',
+        format: 'int-quantized',
+        type: 'int',
+        bits: 8,
+        symmetric: true,
+        granularity: { kind: 'tensor' },
+        targets: [],
+      },
     ]);
   });
 

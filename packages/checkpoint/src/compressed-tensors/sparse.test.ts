@@ -221,6 +221,8 @@ describe('stored tensors that do not fit', () => {
 
   it('a configuration that says neither how weights are quantized nor how sparse', () => {
     const config = { quant_method: 'compressed-tensors', sparsity_config: {} };
-    expect(() => readQuantizationConfig(config, 'config.json')).toThrow(/config_groups or a sparsity_config/);
+    expect(() => readQuantizationConfig(config, 'config.json')).toThrow(
+      /config_groups, a kv_cache_scheme, or a sparsity_config/,
+    );
   });
 });

@@ -1,10 +1,13 @@
 // A quantized weight over the tensors that compressed-tensors stores it as. Lazy: rows are read when asked for.
 import {
+  e8m0ToF32,
   packedWords,
+  PithError,
   quantizedWeight,
   toF32,
   unpack,
   unpackAlongRows,
+  unpackNibbles,
   type ActivationQuantization,
   type CodeBlock,
   type PackedLayout,
@@ -12,7 +15,8 @@ import {
   type QuantizedWeight,
 } from '@pith/tensor-core';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
-import type { ModuleTensors } from './find-modules.ts';
+import { tensorsOf, type ModuleTensors } from './find-modules.ts';
+import type { CompressedFormat } from './read-group.ts';
 import { storedPieces } from './stored-pieces.ts';
 
 /** A stored quantized weight, described. */
@@ -21,46 +25,83 @@ export interface StoredQuantized {
   /** Of the dense weight: [rows, columns]. */
   readonly shape: readonly [number, number];
   readonly scheme: QuantizationScheme;
+  readonly format: CompressedFormat;
   /** Present for packed codes. */
   readonly layout: PackedLayout | undefined;
   readonly activations?: ActivationQuantization | undefined;
+  /** What scales are divided by. */
+  readonly globalScale?: number | undefined;
+  /** Group of each column. */
+  readonly groupIndex?: Int32Array | undefined;
 }
 
 /** The weight; nothing is read. */
 export function storedQuantizedWeight(stored: StoredQuantized): QuantizedWeight {
-  const { parts, scheme, shape, activations } = stored;
+  const { parts, scheme, shape, format, activations, globalScale, groupIndex } = stored;
   const [rows, columns] = shape;
   const name = `${parts.module}.weight`;
-  const inputs = activations?.kind === 'tensor-static' ? [parts.inputScale, parts.inputZeroPoint] : [];
-  const all = [parts.codes, parts.scales, parts.zeroPoints, parts.shape, ...inputs];
-  const wholeBytes = all.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
-  const format = parts.shape ? 'pack-quantized' : scheme.kind === 'int' ? 'int-quantized' : 'float-quantized';
-  return quantizedWeight({
-    name,
-    shape,
-    scheme,
+  const wholeBytes = tensorsOf(parts).reduce((sum, tensor) => sum + tensor.byteLength, 0);
+  const facts = {
     ...(activations && { activations }),
+    ...(globalScale !== undefined && { globalScale }),
+    ...(groupIndex && { groupIndex }),
+  };
+  return quantizedWeight({
+    ...{ name, shape, scheme, ...facts },
     read: (start, end) => readBlock(stored, start, end),
     byteLengthOfRows(start, end) {
       if (end - start === rows) return wholeBytes;
       if (end === start) return 0;
-      const pieces = storedPieces(
-        { name, shape: [end - start, columns], scheme, ...(activations && { activations }) },
-        format,
-      );
+      const pieces = storedPieces({ name, shape: [end - start, columns], scheme, ...facts }, format);
       return pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
     },
   });
 }
 
 async function readBlock(stored: StoredQuantized, start: number, end: number): Promise<CodeBlock> {
-  const { parts, scheme } = stored;
+  const { parts } = stored;
   const [codes, scales, zeroPoints] = await Promise.all([
     readCodes(stored, start, end),
-    readScaleRows(parts.scales, scheme, start, end),
+    readScales(stored, start, end),
     parts.zeroPoints ? readZeroPoints(stored, parts.zeroPoints, start, end) : undefined,
   ]);
-  return { codes, scales: toF32(scheme.scaleDType, scales), ...(zeroPoints && { zeroPoints }) };
+  return { codes, scales, ...(zeroPoints && { zeroPoints }) };
+}
+
+/**
+ * Scales of rows as f32, of tiles once for each row.
+ *
+ * @throws PithError `CT_SCALE_INVALID` for a NaN or an infinity, naming the tensor.
+ */
+async function readScales(stored: StoredQuantized, start: number, end: number): Promise<Float32Array> {
+  const { parts, scheme, globalScale } = stored;
+  const { granularity } = scheme;
+  const tile = granularity.kind === 'block' ? granularity.rows : 1;
+  const from = Math.floor(start / tile);
+  const bytes = await readScaleRows(parts.scales, scheme, from, Math.max(from, Math.ceil(end / tile)));
+  const scales = scheme.scaleDType === 'f8_e8m0' ? e8m0ToF32(bytes) : toF32(scheme.scaleDType, bytes);
+  const wrong = scales.findIndex((scale) => !Number.isFinite(scale));
+  if (wrong >= 0) throw invalidScale(stored, scales[wrong]!, from, wrong);
+  if (globalScale !== undefined) return scales.map((scale) => scale / globalScale);
+  if (granularity.kind !== 'block') return scales;
+  const groups = parts.scales.shape[1]!;
+  const rows = new Float32Array((end - start) * groups);
+  for (let row = start; row < end; row++) {
+    const at = (Math.floor(row / tile) - from) * groups;
+    rows.set(scales.subarray(at, at + groups), (row - start) * groups);
+  }
+  return rows;
+}
+
+function invalidScale({ parts }: StoredQuantized, scale: number, firstRow: number, index: number): PithError {
+  const perRow = parts.scales.shape.length < 2 ? 1 : parts.scales.shape[1]!;
+  const row = firstRow + Math.floor(index / Math.max(1, perRow));
+  return new PithError(
+    'CT_SCALE_INVALID',
+    `read compressed-tensors: the scales of tensor ${JSON.stringify(parts.scales.name)} in ${parts.scales.file} must be ` +
+      `finite, got ${scale} in row ${row}; get the checkpoint again`,
+    { details: { tensor: parts.scales.name, file: parts.scales.file, row, value: String(scale) } },
+  );
 }
 
 async function readCodes(
@@ -70,6 +111,7 @@ async function readCodes(
 ): Promise<Int8Array | Uint8Array> {
   const rowBytes = parts.codes.byteLength / Math.max(1, parts.codes.shape[0]!);
   const bytes = await parts.codes.source.read(start * rowBytes, (end - start) * rowBytes);
+  if (parts.codes.dtype === 'u8') return unpackNibbles(bytes);
   if (scheme.kind === 'float') return bytes;
   if (layout !== undefined) return unpack(wordsOf(bytes), { rows: end - start, columns, bits: scheme.bits }, layout);
   return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);

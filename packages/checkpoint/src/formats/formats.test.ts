@@ -44,9 +44,10 @@ describe('formats of quantized weights', () => {
     );
   });
 
-  it('with act-order are refused by compressed-tensors before anything is written', () => {
+  it('with act-order and 3 bits are refused by compressed-tensors before anything is written', () => {
     const groupIndex = Int32Array.from({ length: 64 }, (_, i) => i & 1);
-    const weight = quantizedWeight({ name: 'a.weight', shape: [4, 64], scheme: int4, groupIndex, read });
+    const scheme = { ...int4, bits: 3 };
+    const weight = quantizedWeight({ name: 'a.weight', shape: [4, 64], scheme, groupIndex, read });
     expect(() => compressedTensors.tensors(weight, {})).toThrow(
       expect.objectContaining({
         code: 'CT_SCHEME_UNSUPPORTED',

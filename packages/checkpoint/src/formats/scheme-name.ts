@@ -10,6 +10,9 @@ export function schemeName(scheme: StoredScheme): string {
     case 'int':
       return `w${scheme.bits}${group}${tensor}${scheme.symmetric ? '' : '-asym'}`;
     case 'float':
+      if (scheme.scaleDType === 'f8_e4m3') return 'nvfp4';
+      if (scheme.scaleDType === 'f8_e8m0') return scheme.dtype === 'f4_e2m1' ? 'mxfp4' : 'mxfp8';
+      if (granularity.kind === 'block') return 'fp8-block';
       return `${scheme.dtype.replace(/^f8_e4m3$/, 'fp8').replace(/^f8_e5m2$/, 'fp8-e5m2')}${group}${tensor}`;
     case 'affine':
       return `mlx${scheme.bits}${group}`;

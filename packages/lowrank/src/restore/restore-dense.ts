@@ -3,6 +3,7 @@ import {
   byteLengthOf,
   denseWeight,
   fromF32,
+  restoredDType,
   type ByteSource,
   type FactoredWeight,
   type WeightTensor,
@@ -36,7 +37,7 @@ function restored(weight: FactoredWeight, { dtype = dtypeOf(weight) }: RestoreOp
 }
 
 function dtypeOf({ left }: FactoredWeight): RestoredDType {
-  const dtype = left.kind === 'quantized' ? left.scheme.scaleDType : left.dtype;
+  const dtype = left.kind === 'quantized' ? restoredDType(left.scheme) : left.dtype;
   return dtype === 'f16' || dtype === 'bf16' ? dtype : 'f32';
 }
 

@@ -144,7 +144,7 @@ export function describeProtocol({ context, bosTokenId, stride, activations }: E
   return (
     `whole text tokenized once without special tokens, cut into windows of ${context} positions (BOS ${bosTokenId} and ` +
     `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window` +
-    (activations === 'quantized' ? '; inputs of linears rounded to 8 bits as the weights ask of a runtime' : '')
+    (activations === 'quantized' ? '; inputs of linears rounded as the weights ask of a runtime' : '')
   );
 }
 

@@ -5,7 +5,7 @@ import type { ActivationQuantization, HostTensor, WeightTensor } from '@pith/ten
 import type { BlockSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { ExpectedTensor, Shaped } from '../architecture/expected-tensors.ts';
-import type { ActivationForm } from './fake-activations.ts';
+import { hasStaticScale, type ActivationForm } from './fake-activations.ts';
 
 /** One product with the restored weight. */
 export interface DenseForm {
@@ -59,7 +59,9 @@ export function activationsOf(weight: WeightTensor | undefined): ActivationQuant
 function activationForm(activations: ActivationQuantization | undefined): ActivationForm | undefined {
   if (activations === undefined) return undefined;
   const { kind, dtype, symmetric } = activations;
-  return { kind, dtype, symmetric };
+  if (kind !== 'group-dynamic') return { kind, dtype, symmetric };
+  const { size, scaleDType } = activations;
+  return { kind, dtype, symmetric, size, scaleDType };
 }
 
 /** Names of the static scale of a linear's inputs and of its zero point, as compressed-tensors has them. */
@@ -75,13 +77,20 @@ export function staticScales(
   const tensors: Record<string, HostTensor<'f32'>> = {};
   for (const { path, name } of block.linears) {
     const activations = activationsOf(weights.get(name));
-    if (activations?.kind !== 'tensor-static') continue;
+    const scale = staticScale(activations);
+    if (activations === undefined || scale === undefined) continue;
     const names = inputScaleNames(path.slice(block.path.length + 1));
-    tensors[names.scale] = { dtype: 'f32', shape: [1], data: Float32Array.of(activations.scale) };
-    if (activations.symmetric) continue;
+    tensors[names.scale] = { dtype: 'f32', shape: [1], data: Float32Array.of(scale) };
+    if (activations.kind !== 'tensor-static' || activations.symmetric) continue;
     tensors[names.zeroPoint] = { dtype: 'f32', shape: [1], data: Float32Array.of(activations.zeroPoint) };
   }
   return tensors;
+}
+
+/** What calibration found for the inputs: a static scale, or a global one. */
+function staticScale(activations: ActivationQuantization | undefined): number | undefined {
+  if (activations?.kind === 'tensor-static') return activations.scale;
+  return activations?.kind === 'group-dynamic' ? activations.globalScale : undefined;
 }
 
 /** The forms of restored weights: a linear of which there are two factors and no whole weight runs as two products. */
@@ -111,7 +120,7 @@ export function blockInputs(block: BlockSpec, forms: BlockForms): ExpectedTensor
   );
   const scales = block.linears.flatMap(({ path }): ExpectedTensor[] => {
     const form = forms.get(path.slice(block.path.length + 1));
-    if (form?.activations?.kind !== 'tensor-static') return [];
+    if (form?.activations === undefined || !hasStaticScale(form.activations)) return [];
     const { scale, zeroPoint } = inputScaleNames(path);
     return [
       { name: scale, shape: [1] },

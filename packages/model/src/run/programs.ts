@@ -9,7 +9,7 @@ import { embeddingTensors } from '../architecture/expected-tensors.ts';
 import { BLOCK_GROUP, cosineSum, outputNames, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope, type InputRounding } from '../architecture/scope.ts';
-import { fakeQuantizeActivations } from './fake-activations.ts';
+import { fakeQuantizeActivations, hasStaticScale } from './fake-activations.ts';
 import { blockInputs, DENSE_FORMS, inputScaleNames, staticScales } from './linear-form.ts';
 import type { BlockForms } from './linear-form.ts';
 import { localName } from './restore.ts';
@@ -118,7 +118,7 @@ function activationRounding(
   return ({ path }, x) => {
     const activations = forms.get(localName(block, path))?.activations;
     if (activations === undefined) return x;
-    if (activations.kind === 'tensor-static') {
+    if (hasStaticScale(activations)) {
       const names = inputScaleNames(path);
       const scale = find(names.scale)!;
       return fakeQuantizeActivations(x, activations, { scale, zeroPoint: find(names.zeroPoint) ?? scale });

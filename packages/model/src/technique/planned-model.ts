@@ -1,6 +1,6 @@
 // What is known of a model before anything is computed: each technique says from this alone what it will do to which
 // tensor, so that several in a row can be planned from headers.
-import type { DType, StoredScheme, WeightTensor } from '@pith/tensor-core';
+import { restoredDType, type DType, type StoredScheme, type WeightTensor } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
@@ -79,7 +79,7 @@ export function plannedWeight(weight: WeightTensor): PlannedWeight {
     case 'quantized':
       return {
         ...common,
-        dtype: weight.scheme.scaleDType,
+        dtype: restoredDType(weight.scheme),
         scheme: weight.scheme,
         ...(weight.groupIndex && { grouped: true }),
       };

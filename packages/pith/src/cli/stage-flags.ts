@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { StageKind } from '../recipe/stage-kinds.ts';
 import { UsageError } from './failure.ts';
 import { iterativeOptions } from './iterative-options.ts';
-import { amounts, byteSize, collect, realNumber, wholeNumber } from './values.ts';
+import { amounts, byteSize, collect, collectPairs, realNumber, wholeNumber } from './values.ts';
 
 /** A flag and the option that it sets. */
 interface Flag {
@@ -63,7 +63,12 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
   quantize: [
     {
       flag: '--scheme <name>',
-      help: 'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8, w8a8 (default: w4g128)',
+      help: 'bits, group size and kind of the codes: w4g128, w4g128-asym, w8, w8-tensor, fp8, fp8-block, nvfp4, mxfp4, mxfp8, w8a8 (default: w4g128)',
+    },
+    {
+      flag: '--scheme-for <pattern=name>',
+      help: 'another scheme for modules that match: lm_head=w8, down_proj=w8g128; may be given again, the last that matches counts',
+      parse: collectPairs('--scheme-for', 'lm_head=w8'),
     },
     { flag: '--range <name>', help: 'range of the codes: minmax, absmax, percentile:99.9, rms:K, mse, lp:P' },
     {

@@ -57,6 +57,27 @@ export function byteSize(option: string): (text: string) => number {
   };
 }
 
+/** Collects `pattern=name` pairs, in the order in which they are given. */
+export function collectPairs(option: string, example: string) {
+  return (text: string, previous: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> => {
+    const at = text.lastIndexOf('=');
+    const [pattern, name] = [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+    if (at < 0 || pattern === '' || name === '') {
+      throw new UsageError(
+        'OPTION_NOT_A_PAIR',
+        `${option}: must be a pattern and a name, as in "${example}", got "${text}"`,
+        {
+          option,
+          value: text,
+        },
+      );
+    }
+    // Given again it counts as the last one.
+    const { [pattern]: _before, ...rest } = previous ?? {};
+    return { ...rest, [pattern]: name };
+  };
+}
+
 /** Parses token ids: `1,15,27`. */
 export function idList(option: string): (text: string) => number[] {
   const one = wholeNumber(option, 0, 2 ** 31 - 1);

@@ -77,6 +77,7 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   const rtn = rtnConfig({
     scheme: config.scheme,
     range: config.range,
+    schemeFor: config.schemeFor,
     include: config.include,
     ignore: config.ignore,
     ...(scaleDType === undefined ? {} : { scaleDType }),
@@ -104,7 +105,6 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   }));
   const byName = new Map(planned.tensors.map((tensor) => [tensor.name, tensor]));
   const context: FormatContext = {
-    activations: rtn.scheme.activations !== undefined,
     ignore: planned.keptLinears,
     observer: `memoryless_${rtn.range.kind}`,
   };
@@ -270,6 +270,9 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
     options: {
       method: config.method,
       scheme: rtn.scheme.name,
+      ...(rtn.schemeFor.length > 0 && {
+        schemeFor: Object.fromEntries(rtn.schemeFor.map(({ pattern, scheme }) => [pattern, scheme.name])),
+      }),
       range: formatRange(rtn.range),
       scaleDType: rtn.scheme.scaleDType ?? null,
       include: config.include,

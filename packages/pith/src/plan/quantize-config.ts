@@ -22,6 +22,7 @@ export const DEFAULT_SHARD_BYTES = 5_000_000_000;
 const Options = z.strictObject({
   method: z.string().default('rtn'),
   scheme: z.string().default(DEFAULT_SCHEME),
+  schemeFor: z.record(z.string().min(1).max(512), z.string().max(100)).default({}),
   range: z.string().default('minmax'),
   scaleDType: z.string().exactOptional(),
   include: z.array(z.string()).default([]),
@@ -37,6 +38,7 @@ const Options = z.strictObject({
 export interface QuantizeConfig {
   readonly method: string;
   readonly scheme: string;
+  readonly schemeFor: Readonly<Record<string, string>>;
   readonly range: string;
   readonly scaleDType: 'f16' | 'bf16' | 'f32' | undefined;
   readonly include: readonly string[];
@@ -72,6 +74,7 @@ export function quantizeConfig(given: QuantizeOptions): QuantizeConfig {
     method: method!,
     format: format!,
     scaleDType,
+    schemeFor: Object.freeze(data.schemeFor),
     include: Object.freeze(data.include),
     ignore: Object.freeze(data.ignore),
     memoryBytes: data.memoryBytes,

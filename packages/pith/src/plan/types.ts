@@ -8,6 +8,11 @@ export interface QuantizeOptions {
   readonly method?: string;
   /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
   readonly scheme?: string;
+  /**
+   * Of `rtn`, `gptq` and `smoothquant`: other schemes by module pattern, `{ lm_head: 'w8' }`. Modules that match are quantized
+   * even where no `include` matches them; of several patterns that match the last counts.
+   */
+  readonly schemeFor?: Readonly<Record<string, string>>;
   /** How the range of values that share a scale is found: `minmax` (the default), `absmax`, `percentile:99.9`, `rms:K`, `mse`, `lp:P`. */
   readonly range?: string;
   /** `f16`, `bf16`, `f32`; the dtype of each weight when left out. */

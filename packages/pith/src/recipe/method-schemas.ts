@@ -25,6 +25,13 @@ const coding = {
     .exactOptional()
     .describe('Dtype of stored scales; that of the weights when left out.'),
 };
+/** Of methods that code different modules differently. */
+const mixed = {
+  schemeFor: z
+    .record(z.string().min(1).max(512), z.string().max(100))
+    .exactOptional()
+    .describe('Other schemes by module pattern: { "mlp.down_proj": "w8g128" }; of several that match the last counts.'),
+};
 const damping = z
   .number()
   .exactOptional()
@@ -51,7 +58,7 @@ const trainable = z
   .exactOptional()
   .describe('What is trained: all, norms, factors, lora:rank=8, or patterns of modules.');
 
-const Rtn = z.strictObject({ method: z.literal('rtn'), ...coding, ...selection });
+const Rtn = z.strictObject({ method: z.literal('rtn'), ...coding, ...mixed, ...selection });
 const gptqOptions = {
   ...coding,
   actOrder: z.enum(['none', 'weight', 'group']).exactOptional().describe('Order in which columns are rounded.'),
@@ -61,7 +68,7 @@ const gptqOptions = {
     .exactOptional()
     .describe('Whether errors of a range search count as much as the diagonal of the Gram matrix says.'),
 };
-const Gptq = z.strictObject({ method: z.literal('gptq'), ...gptqOptions, ...selection });
+const Gptq = z.strictObject({ method: z.literal('gptq'), ...gptqOptions, ...mixed, ...selection });
 const Awq = z.strictObject({
   method: z.literal('awq'),
   scheme: coding.scheme,
@@ -80,6 +87,7 @@ const SmoothQuant = z.strictObject({
   scheme: coding.scheme.exactOptional().describe('Scheme with quantized activations: w8a8, w8a8-static.'),
   range: coding.range,
   scaleDType: coding.scaleDType,
+  ...mixed,
   alpha: z.number().exactOptional().describe('How much of the difficulty goes from activations to weights, 0 to 1.'),
   folds: z
     .enum(['norms', 'all'])

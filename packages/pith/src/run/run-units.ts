@@ -6,6 +6,7 @@ import { storedDenseWeight } from '@pith/checkpoint';
 import {
   quantizeInMemory,
   quantizeInto,
+  sharedGlobalScale,
   type ChunkHash,
   type PieceDestination,
   type PieceName,
@@ -42,6 +43,7 @@ export async function runUnits(units: readonly Unit[], options: RunUnitsOptions)
   const bytesTotal = units.reduce((sum, unit) => sum + unit.source.byteLength, 0);
   const progress = progressOf(units, finished, bytesTotal, options);
   const sync = backgroundSync(output);
+  const globalScale = globalScales(units, pool, signal);
   const results = await mapLimited(units, WEIGHTS_IN_HAND, async (unit) => {
     const earlier = finished.get(unit.source.name);
     if (earlier !== undefined) return earlier;
@@ -51,8 +53,16 @@ export async function runUnits(units: readonly Unit[], options: RunUnitsOptions)
       unit.kind === 'copy'
         ? await copyUnit(unit, pool, output, report, signal)
         : unit.kind === 'quantize'
-          ? await quantizeUnit(unit, pool, output, report, signal)
-          : await encodeUnit(unit, { format, context, pool, output, report, signal });
+          ? await quantizeUnit(unit, pool, output, report, await globalScale(unit), signal)
+          : await encodeUnit(unit, {
+              format,
+              context,
+              pool,
+              output,
+              report,
+              globalScale: await globalScale(unit),
+              signal,
+            });
     journal.append(done);
     progress.end(unit);
     sync.wrote(unit.outputs.reduce((sum, { name }) => sum + output.location(name).byteLength, 0));
@@ -60,6 +70,29 @@ export async function runUnits(units: readonly Unit[], options: RunUnitsOptions)
   });
   await sync.settled();
   return results;
+}
+
+/** The global scale of a unit's weight, where it has one: measured over all weights that share it, once. */
+function globalScales(units: readonly Unit[], pool: KernelPool, signal: AbortSignal | undefined) {
+  const byName = new Map(units.flatMap((unit) => (unit.kind === 'copy' ? [] : [[unit.source.name, unit]])));
+  const known = new Map<string, Promise<number>>();
+  return (unit: QuantizeUnit | EncodeUnit): Promise<number> | undefined => {
+    const names = unit.weight.sharesGlobalScale;
+    if (names === undefined) return undefined;
+    const key = names.join();
+    const found =
+      known.get(key) ??
+      sharedGlobalScale(
+        pool,
+        names.map((name) => {
+          const { weight, source } = byName.get(name)!;
+          return { plan: weight, weight: storedDenseWeight(source) };
+        }),
+        signal === undefined ? {} : { signal },
+      );
+    known.set(key, found);
+    return found;
+  };
 }
 
 type Done = Omit<JournalUnit, 'kind'>;
@@ -95,6 +128,7 @@ async function quantizeUnit(
   pool: KernelPool,
   output: CheckpointOutput,
   report: (bytes: number) => void,
+  globalScale: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Done> {
   const { source, weight } = unit;
@@ -108,6 +142,7 @@ async function quantizeUnit(
     pool,
     hash: true,
     chunkBytes: CHUNK_BYTES,
+    ...(globalScale === undefined ? {} : { globalScale }),
     progress: ({ bytesDone = 0 }) => {
       report(bytesDone - reported);
       reported = bytesDone;
@@ -128,14 +163,16 @@ async function quantizeUnit(
 
 interface EncodeOptions extends Pick<RunUnitsOptions, 'pool' | 'output' | 'format' | 'context'> {
   readonly report: (bytes: number) => void;
+  readonly globalScale: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 async function encodeUnit({ source, weight: plan, outputs }: EncodeUnit, options: EncodeOptions): Promise<Done> {
-  const { format, context, pool, output, report, signal } = options;
+  const { format, context, pool, output, report, globalScale, signal } = options;
   let reported = 0;
   const { weight, result } = await quantizeInMemory(plan, storedDenseWeight(source), {
     host: pool,
+    ...(globalScale === undefined ? {} : { globalScale }),
     hash: true,
     chunkBytes: CHUNK_BYTES,
     progress: ({ bytesDone = 0 }) => {
@@ -165,7 +202,7 @@ async function writeShape(name: string, shape: readonly number[], output: Checkp
 }
 
 function isPiece(role: UnitOutput['role']): role is PieceName {
-  return role === 'codes' || role === 'scales' || role === 'zeroPoints';
+  return role === 'codes' || role === 'scales' || role === 'zeroPoints' || role === 'globalScale';
 }
 
 /** Chunks of a tensor as leaves: all of one length but the last, without gaps. */

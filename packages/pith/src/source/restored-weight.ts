@@ -1,5 +1,13 @@
 // A weight of any representation as a dense one, restored when its bytes are read.
-import { denseWeight, fromF32, PithError, type DenseWeight, type DType, type WeightTensor } from '@pith/tensor-core';
+import {
+  denseWeight,
+  fromF32,
+  PithError,
+  restoredDType,
+  type DenseWeight,
+  type DType,
+  type WeightTensor,
+} from '@pith/tensor-core';
 
 /** Dtypes that weights are restored to. */
 export type RestoredDType = 'f32' | 'f16' | 'bf16';
@@ -54,7 +62,7 @@ export function refuseOverflow(name: string, values: Float32Array): void {
 
 /** The dtype that a weight had, as far as it tells: scales are stored in it. */
 export function dtypeOf(weight: WeightTensor): RestoredDType {
-  const dtype: DType = weight.kind === 'quantized' ? weight.scheme.scaleDType : factorDType(weight);
+  const dtype: DType = weight.kind === 'quantized' ? restoredDType(weight.scheme) : factorDType(weight);
   return dtype === 'f16' || dtype === 'bf16' ? dtype : 'f32';
 }
 

@@ -1,9 +1,16 @@
 // The configuration of GPTQ: validated once, defaults in one place.
 import { DEFAULT_DAMPING, validate, type ScaleDType } from '@pith/tensor-core';
 import { z } from 'zod';
-import { rangeOption, roundingShape, withScaleDType, type RoundingOptions } from '../pass/pass-options.ts';
+import {
+  mixedRoundingShape,
+  rangeOption,
+  schemeRules,
+  withScaleDType,
+  type MixedRoundingOptions,
+} from '../pass/pass-options.ts';
 import { defineRange, type RangeRuleInput } from '../range/parse-range.ts';
 import type { AbsMaxRange, LpRange, MinMaxRange, MseRange, RangeRule } from '../range/range.ts';
+import type { SchemeRule } from '../scheme/scheme-rules.ts';
 import type { Scheme } from '../scheme/scheme.ts';
 
 /**
@@ -14,7 +21,7 @@ import type { Scheme } from '../scheme/scheme.ts';
 export type ActOrder = 'none' | 'weight' | 'group';
 
 /** Options of {@link gptqPass} and {@link gptqRounding}. */
-export interface GptqOptions extends RoundingOptions {
+export interface GptqOptions extends MixedRoundingOptions {
   /** A rule or its name: `minmax`, `absmax`, `mse`, `lp`. `lp:2.4` when left out. */
   readonly range?: string | RangeRule | RangeRuleInput;
   /** See {@link ActOrder}; `weight` when left out. */
@@ -34,6 +41,8 @@ export interface GptqConfig {
   readonly method: 'gptq';
   /** How weights are coded. */
   readonly scheme: Scheme;
+  /** How those of modules that match a pattern are coded. */
+  readonly schemeFor: readonly SchemeRule[];
   /** How ranges are chosen. */
   readonly range: MinMaxRange | AbsMaxRange | MseRange | LpRange;
   /** Order of the columns. */
@@ -49,7 +58,7 @@ export interface GptqConfig {
 }
 
 const options = z.strictObject({
-  ...roundingShape,
+  ...mixedRoundingShape,
   range: rangeOption.default(() => defineRange({ kind: 'lp' })),
   actOrder: z.enum(['none', 'weight', 'group']).default('weight'),
   damping: z.number().min(0).max(1).default(DEFAULT_DAMPING),
@@ -62,13 +71,15 @@ const options = z.strictObject({
  * @throws PithError `CONFIG_INVALID` with every offending option.
  */
 export function gptqConfig(given: GptqOptions): GptqConfig {
-  const checked = options.superRefine(({ scheme, range, importance }, context) => {
+  const checked = options.superRefine(({ scheme: all, schemeFor, range, importance }, context) => {
     const problem = (path: string, message: string) => void context.addIssue({ code: 'custom', path: [path], message });
-    const { weights } = scheme;
-    if (weights.kind !== 'int')
-      problem('scheme', `must code weights as integers, got "${scheme.name}"; use rtn for fp8`);
-    else if (weights.granularity.kind === 'tensor') {
-      problem('scheme', `must have one scale per channel or group, got "${scheme.name}"`);
+    for (const [pattern, scheme] of [['', all] as const, ...Object.entries(schemeFor)]) {
+      const path = pattern === '' ? 'scheme' : `schemeFor.${pattern}`;
+      const { weights } = scheme;
+      if (weights.kind !== 'int') problem(path, `must code weights as integers, got "${scheme.name}"; use rtn for fp8`);
+      else if (weights.granularity.kind === 'tensor') {
+        problem(path, `must have one scale per channel or group, got "${scheme.name}"`);
+      }
     }
     if (range.kind === 'percentile' || range.kind === 'rms') {
       problem('range', `must be one of minmax, absmax, mse, lp, got "${range.kind}"`);
@@ -76,10 +87,11 @@ export function gptqConfig(given: GptqOptions): GptqConfig {
       problem('importance', `weights the errors of a search, and range "${range.kind}" has none; use mse or lp`);
     }
   });
-  const { scheme, scaleDType, range, ...rest } = validate(checked, given, { operation: 'gptq options' });
+  const { scheme, schemeFor, scaleDType, range, ...rest } = validate(checked, given, { operation: 'gptq options' });
   return Object.freeze({
     method: 'gptq',
     scheme: withScaleDType(scheme, scaleDType satisfies ScaleDType | undefined),
+    schemeFor: schemeRules(schemeFor, scaleDType),
     range: range as GptqConfig['range'],
     ...rest,
   });

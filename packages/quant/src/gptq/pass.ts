@@ -13,6 +13,7 @@ import {
 import { linearSelector } from '@pith/model';
 import type { BlockPass, InputStatistics, Intervention, PassContext, WeightChange } from '@pith/model';
 import { activationNeeds, activationQuantization } from '../pass/input-scale.ts';
+import { schemeOfLinears, selectionOf } from '../pass/pass-options.ts';
 import { planRounding } from '../pass/plan-rounding.ts';
 import { requireRoundable, scaleDTypeOf, withActivations } from '../pass/round-weight.ts';
 import { gptqConfig, type GptqConfig, type GptqOptions } from './gptq-config.ts';
@@ -36,16 +37,17 @@ type Facts = Readonly<Record<string, unknown>>;
 export function gptqPass(given: GptqOptions): BlockPass {
   const config = gptqConfig(given);
   const { scheme } = config;
-  const rounding = roundingOf(config);
-  const selected = linearSelector(config);
+  const selected = linearSelector(selectionOf(config));
+  const schemeOf = schemeOfLinears(config);
   return {
     name: 'gptq',
     config: { ...config },
     plan: (model) => {
       const { changes, problems, notices } = planRounding(model, config, `gptq, ${scheme.name}`);
-      return { changes: changes.map((change) => withGroupIndex(change, config)), problems, notices };
+      const { actOrder } = config;
+      return { changes: changes.map((change) => withGroupIndex(change, actOrder)), problems, notices };
     },
-    needs: (linear) => (selected(linear) ? ['gram', ...activationNeeds(scheme)] : []),
+    needs: (linear) => (selected(linear) ? ['gram', ...activationNeeds(schemeOf(linear))] : []),
     apply: async (stage, context) => {
       const weights = new Map<string, WeightTensor>();
       const records: Record<string, Facts> = {};
@@ -56,10 +58,12 @@ export function gptqPass(given: GptqOptions): BlockPass {
         const gram = requireGram(group, statistics);
         const input = await factorInput(gram, statistics!, group, config, context);
         interventions.push(...interventionsOf(input, group));
-        for (const { name, path } of linears.filter(({ inputGroup }) => inputGroup === group)) {
+        for (const linear of linears.filter(({ inputGroup }) => inputGroup === group)) {
+          const { name, path } = linear;
+          const own = schemeOf(linear);
           const weight = requireRoundable(name, stage.weights.get(name));
-          const activations = activationQuantization(scheme, scaleDTypeOf(weight, scheme), statistics);
-          const solver = new Solver(config, rounding, context, interventions);
+          const activations = activationQuantization(own, scaleDTypeOf(weight, own), statistics);
+          const solver = new Solver(config, roundingOf({ ...config, scheme: own }), context, interventions);
           if (weight.kind === 'dense') {
             const solution = await solver.solve(weight, input);
             weights.set(name, withActivations(solution.weight, activations));
@@ -189,10 +193,10 @@ function requireGram(group: string, statistics: InputStatistics | undefined): Fl
 }
 
 /** Adds the bytes of the group index that `actOrder: 'group'` stores where there are several groups. */
-function withGroupIndex(change: WeightChange, { scheme, actOrder }: GptqConfig): WeightChange {
+function withGroupIndex(change: WeightChange, actOrder: GptqConfig['actOrder']): WeightChange {
   const { after } = change;
-  const { granularity } = scheme.weights;
-  if (actOrder !== 'group' || granularity.kind !== 'group' || after?.scheme === undefined) return change;
+  const granularity = after?.scheme?.granularity;
+  if (actOrder !== 'group' || granularity?.kind !== 'group' || after?.scheme === undefined) return change;
   const [rows = 0, columns = 0] = after.shape;
   const coding = after.scheme;
   const indexed = (r: number, c: number) =>

@@ -1,10 +1,13 @@
 // What rounding will make of the selected linears, from headers alone: the same for every method that ends in it.
-import { quantizedByteLength, type ActivationQuantization, type QuantizationScheme } from '@pith/tensor-core';
+import { quantizedByteLength, restoredDType, type QuantizationScheme } from '@pith/tensor-core';
 import type { LinearSpec, PlannedModel, PlannedWeight, TechniqueProblem, WeightChange } from '@pith/model';
-import { formatScheme } from '../scheme/format-scheme.ts';
-import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import type { RangeRule } from '../range/range.ts';
+import { isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { needsCalibration, schemesOf } from '../scheme/scheme-rules.ts';
 import type { Scheme } from '../scheme/scheme.ts';
-import type { RoundingConfig } from './pass-options.ts';
+import { countedActivations } from './input-scale.ts';
+import { schemeOfLinears, selectionOf, type RoundingConfig } from './pass-options.ts';
+import { groupRemedy, rangeProblem } from './scheme-problems.ts';
 import { selectLinears } from './select-linears.ts';
 
 /** The part of a plan that rounding makes. */
@@ -19,17 +22,19 @@ export interface RoundingPlan {
   readonly notices: readonly string[];
 }
 
-/** Activations as they are counted before calibration has found their scales. */
-function countedActivations({ activations }: Scheme): ActivationQuantization | undefined {
-  if (activations === undefined) return undefined;
-  const { dtype, dynamic, symmetric = true } = activations;
-  if (dynamic) return { kind: 'token-dynamic', dtype, symmetric };
-  return { kind: 'tensor-static', dtype, symmetric, scale: 1, zeroPoint: 0 };
-}
-
 /** Plans the rounding of the selected linears; `reason` says by what. */
-export function planRounding(model: PlannedModel, config: RoundingConfig, reason: string): RoundingPlan {
-  const { linears, problems } = selectLinears(model, config);
+export function planRounding(
+  model: PlannedModel,
+  config: RoundingConfig & { readonly range?: RangeRule },
+  reason: string,
+): RoundingPlan {
+  const { linears, problems } = selectLinears(model, selectionOf(config));
+  const { schemeFor = [] } = config;
+  if (config.include.length === 0) {
+    const include = schemeFor.map(({ pattern }) => pattern);
+    problems.push(...selectLinears(model, { include, ignore: [] }).problems);
+  }
+  const schemeOf = schemeOfLinears(config);
   const changes: WeightChange[] = [];
   for (const linear of linears) {
     const weight = model.weights.get(linear.name);
@@ -41,10 +46,19 @@ export function planRounding(model: PlannedModel, config: RoundingConfig, reason
       });
       continue;
     }
-    const found = problemsOf(linear, weight, config.scheme);
+    const scheme = schemeOf(linear);
+    const found = problemsOf(linear, weight, scheme);
     problems.push(...found);
     if (found.length > 0) continue;
-    changes.push({ name: linear.name, action: 'quantize', reason, after: after(weight, config.scheme) });
+    const own = scheme === config.scheme ? reason : `${reason}; here ${scheme.name}`;
+    changes.push({ name: linear.name, action: 'quantize', reason: own, after: after(weight, scheme) });
+  }
+  for (const scheme of schemesOf({ scheme: config.scheme, schemeFor })) {
+    const unsupported = config.range && rangeProblem(scheme, config.range);
+    if (unsupported) {
+      const { code, name, message, remedy } = unsupported;
+      problems.push({ code, name, message: `${message}; ${remedy}` });
+    }
   }
   const notices = linears.length === 0 && problems.length === 0 ? ['no linear layer is selected: nothing changes'] : [];
   return { linears, changes, problems, notices };
@@ -55,7 +69,7 @@ function after(weight: PlannedWeight, scheme: Scheme): PlannedWeight {
   const [rows = 0, columns = 0] = shape;
   const resolved = resolveScheme(scheme, isQuantizable(weight.dtype) ? weight.dtype : 'f32');
   const bytes = (r: number, c: number) => quantizedByteLength(resolved, r, c, false, countedActivations(scheme));
-  const common = { name, shape, dtype: resolved.scaleDType, scheme: resolved satisfies QuantizationScheme };
+  const common = { name, shape, dtype: restoredDType(resolved), scheme: resolved satisfies QuantizationScheme };
   if (rank === undefined) return { ...common, kind: 'quantized', byteLength: bytes(rows, columns) };
   return { ...common, kind: 'factored', rank, byteLength: bytes(rows, rank) + bytes(rank, columns) };
 }
@@ -94,15 +108,14 @@ function problemsOf(linear: LinearSpec, weight: PlannedWeight, scheme: Scheme): 
     ];
     for (const [what, columns] of sides) {
       if (columns % granularity.size === 0) continue;
-      const perChannel = formatScheme({ ...scheme, weights: { ...scheme.weights, granularity: { kind: 'channel' } } });
       problem(
         'GROUP_DOES_NOT_DIVIDE',
-        `plan: ${what} has ${columns} columns, which groups of ${granularity.size} do not divide; groups of ` +
-          `${fittingGroupSizes(columns).join(', ')} do, "${perChannel}" has one scale per channel and always fits`,
+        `plan: ${what} has ${columns} columns, which groups of ${granularity.size} do not divide; ` +
+          groupRemedy(scheme, columns, linear.path),
       );
     }
   }
-  if (rank !== undefined && scheme.activations?.dynamic === false) {
+  if (rank !== undefined && needsCalibration(scheme)) {
     problem(
       'STATIC_ACTIVATIONS_FACTORED',
       `plan: ${name} is factored, and what lies between its factors has no calibrated range; use dynamic activations, ` +

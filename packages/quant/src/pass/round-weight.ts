@@ -3,6 +3,7 @@ import {
   factoredWeight,
   PithError,
   quantizedWeight,
+  restoredDType,
   type ActivationQuantization,
   type DenseWeight,
   type FactoredWeight,
@@ -10,12 +11,15 @@ import {
   type ScaleDType,
   type WeightTensor,
 } from '@pith/tensor-core';
-import type { PassContext } from '@pith/model';
+import type { LinearSpec, PassContext } from '@pith/model';
 import type { RangeRule } from '../range/range.ts';
 import { quantizeWeight } from '../rtn/quantize-weight.ts';
 import type { QuantizationError } from '../rtn/rtn-types.ts';
-import { isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { globalScaleOf } from '../rtn/scale.ts';
+import { isQuantizable, resolveScheme, type QuantizableDType } from '../scheme/resolve-scheme.ts';
+import { hasGlobalScale } from '../scheme/scheme-rules.ts';
 import type { Scheme } from '../scheme/scheme.ts';
+import { sharingLinears } from './shared-scales.ts';
 
 /** How {@link roundWeight} rounds. */
 export interface RoundOptions {
@@ -23,6 +27,8 @@ export interface RoundOptions {
   readonly range: RangeRule;
   /** Recorded in the weight. */
   readonly activations?: ActivationQuantization | undefined;
+  /** Of scales in e4m3; that of the weight alone when left out. */
+  readonly globalScale?: number | undefined;
 }
 
 /** A rounded weight. */
@@ -48,7 +54,40 @@ interface DenseFactors {
 /** What the scales of a weight are stored in. */
 export function scaleDTypeOf(weight: DenseWeight | (FactoredWeight & DenseFactors), scheme: Scheme): ScaleDType {
   const { dtype } = weight.kind === 'dense' ? weight : weight.left;
-  return resolveScheme(scheme, isQuantizable(dtype) ? dtype : 'f32').scaleDType;
+  return restoredDType(resolveScheme(scheme, isQuantizable(dtype) ? dtype : 'f32'));
+}
+
+/** The scheme with the dtype of the scales of a weight settled; scales of 8 bits are. */
+export function settledScheme(weight: DenseWeight | (FactoredWeight & DenseFactors), scheme: Scheme): Scheme {
+  if (scheme.weights.kind === 'float' && scheme.weights.scaleDType !== undefined) return scheme;
+  return { ...scheme, scaleDType: scaleDTypeOf(weight, scheme) };
+}
+
+/**
+ * Global scales by the name of the weight, for linears of a stage whose scheme has them: shared by those whose products a
+ * runtime computes as one. The factors of a factored weight have scales of their own.
+ */
+export async function globalScales(
+  linears: readonly LinearSpec[],
+  schemeOf: (linear: LinearSpec) => Scheme,
+  weights: ReadonlyMap<string, WeightTensor>,
+): Promise<ReadonlyMap<string, number>> {
+  const found = new Map<string, number>();
+  const global = linears.filter(
+    (linear) => hasGlobalScale(schemeOf(linear)) && weights.get(linear.name)?.kind === 'dense',
+  );
+  for (const set of sharingLinears(global)) {
+    let magnitude = 0;
+    const dtypes = new Set<QuantizableDType>();
+    for (const { name } of set) {
+      const weight = weights.get(name) as DenseWeight;
+      for (const value of await weight.toF32()) magnitude = Math.max(magnitude, Math.abs(value));
+      dtypes.add(isQuantizable(weight.dtype) ? weight.dtype : 'f32');
+    }
+    const scale = globalScaleOf(magnitude, dtypes.size === 1 ? [...dtypes][0]! : 'f32');
+    for (const { name } of set) found.set(name, scale);
+  }
+  return found;
 }
 
 /** The weight of a linear as a stage has it, if it can be rounded. @throws PithError `REPRESENTATION_NOT_QUANTIZABLE` */
@@ -83,10 +122,11 @@ export async function roundWeight(
 /** Rounds a dense weight to nearest. */
 export async function roundDense(
   weight: DenseWeight,
-  { scheme, range, activations }: RoundOptions,
+  { scheme, range, activations, globalScale }: RoundOptions,
   { pool, signal, progress }: PassContext,
 ): Promise<{ weight: QuantizedWeight; error: QuantizationError }> {
-  const run = { host: pool, ...(signal && { signal }), ...(progress && { progress }) };
+  const shared = globalScale === undefined ? {} : { globalScale };
+  const run = { host: pool, ...shared, ...(signal && { signal }), ...(progress && { progress }) };
   const rounded = await quantizeWeight(weight, { scheme, range, ...run });
   return { ...rounded, weight: withActivations(rounded.weight, activations) };
 }
@@ -97,8 +137,9 @@ export function withActivations(
   activations: ActivationQuantization | undefined,
 ): QuantizedWeight {
   if (activations === undefined) return weight;
-  const { name, shape, scheme, groupIndex, block } = weight;
-  return quantizedWeight({ name, shape, scheme, activations, ...(groupIndex && { groupIndex }), read: block });
+  const { name, shape, scheme, groupIndex, globalScale, block } = weight;
+  const facts = { ...(groupIndex && { groupIndex }), ...(globalScale !== undefined && { globalScale }) };
+  return quantizedWeight({ name, shape, scheme, activations, ...facts, read: block });
 }
 
 /** The facts of a rounding for the receipt. */

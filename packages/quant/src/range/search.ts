@@ -31,8 +31,10 @@ export function candidateScales(
   scheme: QuantizationScheme,
   codes: CodeRange,
   arithmetic: ScaleDType,
+  globalScale = 1,
 ): ScaleAndZero[] {
-  return [...shrinkFactors(rule)].map((factor) => scaleOfRange(shrink(range, factor), scheme, codes, arithmetic));
+  const factors = [...shrinkFactors(rule)];
+  return factors.map((factor) => scaleOfRange(shrink(range, factor), scheme, codes, arithmetic, globalScale));
 }
 
 /**

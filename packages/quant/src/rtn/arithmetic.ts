@@ -1,13 +1,19 @@
 // Arithmetic in the dtype of the weights, one value at a time: the specification that the kernels are held to.
 //
 // compressed-tensors computes scales and quotients with torch, where an operation on two bf16 tensors is done in f32 and
-// rounded to bf16, and an operation on tensors of different float dtypes is done in f32.
-import { roundHalfToEven, type ScaleDType } from '@pith/tensor-core';
+// rounded to bf16, and an operation on tensors of different float dtypes is done in f32. Under scales of 8 bits quotients
+// are f32; scales that a global scale multiplies are computed in the dtype of the weight before.
+import { roundHalfToEven, type MicroScaleDType, type QuantizationScheme, type ScaleDType } from '@pith/tensor-core';
 import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 
-/** The dtype that scales and quotients are rounded to: the weight's where the scales have it too, f32 otherwise. */
-export function arithmeticDType(weight: QuantizableDType, scale: ScaleDType): ScaleDType {
-  return weight === scale ? weight : 'f32';
+/** The dtype that scales are computed in: the weight's where the scales have it too, or are e4m3; f32 otherwise. */
+export function arithmeticDType(weight: QuantizableDType, scale: ScaleDType | MicroScaleDType): ScaleDType {
+  return weight === scale || scale === 'f8_e4m3' ? weight : 'f32';
+}
+
+/** The dtype that quotients are rounded to, where scales are computed in `arithmetic`. */
+export function quotientDType({ scaleDType }: QuantizationScheme, arithmetic: ScaleDType): ScaleDType {
+  return scaleDType === 'f8_e4m3' || scaleDType === 'f8_e8m0' ? 'f32' : arithmetic;
 }
 
 const word = new DataView(new ArrayBuffer(4));

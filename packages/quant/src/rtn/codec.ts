@@ -1,7 +1,13 @@
 // One value to a code and back, exactly as compressed-tensors 0.19 does it: quotient in the dtype of the arithmetic,
 // zero point added, clamped, rounded half to even.
-import { roundHalfToEven, type QuantizationScheme, type ScaleDType } from '@pith/tensor-core';
-import { bitsOf, roundTo } from './arithmetic.ts';
+import {
+  E2M1_MAX,
+  roundHalfToEven,
+  type FloatScheme,
+  type QuantizationScheme,
+  type ScaleDType,
+} from '@pith/tensor-core';
+import { bitsOf, quotientDType, roundTo } from './arithmetic.ts';
 
 /** The codes of a scheme as numbers. */
 export interface CodeRange {
@@ -20,15 +26,19 @@ export function codeRange(scheme: QuantizationScheme): CodeRange {
     const half = (2 ** scheme.bits - 1) / 2;
     return { lowest: -(2 ** (scheme.bits - 1)), highest: 2 ** (scheme.bits - 1) - 1, half, reach: 1 };
   }
-  // The last step of e4m3 is 32 wide, that of e5m2 8192.
-  return scheme.dtype === 'f8_e4m3'
-    ? { lowest: -448, highest: 448, half: 448, reach: 32 }
-    : { lowest: -57344, highest: 57344, half: 57344, reach: 8192 };
+  return FLOAT_RANGES[scheme.dtype];
 }
+
+/** The last step of e4m3 is 32 wide, that of e5m2 8192, that of e2m1 2. */
+const FLOAT_RANGES: Readonly<Record<FloatScheme['dtype'], CodeRange>> = {
+  f8_e4m3: { lowest: -448, highest: 448, half: 448, reach: 32 },
+  f8_e5m2: { lowest: -57344, highest: 57344, half: 57344, reach: 8192 },
+  f4_e2m1: { lowest: -E2M1_MAX, highest: E2M1_MAX, half: E2M1_MAX, reach: 2 },
+};
 
 /** A scale and a zero point (0 in symmetric schemes). */
 export interface ScaleAndZero {
-  /** As it is stored: rounded to the scale dtype. */
+  /** As it is stored: rounded to the scale dtype, and divided by the global scale where there is one. */
   readonly scale: number;
   readonly zeroPoint: number;
   /** True where the scale came out as 0 and was replaced by the epsilon of its dtype. */
@@ -42,7 +52,7 @@ export function position(
   scheme: QuantizationScheme,
   arithmetic: ScaleDType,
 ): number {
-  const quotient = roundTo(arithmetic, Math.fround(value) / scale);
+  const quotient = roundTo(quotientDType(scheme, arithmetic), Math.fround(value) / scale);
   if (scheme.kind === 'float') return quotient + 0; // -0 becomes +0, as adding a zero point of 0.0 does
   return scheme.symmetric ? quotient : roundTo(arithmetic, quotient + zeroPoint);
 }
@@ -51,7 +61,7 @@ export function position(
 export function roundToCode(at: number, scheme: QuantizationScheme, { lowest, highest }: CodeRange): number {
   const clamped = Math.min(Math.max(at, lowest), highest);
   if (scheme.kind === 'int') return roundHalfToEven(clamped);
-  const { mantissa, smallestExponent } = layoutOf(scheme.dtype);
+  const { mantissa, smallestExponent } = FLOAT_LAYOUTS[scheme.dtype];
   const exponent = Math.max(((bitsOf(clamped) >>> 23) & 0xff) - 127, smallestExponent);
   const unit = 2 ** (exponent - mantissa);
   const rounded = roundHalfToEven(clamped / unit) * unit;
@@ -61,8 +71,8 @@ export function roundToCode(at: number, scheme: QuantizationScheme, { lowest, hi
 /** The stored byte of a code value: two's complement, or the bits of the float. */
 export function codeByte(code: number, scheme: QuantizationScheme): number {
   if (scheme.kind === 'int') return code & 0xff;
-  const { mantissa, smallestExponent } = layoutOf(scheme.dtype);
-  const sign = code < 0 || Object.is(code, -0) ? 0x80 : 0;
+  const { mantissa, smallestExponent, signBit } = FLOAT_LAYOUTS[scheme.dtype];
+  const sign = code < 0 || Object.is(code, -0) ? signBit : 0;
   const magnitude = Math.abs(code);
   if (magnitude < 2 ** smallestExponent) return sign | (magnitude / 2 ** (smallestExponent - mantissa));
   return sign | ((bitsOf(magnitude) - ((126 + smallestExponent) << 23)) >>> (23 - mantissa));
@@ -73,6 +83,9 @@ export function restore(code: number, { scale, zeroPoint }: ScaleAndZero): numbe
   return Math.fround((code - zeroPoint) * scale);
 }
 
-function layoutOf(dtype: 'f8_e4m3' | 'f8_e5m2') {
-  return dtype === 'f8_e4m3' ? { mantissa: 3, smallestExponent: -6 } : { mantissa: 2, smallestExponent: -14 };
-}
+/** Bits of mantissa, the exponent of the smallest normal value, and the bit of the sign. */
+const FLOAT_LAYOUTS = {
+  f8_e4m3: { mantissa: 3, smallestExponent: -6, signBit: 0x80 },
+  f8_e5m2: { mantissa: 2, smallestExponent: -14, signBit: 0x80 },
+  f4_e2m1: { mantissa: 1, smallestExponent: 0, signBit: 0x8 },
+} as const satisfies Record<FloatScheme['dtype'], object>;

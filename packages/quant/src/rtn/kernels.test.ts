@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import {
   fromF32,
   groupsPerRow,
-  pack,
   packAlongRows,
   randomStream,
   type Granularity,
@@ -12,12 +11,14 @@ import {
   type ScaleDType,
 } from '@pith/tensor-core';
 import { parseRange } from '../range/parse-range.ts';
-import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
+import { parseScheme } from '../scheme/parse-scheme.ts';
+import { resolveScheme, type QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { roundTo } from './arithmetic.ts';
-import { kernelWeight, quantizeArguments, ROW_ERROR_BYTES } from './kernel-arguments.ts';
+import { kernelWeight, quantizeArguments, ROW_ERROR_BYTES, tileArguments } from './kernel-arguments.ts';
 import { allocate, bytesAt, kernels, place, reset } from './local-kernels.fixture.ts';
 import { quantizedPieces } from './pieces.ts';
 import { quantize, type DenseMatrix } from './quantize.ts';
+import { referencePieces } from './reference-pieces.fixture.ts';
 import type { WeightPlan } from './rtn-types.ts';
 
 const DTYPES = ['f32', 'f16', 'bf16'] as const;
@@ -55,49 +56,47 @@ function awkwardMatrix(rows: number, columns: number, dtype: QuantizableDType): 
 function expectSame(matrix: DenseMatrix, scheme: QuantizationScheme, rangeText: string, packed: boolean): void {
   reset();
   const range = parseRange(rangeText);
-  const storage = packed && scheme.kind === 'int' ? 'packed' : 'bytes';
+  const storage = packed ? 'packed' : 'bytes';
   const [rows, columns] = matrix.shape;
   const pieces = quantizedPieces(matrix.shape, scheme, storage);
-  const name = 'm.weight';
-  const plan: WeightPlan = {
-    name,
-    module: 'm',
-    shape: matrix.shape,
-    dtype: matrix.dtype,
-    scheme,
-    storage,
-    range,
-    pieces,
-  };
+  const { dtype, shape } = matrix;
+  const plan: WeightPlan = { ...{ name: 'm.weight', module: 'm', shape, dtype }, scheme, storage, range, pieces };
   const weight = kernelWeight(plan);
-  const groups = rows * groupsPerRow(scheme.granularity, columns);
+  const { granularity } = scheme;
+  const perRow = groupsPerRow(granularity, columns);
+  const tile = granularity.kind === 'block' ? granularity : undefined;
+  const scratchBytes = tile
+    ? kernels.tileScratchBytes(columns, tile.rows, tile.columns)
+    : kernels.quantizeScratchBytes(columns, perRow);
+  expect(weight.scratchBytes).toBeGreaterThanOrEqual(scratchBytes);
   const at = {
     source: place(fromF32(matrix.dtype, matrix.values)),
     codes: allocate(pieces[0]!.byteLength),
     scales: allocate(pieces[1]!.byteLength),
-    zeros: allocate(groups),
+    zeros: allocate(rows * perRow),
     errors: allocate(rows * ROW_ERROR_BYTES),
     factors: place(weight.factors),
-    scratch: allocate(kernels.quantizeScratchBytes(columns, groupsPerRow(scheme.granularity, columns))),
+    scratch: allocate(scratchBytes),
   };
+  const run = (globalScale?: number): number =>
+    tile
+      ? kernels.quantizeTiles(...tileArguments(weight, rows, at))
+      : kernels.quantizeRows(...quantizeArguments(plan, weight, rows, at, undefined, globalScale));
   let reference: ReturnType<typeof quantize>;
   try {
     reference = quantize(matrix, scheme, range);
   } catch (error) {
     expect(error).toMatchObject({ code: 'SCALE_OVERFLOW' });
-    expect(kernels.quantizeRows(...quantizeArguments(plan, weight, rows, at))).toBeLessThan(-1);
+    expect(run()).toBeLessThan(-1);
     return;
   }
-  expect(kernels.quantizeRows(...quantizeArguments(plan, weight, rows, at))).toBe(-1);
+  expect(run(reference.globalScale)).toBe(-1);
 
-  const codes =
-    storage === 'packed'
-      ? pack(new Int8Array(reference.codes.buffer), { rows, columns, bits: scheme.kind === 'int' ? scheme.bits : 8 })
-      : reference.codes;
-  expect(bytesAt(at.scales, pieces[1]!.byteLength), 'scales').toEqual(fromF32(scheme.scaleDType, reference.scales));
-  expect(bytesAt(at.codes, pieces[0]!.byteLength), 'codes').toEqual(new Uint8Array(codes.buffer));
+  const expected = referencePieces(plan, reference);
+  expect(bytesAt(at.scales, pieces[1]!.byteLength), 'scales').toEqual(expected.scales);
+  expect(bytesAt(at.codes, pieces[0]!.byteLength), 'codes').toEqual(new Uint8Array(expected.codes!));
   if (reference.zeroPoints) {
-    expect(new Int8Array(bytesAt(at.zeros, groups).buffer), 'zero points').toEqual(reference.zeroPoints);
+    expect(new Int8Array(bytesAt(at.zeros, rows * perRow).buffer), 'zero points').toEqual(reference.zeroPoints);
   }
   const errors = new DataView(bytesAt(at.errors, rows * ROW_ERROR_BYTES).buffer);
   const rowErrors = reference.rowErrors.map((_, row) => ({
@@ -179,6 +178,63 @@ describe('quantizeRows', () => {
       });
     }
   }
+
+  const micro = (name: string) => resolveScheme(parseScheme(name), 'f32');
+
+  for (const dtype of DTYPES) {
+    it(`nvfp4, mxfp4, mxfp8, ${dtype} weights: packed and in bytes, every rule`, () => {
+      for (const rule of ['minmax', 'absmax', 'percentile:90', 'rms:1.5', 'mse:candidates=7', 'lp:2.4,candidates=5']) {
+        for (const [name, columns] of [
+          ['nvfp4', 16],
+          ['nvfp4', 80],
+          ['mxfp4', 96],
+          ['mxfp8', 160],
+        ] as const) {
+          expectSame(awkwardMatrix(12, columns, dtype), micro(name), rule, name !== 'mxfp8');
+          expectSame(awkwardMatrix(12, columns, dtype), micro(name), rule, false);
+        }
+      }
+    });
+
+    it(`tiles, ${dtype} weights: edges that are not whole, searched or not`, () => {
+      for (const scaleDType of ['f32', dtype] as const) {
+        for (const [rows, columns, tileRows, tileColumns] of [
+          [12, 40, 5, 16],
+          [12, 39, 12, 39],
+          [25, 130, 4, 128],
+          [3, 7, 8, 8],
+          [24, 64, 8, 1],
+        ] as const) {
+          for (const rule of ['minmax', 'absmax', 'mse:candidates=6', 'lp:2.4,candidates=4']) {
+            const granularity = { kind: 'block', rows: tileRows, columns: tileColumns } as const;
+            const scheme: QuantizationScheme = { kind: 'float', dtype: 'f8_e4m3', granularity, scaleDType };
+            expectSame(awkwardMatrix(rows, columns, dtype), scheme, rule, false);
+          }
+        }
+      }
+    });
+  }
+
+  it('names the first row of tiles with a NaN, whichever tile it lies in', () => {
+    reset();
+    const matrix = awkwardMatrix(9, 20, 'bf16');
+    matrix.values[7 * 20 + 1] = NaN;
+    matrix.values[6 * 20 + 19] = Infinity;
+    const granularity = { kind: 'block', rows: 4, columns: 8 } as const;
+    const scheme: QuantizationScheme = { kind: 'float', dtype: 'f8_e4m3', granularity, scaleDType: 'bf16' };
+    const fixed = { name: '', module: '', shape: matrix.shape, dtype: 'bf16', scheme, storage: 'bytes' } as const;
+    const plan: WeightPlan = { ...fixed, range: { kind: 'minmax' }, pieces: [] };
+    const at = {
+      source: place(fromF32('bf16', matrix.values)),
+      codes: allocate(180),
+      scales: allocate(18),
+      zeros: 0,
+      errors: allocate(9 * ROW_ERROR_BYTES),
+      factors: 0,
+      scratch: allocate(kernels.tileScratchBytes(20, 4, 8)),
+    };
+    expect(kernels.quantizeTiles(...tileArguments(kernelWeight(plan), 9, at))).toBe(6);
+  });
 
   it('works on rows of one value and of one more than a block', () => {
     for (const columns of [1, 2, 3, 15, 16, 17, 127, 128, 129, 257]) {

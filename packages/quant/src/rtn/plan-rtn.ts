@@ -2,8 +2,12 @@
 // from the architecture's table and the checkpoint's headers alone.
 import { moduleMatcher } from '@pith/model';
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
-import { formatScheme } from '../scheme/format-scheme.ts';
-import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { countedActivations } from '../pass/input-scale.ts';
+import { groupRemedy, rangeProblem } from '../pass/scheme-problems.ts';
+import { sharingLinears } from '../pass/shared-scales.ts';
+import { isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
+import { needsCalibration, ruleFinder, schemeChooser, schemesOf } from '../scheme/scheme-rules.ts';
+import type { Scheme } from '../scheme/scheme.ts';
 import { quantizedPieces } from './pieces.ts';
 import type { PlannedTensor, PlanProblem, RtnConfig, RtnPlan, TensorPlan, WeightPlan } from './rtn-types.ts';
 
@@ -23,7 +27,11 @@ export function planRtn(table: ModuleTable, tensors: readonly PlannedTensor[], c
   const problems: PlanProblem[] = [];
   const linears = table.blocks.flatMap((block) => block.linears);
   const selected = selectLinears(table, linears, config, problems);
-  if (config.scheme.activations?.dynamic === false) problems.push(calibrationNeeded(config));
+  for (const scheme of schemesOf(config)) if (needsCalibration(scheme)) problems.push(calibrationNeeded(scheme));
+  for (const scheme of schemesOf(config)) {
+    const unsupported = rangeProblem(scheme, config.range);
+    if (unsupported !== undefined) problems.push(unsupported);
+  }
   const present = new Set(tensors.map(({ name }) => name));
   for (const linear of linears.filter(({ name }) => !present.has(name))) {
     problems.push({
@@ -34,14 +42,37 @@ export function planRtn(table: ModuleTable, tensors: readonly PlannedTensor[], c
     });
   }
   const byName = new Map([...linears, ...(table.head.tied ? [] : [table.head])].map((linear) => [linear.name, linear]));
+  const schemeOf = schemeChooser(config);
   const plans = tensors.map((tensor): TensorPlan => {
     const linear = byName.get(tensor.name);
     if (linear === undefined) return keep(tensor, otherReason(table, tensor), embeddingModule(table, tensor));
     const reason = selected.get(linear.path);
     if (reason?.quantize !== true) return keep(tensor, reason?.text ?? 'not selected', linear.path);
-    return quantizeOrProblem(tensor, linear, config, problems);
+    return quantizeOrProblem(
+      tensor,
+      linear,
+      { ...config, scheme: schemeOf(linear.path), reason: reason.text },
+      problems,
+    );
   });
-  return summarize(config, plans, keptLinears(table, linears, plans), problems);
+  const shared = withSharedScales(plans, linears);
+  return summarize(config, shared, keptLinears(table, linears, shared), problems);
+}
+
+/** Plans of weights with a global scale, with the names of those that share it. */
+function withSharedScales(plans: readonly TensorPlan[], linears: readonly LinearSpec[]): TensorPlan[] {
+  const global = new Set(
+    plans.flatMap(({ name, quantize }) => (quantize?.scheme.scaleDType === 'f8_e4m3' ? [name] : [])),
+  );
+  const sets = new Map<string, readonly string[]>();
+  for (const linear of sharingLinears(linears.filter(({ name }) => global.has(name)))) {
+    const names = linear.map(({ name }) => name);
+    for (const name of names) sets.set(name, names);
+  }
+  return plans.map((plan) => {
+    if (plan.quantize === undefined || !global.has(plan.name)) return plan;
+    return { ...plan, quantize: { ...plan.quantize, sharesGlobalScale: sets.get(plan.name) ?? [plan.name] } };
+  });
 }
 
 interface Selection {
@@ -53,14 +84,16 @@ interface Selection {
 function selectLinears(
   table: ModuleTable,
   linears: readonly LinearSpec[],
-  { include, ignore }: RtnConfig,
+  { include, ignore, schemeFor }: RtnConfig,
   problems: PlanProblem[],
 ): Map<string, Selection> {
   const candidates = [...linears, table.head];
   const paths = [...candidates.map(({ path }) => path), table.embedding.path];
   const including = include.map((pattern) => ({ pattern, matches: moduleMatcher(pattern) }));
   const ignoring = ignore.map((pattern) => ({ pattern, matches: moduleMatcher(pattern) }));
-  for (const { pattern, matches } of [...including, ...ignoring]) {
+  const choosing = schemeFor.map(({ pattern }) => ({ pattern, matches: moduleMatcher(pattern) }));
+  const ruleOf = ruleFinder({ schemeFor });
+  for (const { pattern, matches } of [...including, ...ignoring, ...choosing]) {
     if (!paths.some(matches)) problems.push(matchesNothing(pattern, candidates));
   }
   const selection = new Map<string, Selection>();
@@ -68,12 +101,16 @@ function selectLinears(
     const head = linear.path === table.head.path;
     const ignored = ignoring.find(({ matches }) => matches(linear.path));
     const included = including.find(({ matches }) => matches(linear.path));
-    selection.set(linear.path, select(linear, head, ignored?.pattern, included?.pattern, include.length > 0));
+    const rule = ignored === undefined ? ruleOf(linear.path) : undefined;
+    const text = `scheme ${rule?.scheme.name} by the pattern "${rule?.pattern}"`;
+    const chosen = rule && { quantize: true, text };
+    const usual = select(linear, head, ignored?.pattern, included?.pattern, include.length > 0);
+    selection.set(linear.path, chosen ?? usual);
   }
   // A wildcard may match more than what can be quantized; a pattern that means this one module may not.
   const exact = ({ pattern, matches }: (typeof including)[number], path: string) =>
     matches(path) && !pattern.startsWith('re:') && !pattern.includes('*') && path.endsWith(pattern);
-  for (const entry of including) {
+  for (const entry of [...including, ...choosing]) {
     if (table.head.tied && exact(entry, table.head.path)) problems.push(tiedHead(table));
     if (exact(entry, table.embedding.path)) problems.push(embeddingRefused(table, entry.pattern));
   }
@@ -115,7 +152,7 @@ function embeddingModule(table: ModuleTable, tensor: PlannedTensor): string | un
 function quantizeOrProblem(
   tensor: PlannedTensor,
   linear: LinearSpec,
-  config: RtnConfig,
+  config: Pick<RtnConfig, 'scheme' | 'range'> & { readonly reason: string },
   problems: PlanProblem[],
 ): TensorPlan {
   const { name, dtype, shape } = tensor;
@@ -139,7 +176,7 @@ function quantizeOrProblem(
   }
   const { granularity } = config.scheme.weights;
   if (granularity.kind === 'group' && columns % granularity.size !== 0) {
-    found.push(groupDoesNotDivide(name, columns, granularity.size, config));
+    found.push(groupDoesNotDivide(name, columns, granularity.size, config.scheme, linear.path));
   }
   problems.push(...found);
   if (found.length > 0 || !isQuantizable(dtype)) {
@@ -158,6 +195,7 @@ function quantizeOrProblem(
     shape: [rows, columns],
     dtype,
     scheme,
+    ...(needsCalibration(config.scheme) ? {} : activationsOf(config.scheme)),
     storage,
     range: config.range,
     pieces,
@@ -165,12 +203,23 @@ function quantizeOrProblem(
   return {
     name,
     action: 'quantize',
-    reason: linear.role === 'head' ? 'output projection, included by a pattern' : `linear layer (${linear.role})`,
+    reason: reasonOf(linear, config.reason),
     module: linear.path,
     bytesBefore: tensor.byteLength,
     bytesAfter: pieces.reduce((sum, { byteLength }) => sum + byteLength, 0),
     quantize: plan,
   };
+}
+
+function activationsOf(scheme: Scheme): Pick<WeightPlan, 'activations'> {
+  const activations = countedActivations(scheme);
+  return activations ? { activations } : {};
+}
+
+function reasonOf({ role }: LinearSpec, selected: string): string {
+  const what = role === 'head' ? 'output projection' : `linear layer (${role})`;
+  if (selected.startsWith('scheme ')) return `${what}, ${selected}`;
+  return role === 'head' ? 'output projection, included by a pattern' : what;
 }
 
 function keep(tensor: PlannedTensor, reason: string, module: string | undefined): TensorPlan {
@@ -205,27 +254,24 @@ function summarize(
   };
 }
 
-function groupDoesNotDivide(name: string, columns: number, size: number, config: RtnConfig): PlanProblem {
-  const sizes = fittingGroupSizes(columns);
-  const perChannel = formatScheme({
-    ...config.scheme,
-    weights: { ...config.scheme.weights, granularity: { kind: 'channel' } },
-  });
+function groupDoesNotDivide(name: string, columns: number, size: number, scheme: Scheme, path: string): PlanProblem {
   return {
     name,
     code: 'GROUP_DOES_NOT_DIVIDE',
     message: `plan: ${name} has ${columns} columns, which groups of ${size} do not divide`,
-    remedy: `groups of ${sizes.join(', ')} divide ${columns}; "${perChannel}" has one scale per channel and always fits`,
+    remedy: groupRemedy(scheme, columns, path),
   };
 }
 
-function calibrationNeeded({ scheme }: RtnConfig): PlanProblem {
+function calibrationNeeded(scheme: Scheme): PlanProblem {
   return {
     name: scheme.name,
     code: 'CALIBRATION_NEEDED',
     message: `plan: ${scheme.name} has static activation scales, which only calibration can find`,
     remedy:
-      'give a calibration text to a calibrated method (rtnPass, smoothquant), or let the runtime scale each token (dynamic)',
+      scheme.activations?.granularity === 'group'
+        ? 'give a calibration text to a calibrated method (rtn with one), or quantize the weights alone: nvfp4'
+        : 'give a calibration text to a calibrated method (rtnPass, smoothquant), or let the runtime scale each token (dynamic)',
   };
 }
 

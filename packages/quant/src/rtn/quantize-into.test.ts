@@ -3,15 +3,7 @@ import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  denseWeight,
-  fromF32,
-  memoryBytes,
-  pack,
-  packAlongRows,
-  randomStream,
-  type DenseWeight,
-} from '@pith/tensor-core';
+import { denseWeight, fromF32, memoryBytes, randomStream, type DenseWeight } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { parseRange } from '../range/parse-range.ts';
 import { parseScheme } from '../scheme/parse-scheme.ts';
@@ -19,6 +11,7 @@ import { resolveScheme, type QuantizableDType } from '../scheme/resolve-scheme.t
 import { roundTo } from './arithmetic.ts';
 import { quantizedPieces } from './pieces.ts';
 import { quantize } from './quantize.ts';
+import { referencePieces } from './reference-pieces.fixture.ts';
 import { quantizeInto } from './quantize-into.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 import type { PieceDestinations, WeightPlan } from './rtn-types.ts';
@@ -77,23 +70,10 @@ function fileDestinations(plan: WeightPlan): { destinations: PieceDestinations; 
 
 /** What the reference says the pieces hold. */
 function expectedPieces(plan: WeightPlan, values: Float32Array): Record<string, Buffer> {
-  const [rows, columns] = SHAPE;
-  const { scheme } = plan;
-  const result = quantize({ values, shape: SHAPE, dtype: plan.dtype }, scheme, plan.range);
-  const bits = scheme.kind === 'int' ? scheme.bits : 8;
-  const codes = new Int8Array(result.codes.buffer);
-  const packed = plan.storage === 'packed' ? pack(codes, { rows, columns, bits }) : codes;
-  const expected: Record<string, Buffer> = {
-    codes: Buffer.from(packed.buffer),
-    scales: Buffer.from(fromF32(scheme.scaleDType, result.scales)),
-  };
-  if (result.zeroPoints) {
-    const perRow = result.zeroPoints.length / rows;
-    const words = plan.storage === 'packed' && scheme.granularity.kind !== 'tensor';
-    const zeros = words ? packAlongRows(result.zeroPoints, { rows, columns: perRow, bits }) : result.zeroPoints;
-    expected['zeroPoints'] = Buffer.from(zeros.buffer, zeros.byteOffset, zeros.byteLength);
-  }
-  return expected;
+  const result = quantize({ values, shape: SHAPE, dtype: plan.dtype }, plan.scheme, plan.range);
+  return Object.fromEntries(
+    Object.entries(referencePieces(plan, result)).map(([piece, bytes]) => [piece, Buffer.from(bytes)]),
+  );
 }
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -113,6 +93,11 @@ describe('quantizeInto', () => {
     ['fp8', 'minmax'],
     ['fp8-tensor', 'mse:candidates=3,smallest=0.5'],
     ['fp8-e5m2', 'minmax'],
+    ['fp8-block-a16', 'minmax'],
+    ['fp8-block33x40-a16', 'mse:candidates=3'],
+    ['nvfp4', 'minmax'],
+    ['mxfp4', 'mse:candidates=4'],
+    ['mxfp8', 'minmax'],
   ] as const) {
     it(`writes what the reference says: ${scheme}, ${range}`, async () => {
       for (const dtype of ['bf16', 'f32'] as const) {

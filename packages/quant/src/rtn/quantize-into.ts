@@ -11,7 +11,13 @@ import {
 } from '@pith/tensor-core';
 import type { JobStep } from '@pith/tensor-core/node';
 import { ErrorReport } from './error-report.ts';
-import { kernelWeight, quantizeArguments, ROW_ERROR_BYTES, type KernelWeight } from './kernel-arguments.ts';
+import {
+  kernelWeight,
+  quantizeArguments,
+  ROW_ERROR_BYTES,
+  tileArguments,
+  type KernelWeight,
+} from './kernel-arguments.ts';
 import type { PieceName } from './pieces.ts';
 import { refusal, scaleOverflow } from './refusal.ts';
 import type {
@@ -22,8 +28,9 @@ import type {
   WeightPlan,
   WeightResult,
 } from './rtn-types.ts';
-import { chooseTensorScale } from './tensor-scale.ts';
-import { writeSharedScale } from './write-shared-scale.ts';
+import { globalScaleOf } from './scale.ts';
+import { chooseTensorScale, measureMagnitude } from './tensor-scale.ts';
+import { writeShared } from './write-shared-scale.ts';
 
 /**
  * Rounds one weight and writes its pieces: chunks of rows are read, quantized and written by the pool's threads with
@@ -31,7 +38,7 @@ import { writeSharedScale } from './write-shared-scale.ts';
  * any number of threads and any chunk size.
  *
  * A weight with one scale per tensor is read twice, and more often for percentiles (up to five times) and searches
- * (three times).
+ * (three times); one with a global scale that is not given twice.
  *
  * Errors are reported once every job that was started has ended; `destinations` may then hold some chunks.
  *
@@ -54,14 +61,14 @@ export async function quantizeOn(
   plan: WeightPlan,
   weight: DenseWeight,
   destinations: PieceDestinations,
-  { hash = false, chunkBytes = CHUNK_BYTES, signal, progress }: Omit<QuantizeIntoOptions, 'pool'>,
+  { hash = false, chunkBytes = CHUNK_BYTES, globalScale: given, signal, progress }: Omit<QuantizeIntoOptions, 'pool'>,
 ): Promise<WeightResult> {
   checkWeight(plan, weight);
   checkDestinations(plan, destinations);
   const [rows, columns] = plan.shape;
   const kernel = kernelWeight(plan);
   const { rowBytes } = kernel;
-  const chunks = cutIntoChunks(rows, rowBytes.source, chunkBytes);
+  const chunks = cutIntoChunks(rows, rowBytes.source, chunkBytes, kernel.tileRows);
   const pass = {
     host,
     weight,
@@ -72,6 +79,10 @@ export async function quantizeOn(
   const perTensor = plan.scheme.granularity.kind === 'tensor';
   const shared = perTensor ? await chooseTensorScale({ ...pass, plan, kernel }) : undefined;
   if (shared && !Number.isFinite(shared.scale)) throw scaleOverflow(plan, undefined);
+  const hasGlobal = plan.scheme.scaleDType === 'f8_e4m3';
+  const globalScale = hasGlobal
+    ? (given ?? globalScaleOf(await measureMagnitude({ ...pass, plan, kernel }), plan.dtype))
+    : undefined;
 
   const streams = pieceStreams(plan, kernel);
   const packsZeros = streams.some(({ part }) => part === 'words');
@@ -89,7 +100,7 @@ export async function quantizeOn(
     hashSource: hash,
     parts: {
       codes: perChunk * rowBytes.codes,
-      scales: perChunk * rowBytes.scales,
+      scales: Math.ceil(perChunk / kernel.tileRows) * rowBytes.scales,
       zeros: perChunk * rowBytes.zeros,
       words: packsZeros ? wordsOf(perChunk, bits) * 4 * kernel.groupsPerRow : 0,
       errors: perChunk * ROW_ERROR_BYTES,
@@ -99,8 +110,14 @@ export async function quantizeOn(
     },
     prepare: (part) => part('factors').set(new Uint8Array(kernel.factors.buffer)),
     steps: (chunk, at) => {
-      const args = quantizeArguments(plan, kernel, chunk.rows, at, shared);
-      const steps: JobStep[] = [{ op: 'call', kernel: 'quantizeRows', args, expect: -1 }];
+      const steps: JobStep[] = [
+        plan.scheme.granularity.kind === 'block'
+          ? { op: 'call', kernel: 'quantizeTiles', args: tileArguments(kernel, chunk.rows, at), expect: -1 }
+          : {
+              ...{ op: 'call', kernel: 'quantizeRows', expect: -1 },
+              args: quantizeArguments(plan, kernel, chunk.rows, at, shared, globalScale),
+            },
+      ];
       if (packsZeros) {
         const packArgs = [at.zeros, at.words, chunk.rows, kernel.groupsPerRow, bits, at.packing];
         steps.push({ op: 'call', kernel: 'packZeroPoints', args: packArgs });
@@ -147,8 +164,9 @@ export async function quantizeOn(
       });
     },
   });
-  if (shared) {
-    for (const written of await writeSharedScale(host, plan, shared, destinations, hash, signal)) {
+  if (shared !== undefined || globalScale !== undefined) {
+    const values = { scale: shared, globalScale };
+    for (const written of await writeShared(host, plan, values, destinations, hash, signal)) {
       bytesWritten += written.byteLength;
       if (written.hash) hashes.push(written.hash);
     }
@@ -167,12 +185,15 @@ interface PieceStream {
   bytes(rows: number): number;
 }
 
-function pieceStreams({ pieces, scheme }: WeightPlan, { rowBytes, groupsPerRow }: KernelWeight): PieceStream[] {
+function pieceStreams(
+  { pieces, scheme }: WeightPlan,
+  { rowBytes, groupsPerRow, tileRows }: KernelWeight,
+): PieceStream[] {
   const bits = scheme.kind === 'int' ? scheme.bits : 8;
   const packed = pieces.some(({ piece, dtype }) => piece === 'zeroPoints' && dtype === 'i32');
   return [
     { piece: 'codes', part: 'codes', bytes: (rows) => rows * rowBytes.codes },
-    { piece: 'scales', part: 'scales', bytes: (rows) => rows * rowBytes.scales },
+    { piece: 'scales', part: 'scales', bytes: (rows) => Math.ceil(rows / tileRows) * rowBytes.scales },
     packed
       ? { piece: 'zeroPoints', part: 'words', bytes: (rows) => wordsOf(rows, bits) * 4 * groupsPerRow }
       : { piece: 'zeroPoints', part: 'zeros', bytes: (rows) => rows * rowBytes.zeros },
@@ -184,7 +205,7 @@ function wordsOf(count: number, bits: number): number {
   return Math.ceil((count * bits) / 32);
 }
 
-const ORDER: readonly ChunkHash['of'][] = ['source', 'codes', 'scales', 'zeroPoints'];
+const ORDER: readonly ChunkHash['of'][] = ['source', 'codes', 'scales', 'zeroPoints', 'globalScale'];
 
 function inOrder(hashes: readonly ChunkHash[]): ChunkHash[] {
   return [...hashes].sort((a, b) => ORDER.indexOf(a.of) - ORDER.indexOf(b.of) || a.offset - b.offset);

@@ -1,5 +1,7 @@
 // Rounding to nearest for library users: one weight in, a quantized weight out, on this thread, in any environment.
 import {
+  e8m0ToF32,
+  groupsPerRow,
   localHost,
   memoryBlock,
   PithError,
@@ -7,11 +9,13 @@ import {
   toF32,
   type DenseWeight,
   type KernelHost,
+  type QuantizationScheme,
   type QuantizedWeight,
   type RunOptions,
 } from '@pith/tensor-core';
+import { rangeProblem } from '../pass/scheme-problems.ts';
 import { fittingGroupSizes, isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
-import { quantizedPieces } from './pieces.ts';
+import { quantizedPieces, type PieceName } from './pieces.ts';
 import { quantizeOn } from './quantize-into.ts';
 import { rtnConfig } from './rtn-config.ts';
 import type { QuantizationError, QuantizeIntoOptions, RtnOptions, WeightPlan, WeightResult } from './rtn-types.ts';
@@ -21,6 +25,8 @@ export type QuantizeWeightOptions = Omit<RtnOptions, 'include' | 'ignore'> &
   RunOptions & {
     /** What to run on: a `KernelPool`, or this thread when left out. */
     readonly host?: KernelHost;
+    /** With scales in e4m3: what they are divided by; that of this weight alone when left out. */
+    readonly globalScale?: number;
   };
 
 /** What comes of {@link quantizeWeight}. */
@@ -41,11 +47,11 @@ export interface QuantizeWeightResult {
  *
  * @param weight [rows, columns] in f32, f16 or bf16; read in chunks of about a megabyte.
  * @throws PithError as `rtnConfig`, and `WEIGHT_NOT_MATRIX`, `DTYPE_NOT_QUANTIZABLE`, `GROUP_DOES_NOT_DIVIDE`,
- * `WEIGHT_NOT_FINITE`, `SCALE_OVERFLOW`.
+ * `RANGE_UNSUPPORTED`, `WEIGHT_NOT_FINITE`, `SCALE_OVERFLOW`.
  */
 export async function quantizeWeight(
   weight: DenseWeight,
-  { host = localHost(), signal, progress, ...options }: QuantizeWeightOptions,
+  { host = localHost(), globalScale: shared, signal, progress, ...options }: QuantizeWeightOptions,
 ): Promise<QuantizeWeightResult> {
   const { name, dtype, shape } = weight;
   const [rows = 0, columns = 0] = shape;
@@ -71,6 +77,13 @@ export async function quantizeWeight(
       { details: { tensor: name, columns, groupSize: granularity.size, fitting: fittingGroupSizes(columns) } },
     );
   }
+  const unsupported = rangeProblem(config.scheme, config.range);
+  if (unsupported !== undefined) {
+    const { code, message, remedy } = unsupported;
+    throw new PithError(code, `quantize ${name}: ${message.replace(/^plan: /, '')}; ${remedy}`, {
+      details: { tensor: name, range: config.range },
+    });
+  }
   const scheme = resolveScheme(config.scheme, dtype);
   const plan = {
     ...{ name, module: name, shape: [rows, columns] as const, dtype, scheme },
@@ -79,6 +92,7 @@ export async function quantizeWeight(
   const { weight: rounded, result } = await quantizeInMemory(plan, weight, {
     host,
     chunkBytes: 2 ** 20,
+    ...(shared === undefined ? {} : { globalScale: shared }),
     ...(signal ? { signal } : {}),
     ...(progress ? { progress } : {}),
   });
@@ -116,12 +130,36 @@ export async function quantizeInMemory(
   const bytes = pieces.map((piece) => ({ ...piece, bytes: new Uint8Array(piece.byteLength) }));
   const destinations = Object.fromEntries(bytes.map((piece) => [piece.piece, { kind: 'memory', bytes: piece.bytes }]));
   const result = await quantizeOn(host, { ...plan, storage: 'bytes', pieces }, weight, destinations, options);
-  const [codes, scales, zeroPoints] = bytes;
+  const piece = (name: PieceName) => bytes.find((one) => one.piece === name)?.bytes;
+  const [codes, zeroPoints, global] = [piece('codes')!, piece('zeroPoints'), piece('globalScale')];
+  const globalScale = global && toF32('f32', global)[0]!;
   const block = {
-    codes: scheme.kind === 'int' ? new Int8Array(codes!.bytes.buffer) : codes!.bytes,
-    scales: toF32(scheme.scaleDType, scales!.bytes),
-    ...(zeroPoints ? { zeroPoints: new Int8Array(zeroPoints.bytes.buffer) } : {}),
+    codes: scheme.kind === 'int' ? new Int8Array(codes.buffer) : codes,
+    scales: effectiveScales(piece('scales')!, scheme, rows, columns, globalScale),
+    ...(zeroPoints ? { zeroPoints: new Int8Array(zeroPoints.buffer) } : {}),
   };
   const read = memoryBlock(block, scheme, rows, columns);
-  return { weight: quantizedWeight({ name, shape: [rows, columns], scheme, read }), result };
+  const facts = globalScale === undefined ? {} : { globalScale };
+  return { weight: quantizedWeight({ name, shape: [rows, columns], scheme, read, ...facts }), result };
+}
+
+/** Stored scales as what codes are multiplied by: of tiles once for each row. */
+function effectiveScales(
+  bytes: Uint8Array,
+  scheme: QuantizationScheme,
+  rows: number,
+  columns: number,
+  globalScale: number | undefined,
+): Float32Array {
+  const scales = scheme.scaleDType === 'f8_e8m0' ? e8m0ToF32(bytes) : toF32(scheme.scaleDType, bytes);
+  if (globalScale !== undefined) return scales.map((scale) => scale / globalScale);
+  const { granularity } = scheme;
+  if (granularity.kind !== 'block') return scales;
+  const perRow = groupsPerRow(granularity, columns);
+  const expanded = new Float32Array(rows * perRow);
+  for (let row = 0; row < rows; row += 1) {
+    const tile = Math.floor(row / granularity.rows) * perRow;
+    expanded.set(scales.subarray(tile, tile + perRow), row * perRow);
+  }
+  return expanded;
 }

@@ -1,9 +1,9 @@
 // The reference quantizer against bytes of compressed-tensors 0.19.0 and llm-compressor 0.14.0.1 (memoryless_minmax);
 // calls and rules: golden/compressed-tensors/manifest.json.
 import { describe, expect, it } from 'vitest';
-import { denseWeight, fromF32, memoryBytes } from '@pith/tensor-core';
+import { denseWeight, fromF32, memoryBytes, toF32, unpackNibbles, type QuantizationScheme } from '@pith/tensor-core';
 import { hasShared } from '@pith-tooling/vitest/shared';
-import { readGolden, unpackRows, valuesOf } from '../golden.fixture.ts';
+import { readGolden, unpackRows, valuesOf, type GoldenTensor } from '../golden.fixture.ts';
 import { parseScheme } from '../scheme/parse-scheme.ts';
 import { resolveScheme, type QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { roundTo } from './arithmetic.ts';
@@ -20,7 +20,28 @@ const CASES: readonly (readonly [folder: string, scheme: string, dtype: Quantiza
   ['w4a16-g64-sym-bf16', 'w4g64', 'bf16'],
   ['fp8-channel', 'fp8', 'f32'],
   ['fp8-tensor', 'fp8-tensor', 'f32'],
+  ['fp8-block', 'fp8-block', 'f32'],
+  ['nvfp4a16', 'nvfp4', 'f32'],
+  ['mxfp4a16', 'mxfp4', 'f32'],
+  ['mxfp8a16', 'mxfp8', 'f32'],
 ];
+
+/** Stored scales as what codes are multiplied by. */
+function effectiveScales(
+  stored: GoldenTensor,
+  { granularity }: QuantizationScheme,
+  rows: number,
+  globalScale: number | undefined,
+): Float32Array {
+  if (stored.dtype === 'U8') return Float32Array.from(stored.bytes, (exponent) => 2 ** (exponent - 127));
+  const values = stored.dtype === 'F8_E4M3' ? toF32('f8_e4m3', stored.bytes) : valuesOf(stored);
+  if (globalScale !== undefined) return values.map((scale) => scale / globalScale);
+  if (granularity.kind !== 'block') return values;
+  const across = stored.shape[1]!;
+  return Float32Array.from({ length: rows * across }, (_, i) => {
+    return values[Math.floor(i / across / granularity.rows) * across + (i % across)]!;
+  });
+}
 
 describe.skipIf(!hasShared)('quantize against compressed-tensors', () => {
   const matrices = hasShared ? readGolden('golden/compressed-tensors/matrices.safetensors') : new Map();
@@ -34,10 +55,18 @@ describe.skipIf(!hasShared)('quantize against compressed-tensors', () => {
         const scheme = resolveScheme(parseScheme(name), dtype);
         const result = quantize({ values, shape: [rows, columns], dtype }, scheme, { kind: 'minmax' });
 
-        expect(result.scales).toEqual(valuesOf(golden.get(`${matrix}.weight_scale`)!));
+        const global = golden.get(`${matrix}.weight_global_scale`);
+        expect(result.globalScale).toBe(global && valuesOf(global)[0]);
+        const scales = golden.get(`${matrix}.weight_scale`)!;
+        expect(result.scales).toEqual(effectiveScales(scales, scheme, rows, result.globalScale));
         const packed = golden.get(`${matrix}.weight_packed`);
         const bits = scheme.kind === 'int' ? scheme.bits : 8;
-        const codes = packed ? unpackRows(packed.bytes, rows, columns, bits) : golden.get(`${matrix}.weight`)!.bytes;
+        const codes =
+          packed?.dtype === 'U8'
+            ? unpackNibbles(packed.bytes)
+            : packed
+              ? unpackRows(packed.bytes, rows, columns, bits)
+              : golden.get(`${matrix}.weight`)!.bytes;
         expect(new Int8Array(result.codes.buffer)).toEqual(new Int8Array(codes.buffer));
 
         const zeros = golden.get(`${matrix}.weight_zero_point`);
@@ -64,7 +93,9 @@ describe.skipIf(!hasShared)('quantize against compressed-tensors', () => {
         expect(new Uint8Array(block.codes.buffer)).toEqual(result.codes);
         expect(block.scales).toEqual(result.scales);
         expect(block.zeroPoints).toEqual(result.zeroPoints);
-        const decompressed = golden.get(`${matrix}.decompressed`);
+        expect(weight.globalScale).toBe(result.globalScale);
+        const exact = golden.get(`${matrix}.decompressed_exact`);
+        const decompressed = exact ?? golden.get(`${matrix}.decompressed`);
         if (decompressed && dtype === 'f32') expect(dequantize(result)).toEqual(valuesOf(decompressed));
       });
     }

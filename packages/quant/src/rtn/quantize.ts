@@ -16,7 +16,7 @@ import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { arithmeticDType } from './arithmetic.ts';
 import { codeByte, codeRange, position, restore, roundToCode, type CodeRange, type ScaleAndZero } from './codec.ts';
 import { errorUnit, segmentSums } from './error-sum.ts';
-import { scaleOfRange } from './scale.ts';
+import { globalScaleOf, scaleOfRange } from './scale.ts';
 
 /** A matrix of f32 values that came from `dtype` (each value is one that the dtype can hold). */
 export interface DenseMatrix {
@@ -36,10 +36,15 @@ export interface QuantizedMatrix {
   readonly scheme: QuantizationScheme;
   /** [rows, columns], one stored byte per weight: two's complement or the bits of the float. */
   readonly codes: Uint8Array;
-  /** [rows, groups per row], or one value for granularity `tensor`; f32 values that the scale dtype can hold. */
+  /**
+   * What codes are multiplied by: [rows, groups per row], or one value for granularity `tensor`; of tiles once for each row
+   * that they reach over.
+   */
   readonly scales: Float32Array;
   /** Like the scales; absent for symmetric and float schemes. */
   readonly zeroPoints?: Int8Array;
+  /** What stored scales in e4m3 are divided by; present with them only. */
+  readonly globalScale?: number;
 }
 
 /** Sums over one row, from which the error of a weight is made. */
@@ -65,18 +70,29 @@ export interface RoundedMatrix extends QuantizedMatrix {
 /**
  * Rounds a matrix to nearest.
  *
+ * @param globalScale With scales in e4m3; that of this matrix alone when left out.
  * @throws PithError `SCALE_OVERFLOW` where a scale is too large for its dtype.
  */
-export function quantize(matrix: DenseMatrix, scheme: QuantizationScheme, rule: RangeRule): RoundedMatrix {
+export function quantize(
+  matrix: DenseMatrix,
+  scheme: QuantizationScheme,
+  rule: RangeRule,
+  globalScale = scheme.scaleDType === 'f8_e4m3'
+    ? globalScaleOf(extremesOf(matrix.values).magnitude, matrix.dtype)
+    : undefined,
+): RoundedMatrix {
   const { values, shape, dtype } = matrix;
   const [rows, columns] = shape;
   const arithmetic = arithmeticDType(dtype, scheme.scaleDType);
   const codes = codeRange(scheme);
   const perRow = groupsPerRow(scheme.granularity, columns);
-  const size = columns / perRow;
+  const size = scheme.granularity.kind === 'block' ? scheme.granularity.columns : columns / perRow;
   const perTensor = scheme.granularity.kind === 'tensor';
-  const shared = perTensor ? chooseScale(values, columns, scheme, rule, codes, arithmetic) : undefined;
+  const choose = (of: Float32Array, width: number) =>
+    chooseScale(of, width, scheme, rule, codes, arithmetic, globalScale);
+  const shared = perTensor ? choose(values, columns) : undefined;
   if (shared) requireFinite(shared, scheme, 0);
+  let tiles: { readonly scale: ScaleAndZero; readonly magnitude: number }[] = [];
 
   const result = new Uint8Array(rows * columns);
   const scales = new Float32Array(perTensor ? 1 : rows * perRow);
@@ -84,21 +100,48 @@ export function quantize(matrix: DenseMatrix, scheme: QuantizationScheme, rule: 
   const rowErrors: RowError[] = [];
   for (let row = 0; row < rows; row += 1) {
     const error: RowError = { sumSquaredError: 0, sumSquares: 0, maxAbsError: 0, clipped: 0, zeroScales: 0 };
+    const { granularity } = scheme;
+    const tileStart = granularity.kind === 'block' && row % granularity.rows === 0;
+    if (granularity.kind === 'block' && tileStart) {
+      tiles = Array.from({ length: perRow }, (_, i) => {
+        const tile = tileOf(matrix, row, granularity.rows, i * size, size);
+        return { scale: choose(tile.values, tile.columns), magnitude: extremesOf(tile.values).magnitude };
+      });
+    }
     for (let group = 0; group < perRow; group += 1) {
       const start = row * columns + group * size;
-      const slice = values.subarray(start, start + size);
-      const chosen = shared ?? chooseScale(slice, size, scheme, rule, codes, arithmetic);
+      const end = Math.min(start + size, (row + 1) * columns);
+      const slice = values.subarray(start, end);
+      const chosen = shared ?? tiles[group]?.scale ?? choose(slice, size);
       const index = perTensor ? 0 : row * perRow + group;
       requireFinite(chosen, scheme, row);
       scales[index] = chosen.scale;
       zeroPoints[index] = chosen.zeroPoint;
-      if (chosen.zeroScale && (!perTensor || row === 0)) error.zeroScales += 1;
-      quantizeGroup(slice, chosen, scheme, codes, arithmetic, result.subarray(start, start + size), error);
+      const first = perTensor ? row === 0 : granularity.kind !== 'block' || tileStart;
+      if (chosen.zeroScale && first) error.zeroScales += 1;
+      const unit = errorUnit(tiles[group]?.magnitude ?? extremesOf(slice).magnitude);
+      quantizeGroup(slice, unit, chosen, scheme, codes, arithmetic, result.subarray(start, end), error);
     }
     rowErrors.push(error);
   }
   const asymmetric = scheme.kind === 'int' && !scheme.symmetric;
-  return { shape, scheme, codes: result, scales, ...(asymmetric ? { zeroPoints } : {}), rowErrors };
+  return {
+    ...{ shape, scheme, codes: result, scales, rowErrors },
+    ...(asymmetric ? { zeroPoints } : {}),
+    ...(globalScale === undefined ? {} : { globalScale }),
+  };
+}
+
+/** The values of a tile, row after row, cut off at the edges of the matrix. */
+function tileOf({ values, shape }: DenseMatrix, firstRow: number, rows: number, firstColumn: number, columns: number) {
+  const width = Math.min(columns, shape[1] - firstColumn);
+  const height = Math.min(rows, shape[0] - firstRow);
+  const tile = new Float32Array(width * height);
+  for (let row = 0; row < height; row += 1) {
+    const start = (firstRow + row) * shape[1] + firstColumn;
+    tile.set(values.subarray(start, start + width), row * width);
+  }
+  return { values: tile, columns: width };
 }
 
 /**
@@ -118,12 +161,13 @@ function chooseScale(
   rule: RangeRule,
   codes: CodeRange,
   arithmetic: ScaleDType,
+  globalScale: number | undefined,
 ): ScaleAndZero {
   const symmetric = scheme.kind === 'float' || scheme.symmetric;
   const range = measureRange(values, columns, rule, symmetric);
-  if (rule.kind !== 'mse' && rule.kind !== 'lp') return scaleOfRange(range, scheme, codes, arithmetic);
+  if (rule.kind !== 'mse' && rule.kind !== 'lp') return scaleOfRange(range, scheme, codes, arithmetic, globalScale);
   const { magnitude } = extremesOf(values);
-  const candidates = candidateScales(range, rule, scheme, codes, arithmetic);
+  const candidates = candidateScales(range, rule, scheme, codes, arithmetic, globalScale);
   const errors = candidates.map((candidate) => {
     let sum = 0;
     for (let start = 0; start < values.length; start += columns) {
@@ -135,9 +179,10 @@ function chooseScale(
   return candidates[leastError(errors)]!;
 }
 
-/** Writes the codes of one group and adds its errors to the row's. */
+/** Writes the codes of one group and adds its errors, squared in units, to the row's. */
 function quantizeGroup(
   values: Float32Array,
+  unit: number,
   chosen: ScaleAndZero,
   scheme: QuantizationScheme,
   codes: CodeRange,
@@ -146,7 +191,6 @@ function quantizeGroup(
   row: RowError,
 ): void {
   const { fround } = Math;
-  const unit = errorUnit(extremesOf(values).magnitude);
   const errorSquares = new Float32Array(values.length);
   for (let i = 0; i < values.length; i += 1) {
     const code = roundToCode(position(values[i]!, chosen, scheme, arithmetic), scheme, codes);

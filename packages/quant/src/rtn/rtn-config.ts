@@ -11,6 +11,7 @@ import type { RtnConfig, RtnOptions } from './rtn-types.ts';
 
 const options = z.strictObject({
   scheme: z.union([z.string(), z.looseObject({})]),
+  schemeFor: z.record(z.string(), z.union([z.string(), z.looseObject({})])).exactOptional(),
   range: z.union([z.string(), z.looseObject({})]).exactOptional(),
   scaleDType: z.enum(['f16', 'bf16', 'f32']).exactOptional(),
   include: z.array(z.string()).exactOptional(),
@@ -34,17 +35,30 @@ export function rtnConfig(given: RtnOptions): RtnConfig {
   }
   const include = Object.freeze([...(given.include ?? [])]);
   const ignore = Object.freeze([...(given.ignore ?? [])]);
-  for (const pattern of [...include, ...ignore]) moduleMatcher(pattern);
+  const schemeFor = Object.freeze(
+    Object.entries(given.schemeFor ?? {}).map(([pattern, scheme]) =>
+      Object.freeze({ pattern, scheme: other(scheme, given) }),
+    ),
+  );
+  for (const pattern of [...include, ...ignore, ...schemeFor.map((rule) => rule.pattern)]) moduleMatcher(pattern);
   return Object.freeze({
     method: 'rtn',
-    scheme: schemeOf(given),
+    scheme: schemeOf(given.scheme, given.scaleDType),
+    schemeFor,
     range: rangeOf(given.range ?? { kind: 'minmax' }),
     include,
     ignore,
   });
 }
 
-function schemeOf({ scheme, scaleDType }: RtnOptions): Scheme {
+/** A scheme beside the first: the dtype of scales that was asked for is that of plain scales. */
+function other(scheme: string | Scheme, { scaleDType }: RtnOptions): Scheme {
+  const named = schemeOf(scheme, undefined);
+  const micro = named.weights.kind === 'float' && named.weights.scaleDType !== undefined;
+  return micro ? named : schemeOf(scheme, scaleDType);
+}
+
+function schemeOf(scheme: string | Scheme, scaleDType: RtnOptions['scaleDType']): Scheme {
   const named = typeof scheme === 'string' ? parseScheme(scheme) : scheme;
   const { weights, activations } = named;
   const chosen = scaleDType ?? named.scaleDType;

@@ -1,7 +1,15 @@
 // What goes into and comes out of rounding to nearest: configuration, plan, destinations and error report.
-import type { DType, FileLocation, QuantizationScheme, RunOptions, ScaleDType } from '@pith/tensor-core';
+import type {
+  ActivationQuantization,
+  DType,
+  FileLocation,
+  QuantizationScheme,
+  RunOptions,
+  ScaleDType,
+} from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { RangeRule } from '../range/range.ts';
+import type { SchemeRule } from '../scheme/scheme-rules.ts';
 import type { CodeStorage, Scheme } from '../scheme/scheme.ts';
 import type { Piece, PieceName } from './pieces.ts';
 
@@ -9,6 +17,11 @@ import type { Piece, PieceName } from './pieces.ts';
 export interface RtnOptions {
   /** A name (`w4g128`) or a scheme. */
   readonly scheme: string | Scheme;
+  /**
+   * Other schemes by module pattern: `{ lm_head: 'w8', 'mlp.down_proj': 'w8g128' }`. Modules that match are quantized even
+   * where no `include` matches them; of several patterns that match the last counts.
+   */
+  readonly schemeFor?: Readonly<Record<string, string | Scheme>>;
   /** A rule, or its name (`mse`, `percentile:99.9`). `minmax` when left out. */
   readonly range?: string | RangeRule;
   /** Dtype of the scales; the weight's own when left out. */
@@ -28,6 +41,8 @@ export interface RtnConfig {
   readonly method: 'rtn';
   /** How weights are coded. */
   readonly scheme: Scheme;
+  /** How those of modules that match a pattern are coded. */
+  readonly schemeFor: readonly SchemeRule[];
   /** How ranges are chosen. */
   readonly range: RangeRule;
   /** Patterns; empty: every linear layer of the blocks. */
@@ -78,6 +93,10 @@ export interface WeightPlan {
   readonly dtype: 'f32' | 'f16' | 'bf16';
   /** How it is coded, dtype of the scales included. */
   readonly scheme: QuantizationScheme;
+  /** How the runtime quantizes its inputs; absent: not at all, or calibration has to say. */
+  readonly activations?: ActivationQuantization;
+  /** The names of all weights that share its global scale, its own among them; with scales in e4m3. */
+  readonly sharesGlobalScale?: readonly string[];
   /** How its codes are stored. */
   readonly storage: CodeStorage;
   /** How its ranges are chosen. */
@@ -90,7 +109,7 @@ export interface WeightPlan {
 export interface PlanProblem {
   /** Tensor or pattern that it is about. */
   readonly name: string;
-  /** Stable: `GROUP_DOES_NOT_DIVIDE`, `DTYPE_NOT_QUANTIZABLE`, `PATTERN_MATCHES_NOTHING`. */
+  /** Stable: `GROUP_DOES_NOT_DIVIDE`, `DTYPE_NOT_QUANTIZABLE`, `PATTERN_MATCHES_NOTHING`, `RANGE_UNSUPPORTED`. */
   readonly code: string;
   /** "operation: constraint, got value". */
   readonly message: string;
@@ -191,4 +210,9 @@ export interface QuantizeIntoOptions extends RunOptions {
   readonly hash?: boolean;
   /** Input bytes per chunk, about; 4 MiB when left out. Never changes the result. */
   readonly chunkBytes?: number;
+  /**
+   * With scales in e4m3: what they are divided by (`globalScaleOf`), for weights that share it. Found from the weight alone,
+   * which is then read once more, when left out.
+   */
+  readonly globalScale?: number;
 }

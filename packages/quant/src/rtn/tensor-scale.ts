@@ -16,6 +16,15 @@ import type { KernelWeight } from './kernel-arguments.ts';
 import type { WeightPlan } from './rtn-types.ts';
 import { scaleOfRange, type ValueRange } from './scale.ts';
 
+/**
+ * The largest magnitude of a weight, whose plan gives its shape and dtype.
+ *
+ * @throws PithError what `refuse` makes of a NaN or an infinity.
+ */
+export async function measureMagnitude(pass: TensorPass): Promise<number> {
+  return (await measure(pass)).magnitude;
+}
+
 /** What every pass is made with. */
 export interface TensorPass {
   readonly plan: WeightPlan;

@@ -1,22 +1,33 @@
-// The scale and zero point of a weight that has one of each: a few bytes, written by themselves.
-import { fromF32, type KernelHost } from '@pith/tensor-core';
+// What a weight has one of: a scale and a zero point, or a global scale. A few bytes, written by themselves.
+import { fromF32, restoredDType, type KernelHost } from '@pith/tensor-core';
 import type { JobStep } from '@pith/tensor-core/node';
 import type { ScaleAndZero } from './codec.ts';
 import type { PieceName } from './pieces.ts';
 import type { ChunkHash, PieceDestinations, WeightPlan } from './rtn-types.ts';
 
-/** Writes the scale and zero point of a weight that has one. */
-export async function writeSharedScale(
+/** What a weight has one of. */
+export interface SharedValues {
+  /** The scale and zero point of the whole weight. */
+  readonly scale?: ScaleAndZero | undefined;
+  /** What the scales of its groups are divided by. */
+  readonly globalScale?: number | undefined;
+}
+
+/** Writes what a weight has one of. */
+export async function writeShared(
   host: KernelHost,
   { scheme, pieces }: WeightPlan,
-  { scale, zeroPoint }: ScaleAndZero,
+  { scale, globalScale }: SharedValues,
   destinations: PieceDestinations,
   hash: boolean,
   signal: AbortSignal | undefined,
 ): Promise<readonly { readonly byteLength: number; readonly hash?: ChunkHash }[]> {
   const stored: Partial<Record<PieceName, Uint8Array>> = {
-    scales: fromF32(scheme.scaleDType, Float32Array.of(scale)),
-    zeroPoints: new Uint8Array(Int8Array.of(zeroPoint).buffer),
+    ...(scale && {
+      scales: fromF32(restoredDType(scheme), Float32Array.of(scale.scale)),
+      zeroPoints: new Uint8Array(Int8Array.of(scale.zeroPoint).buffer),
+    }),
+    ...(globalScale !== undefined && { globalScale: fromF32('f32', Float32Array.of(globalScale)) }),
   };
   const written: { byteLength: number; hash?: ChunkHash }[] = [];
   for (const { piece } of pieces) {

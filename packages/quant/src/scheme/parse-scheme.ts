@@ -2,13 +2,17 @@
 //
 // Grammar: `w<bits>` [ `a8` | `a16` ] [ `g<size>` ] [ `-channel` | `-tensor` ] [ `-asym` | `-sym` ]
 // [ `-static` [ `-aasym` ] | `-dynamic` ], and
-// `fp8` [ `-e5m2` | `-e4m3` ] [ `-channel` | `-tensor` ] [ `-a16` | `-static` | `-dynamic` ].
+// `fp8` [ `-e5m2` | `-e4m3` ] [ `-channel` | `-tensor` ] [ `-a16` | `-static` | `-dynamic` ], and
+// `nvfp4` | `mxfp4` [ `-a16` | `-a4` ], `mxfp8` [ `-a16` | `-a8` ], `fp8-block` [ `<rows>x<columns>` ] [ `-e5m2` ] [ `-a16` ].
 import { PithError, type Granularity } from '@pith/tensor-core';
 import { defineScheme } from './define-scheme.ts';
 import type { ActivationScheme, Scheme } from './scheme.ts';
 
 const INTEGER = /^w([2-8])(a8|a16)?(?:-?g(\d{1,7}))?((?:-(?:channel|tensor|asym|sym|static|dynamic|aasym))*)$/;
 const FLOAT = /^(?:fp8|f8)((?:-(?:e4m3|e5m2|channel|tensor|a16|dynamic|static))*)$/;
+
+const MICRO = /^(nvfp4|mxfp4|mxfp8)(?:-?(a16|a4|a8))?$/;
+const TILES = /^fp8-block(?:-?(\d{1,4})x(\d{1,4}))?((?:-(?:e4m3|e5m2|a16|dynamic))*)$/;
 
 /** Names that cover the usual needs, most used first; shown where a name is not understood. */
 export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
@@ -33,6 +37,14 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
   'fp8-a16',
   'fp8-static',
   'fp8-e5m2',
+  'fp8-block',
+  'nvfp4',
+  'nvfp4-a4',
+  'mxfp4',
+  'mxfp4-a4',
+  'mxfp8',
+  'mxfp8-a8',
+  'fp8-block-a16',
 ]);
 
 /**
@@ -46,6 +58,12 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
  *   (what vLLM and llm-compressor call FP8_DYNAMIC). `fp8-static` has one activation scale per layer that calibration finds, `fp8-a16` leaves
  *   activations alone.
  * - `fp8-e5m2`: e5m2 weights, weights only, because no runtime multiplies e5m2 by e5m2.
+ * - `fp8-block`: e4m3 weights, one scale for each tile of 128 x 128; activations in groups of 128, dynamically (FP8_BLOCK of
+ *   llm-compressor). `fp8-block-a16` leaves activations alone, `fp8-block64x64` has other tiles.
+ * - `nvfp4`: fp4 (e2m1) weights in groups of 16 with scales in e4m3 and one f32 for the tensor; weights only (NVFP4A16 of
+ *   llm-compressor). `nvfp4-a4` quantizes activations alike, with a global scale that calibration finds (its NVFP4).
+ * - `mxfp4`, `mxfp8`: e2m1 or e4m3 weights in groups of 32 that share an exponent; weights only. `mxfp4-a4` and `mxfp8-a8`
+ *   quantize activations alike, dynamically.
  *
  * @throws PithError `SCHEME_UNKNOWN` with the nearest names.
  */
@@ -82,6 +100,42 @@ export function parseScheme(name: string): Scheme {
       ...(dtype === 'f8_e4m3' && !weightsOnly ? { activations: activationScheme(dtype, kind, false) } : {}),
     });
   }
+  return microScheme(text) ?? tileScheme(text, name) ?? refuse(name);
+}
+
+/** NVFP4, MXFP4 and MXFP8. */
+function microScheme(text: string): Scheme | undefined {
+  const found = MICRO.exec(text);
+  if (!found) return undefined;
+  const [, kind = '', inputs = 'a16'] = found;
+  const dtype = kind === 'mxfp8' ? 'f8_e4m3' : 'f4_e2m1';
+  if (inputs !== 'a16' && inputs !== (dtype === 'f4_e2m1' ? 'a4' : 'a8')) return undefined;
+  const size = kind === 'nvfp4' ? 16 : 32;
+  const scaleDType = kind === 'nvfp4' ? 'f8_e4m3' : 'f8_e8m0';
+  return defineScheme({
+    weights: { kind: 'float', dtype, granularity: { kind: 'group', size }, scaleDType },
+    ...(inputs !== 'a16' && { activations: { dtype, granularity: 'group', dynamic: true, size, scaleDType } }),
+  });
+}
+
+/** FP8 with one scale for each tile. */
+function tileScheme(text: string, name: string): Scheme | undefined {
+  const found = TILES.exec(text);
+  if (!found) return undefined;
+  const [, rows = '128', columns = '128', tail = ''] = found;
+  const words = split(tail, name);
+  const dtype = choose(words, 'e4m3', 'e5m2', name) === 'e5m2' ? 'f8_e5m2' : 'f8_e4m3';
+  choose(words, 'dynamic', 'a16', name);
+  if (dtype === 'f8_e5m2' && words.has('dynamic')) return undefined;
+  const size = Number(columns);
+  return defineScheme({
+    weights: { kind: 'float', dtype, granularity: { kind: 'block', rows: Number(rows), columns: size } },
+    ...(dtype === 'f8_e4m3' &&
+      !words.has('a16') && { activations: { dtype, granularity: 'group', dynamic: true, size } }),
+  });
+}
+
+function refuse(name: string): never {
   throw unknown(name);
 }
 
@@ -120,7 +174,8 @@ function unknown(name: string): PithError {
     .map(({ example }) => example);
   return new PithError(
     'SCHEME_UNKNOWN',
-    `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym][-static] or fp8[-e5m2][-tensor][-static][-a16], got ` +
+    `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym][-static], fp8[-e5m2][-tensor][-static][-a16], ` +
+      `fp8-block[-a16], nvfp4[-a4], mxfp4[-a4] or mxfp8[-a8], got ` +
       `${JSON.stringify(name.slice(0, 60))}; did you mean ${nearest.join(', ')}?`,
     { details: { value: name.slice(0, 200), suggestions: nearest } },
   );

@@ -12,9 +12,11 @@ export function isQuantizable(dtype: DType): dtype is QuantizableDType {
 
 /**
  * The scheme of a weight of this dtype: scales have the weight's dtype unless the scheme says another, as in
- * compressed-tensors.
+ * compressed-tensors; codings with scales of 8 bits have those.
  */
 export function resolveScheme({ weights, scaleDType }: Scheme, dtype: QuantizableDType): QuantizationScheme {
+  if (weights.kind === 'float')
+    return Object.freeze({ ...weights, scaleDType: weights.scaleDType ?? scaleDType ?? dtype });
   return Object.freeze({ ...weights, scaleDType: scaleDType ?? dtype });
 }
 

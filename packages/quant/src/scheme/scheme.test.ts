@@ -51,9 +51,83 @@ describe('parseScheme', () => {
       expect(() => parseScheme(name), name).toThrow(expect.objectContaining({ code: 'SCHEME_UNKNOWN' }));
     const { weights } = parseScheme('w8a8');
     const wrong = { dtype: 'i8', granularity: 'token', dynamic: false, symmetric: false } as const;
-    expect(() => defineScheme({ weights, activations: wrong })).toThrow('scales per token are dynamic');
+    expect(() => defineScheme({ weights, activations: wrong })).toThrow('scales per token and group are dynamic');
     const zeroPoint = { dtype: 'i8', granularity: 'token', dynamic: true, symmetric: false } as const;
     expect(() => defineScheme({ weights, activations: zeroPoint })).toThrow('activations.symmetric: a zero point');
+  });
+
+  it('codings with scales of 8 bits, and tiles', () => {
+    const nvfp4 = { kind: 'float', dtype: 'f4_e2m1', granularity: { kind: 'group', size: 16 }, scaleDType: 'f8_e4m3' };
+    expect(parseScheme('nvfp4')).toEqual({ name: 'nvfp4', weights: nvfp4, storage: 'packed' });
+    expect(parseScheme('nvfp4-a4').activations).toEqual({
+      ...{ dtype: 'f4_e2m1', granularity: 'group', dynamic: true, size: 16, scaleDType: 'f8_e4m3' },
+    });
+    expect(parseScheme('mxfp4').weights).toMatchObject({ dtype: 'f4_e2m1', granularity: { size: 32 } });
+    expect(parseScheme('mxfp8-a8')).toMatchObject({
+      weights: { dtype: 'f8_e4m3', scaleDType: 'f8_e8m0' },
+      activations: { dtype: 'f8_e4m3', size: 32, scaleDType: 'f8_e8m0' },
+      storage: 'bytes',
+    });
+    expect(parseScheme('fp8-block')).toMatchObject({
+      weights: { dtype: 'f8_e4m3', granularity: { kind: 'block', rows: 128, columns: 128 } },
+      activations: { dtype: 'f8_e4m3', granularity: 'group', size: 128, dynamic: true },
+    });
+    expect(parseScheme('fp8-block64x32-a16').name).toBe('fp8-block64x32-a16');
+    expect(parseScheme('fp8-block-e5m2').activations).toBeUndefined();
+    expect(['NVFP4A16', 'nvfp4a4', 'mxfp4-a16', 'mxfp8a8'].map((name) => parseScheme(name).name)).toEqual([
+      ...['nvfp4', 'nvfp4-a4', 'mxfp4', 'mxfp8-a8'],
+    ]);
+    for (const name of [
+      'nvfp4-a8',
+      'mxfp8-a4',
+      'nvfp8',
+      'mxfp4g32',
+      'fp8-block-e5m2-dynamic',
+      'fp8-block-a16-dynamic',
+    ]) {
+      expect(() => parseScheme(name), name).toThrow(expect.objectContaining({ code: 'SCHEME_UNKNOWN' }));
+    }
+  });
+
+  it('scales of 8 bits belong to their codings', () => {
+    const group = (size: number) => ({ kind: 'group', size }) as const;
+    const float = { kind: 'float', dtype: 'f4_e2m1' } as const;
+    const e4m3 = { kind: 'float', dtype: 'f8_e4m3' } as const;
+    for (const [definition, says] of [
+      [{ weights: { ...float, granularity: group(16) } }, 'fp4 has scales of 8 bits'],
+      [{ weights: { ...float, granularity: group(32), scaleDType: 'f8_e4m3' } }, 'f8_e4m3 with groups of 16'],
+      [{ weights: { ...float, granularity: { kind: 'channel' }, scaleDType: 'f8_e8m0' } }, 'groups of 32'],
+      [{ weights: { ...e4m3, granularity: group(16), scaleDType: 'f8_e4m3' } }, 'groups of 16 in e2m1'],
+      [{ weights: { ...float, granularity: group(16), scaleDType: 'f8_e4m3' }, scaleDType: 'f16' }, 'leave it out'],
+      [{ weights: { ...e4m3, granularity: { kind: 'block', rows: 2048, columns: 1 } } }, '1024'],
+      [
+        { weights: { kind: 'int', bits: 4, symmetric: true, granularity: { kind: 'block', rows: 8, columns: 8 } } },
+        'integers have groups, not tiles',
+      ],
+      [
+        {
+          weights: { ...float, granularity: group(32), scaleDType: 'f8_e8m0' },
+          activations: { dtype: 'f4_e2m1', granularity: 'group', dynamic: true, size: 16, scaleDType: 'f8_e4m3' },
+        },
+        'have the size and the scales of those of the weights',
+      ],
+      [
+        {
+          weights: { ...e4m3, granularity: { kind: 'block', rows: 8, columns: 8 } },
+          activations: { dtype: 'f8_e4m3', granularity: 'group', dynamic: true },
+        },
+        'goes with groups, and groups need it',
+      ],
+      [
+        {
+          weights: { ...e4m3, granularity: { kind: 'block', rows: 8, columns: 8 } },
+          activations: { dtype: 'f8_e4m3', granularity: 'token', dynamic: true },
+        },
+        'one scale per tensor or channel',
+      ],
+    ] as [SchemeDefinition, string][]) {
+      expect(() => defineScheme(definition), says).toThrow(says);
+    }
   });
 
   it('takes other spellings of the same scheme', () => {
@@ -114,7 +188,7 @@ describe('defineScheme', () => {
     } as unknown as SchemeDefinition;
     expect(() => defineScheme(wrong)).toThrow(/weights\.bits: .*weights\.symmetric: .*colour/);
     const groups = { kind: 'float', dtype: 'f8_e4m3', granularity: { kind: 'group', size: 32 } } as const;
-    expect(() => defineScheme({ weights: groups })).toThrow(/fp8 weights have one scale per tensor or channel/);
+    expect(() => defineScheme({ weights: groups })).toThrow(/fp8 weights have one scale per tensor, channel or tile/);
   });
 });
 

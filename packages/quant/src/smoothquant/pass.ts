@@ -5,14 +5,26 @@ import type { BlockPass, Intervention, PassContext, Stage, StageResult } from '@
 import { z } from 'zod';
 import { activationNeeds, activationQuantization } from '../pass/input-scale.ts';
 import {
+  mixedRoundingShape,
   rangeOption,
   roundingShape,
+  schemeOfLinears,
+  schemeRules,
+  selectionOf,
   withScaleDType,
+  type MixedRoundingOptions,
   type RoundingConfig,
   type RoundingOptions,
 } from '../pass/pass-options.ts';
 import { planRounding } from '../pass/plan-rounding.ts';
-import { errorRecord, requireRoundable, roundWeight, scaleDTypeOf } from '../pass/round-weight.ts';
+import {
+  errorRecord,
+  globalScales,
+  requireRoundable,
+  roundWeight,
+  scaleDTypeOf,
+  settledScheme,
+} from '../pass/round-weight.ts';
 import { linearSelector } from '../pass/select-linears.ts';
 import type { RangeRule } from '../range/range.ts';
 import { foldObstacle, foldScales } from '../smoothing/fold.ts';
@@ -21,7 +33,7 @@ import { shareColumns, smoothingSets, type SmoothingSet } from '../smoothing/smo
 import { columnMagnitudes, smoothingScales } from './scales.ts';
 
 /** What a caller asks for. */
-export interface SmoothQuantOptions extends Omit<RoundingOptions, 'scheme'> {
+export interface SmoothQuantOptions extends Omit<MixedRoundingOptions, 'scheme'> {
   /** A name or a scheme; `w8a8` when left out. */
   readonly scheme?: RoundingOptions['scheme'];
   /** How much of the difficulty goes from the activations to the weights, 0 to 1; 0.5 when left out. */
@@ -45,7 +57,7 @@ export interface SmoothQuantConfig extends RoundingConfig {
 }
 
 const options = z.strictObject({
-  ...roundingShape,
+  ...mixedRoundingShape,
   scheme: roundingShape.scheme.default(() => roundingShape.scheme.parse('w8a8')),
   alpha: z.number().min(0).max(1).default(0.5),
   folds: z.enum(['norms', 'all']).default('all'),
@@ -58,10 +70,13 @@ const options = z.strictObject({
  * @throws PithError `CONFIG_INVALID` with every offending option.
  */
 export function smoothquantPass(given: SmoothQuantOptions = {}): BlockPass {
-  const { scheme: asked, scaleDType, ...rest } = validate(options, given, { operation: 'smoothquant options' });
+  const checked = validate(options, given, { operation: 'smoothquant options' });
+  const { scheme: asked, schemeFor: rules, scaleDType, ...rest } = checked;
   const scheme = withScaleDType(asked, scaleDType);
-  const config: SmoothQuantConfig = Object.freeze({ method: 'smoothquant', ...rest, scheme });
-  const selected = linearSelector(config);
+  const schemeFor = schemeRules(rules, scaleDType);
+  const config: SmoothQuantConfig = Object.freeze({ method: 'smoothquant', ...rest, scheme, schemeFor });
+  const selected = linearSelector(selectionOf(config));
+  const schemeOf = schemeOfLinears(config);
   return {
     name: 'smoothquant',
     config: { ...config },
@@ -76,14 +91,16 @@ export function smoothquantPass(given: SmoothQuantOptions = {}): BlockPass {
       return { changes: [...folding.changes, ...rounding.changes], problems: rounding.problems, notices };
     },
     // What a router reads stands for what all experts read: their scales are divided out of the same norm.
-    needs: (linear) => (selected(linear) || linear.role === 'router' ? ['absmax', ...activationNeeds(scheme)] : []),
+    needs: (linear) =>
+      selected(linear) || linear.role === 'router' ? ['absmax', ...activationNeeds(schemeOf(linear))] : [],
     apply: (stage, context) => smooth(config, stage, context),
   };
 }
 
 async function smooth(config: SmoothQuantConfig, stage: Stage, context: PassContext): Promise<StageResult> {
-  const { scheme, range, alpha } = config;
-  const selected = linearSelector(config);
+  const { range, alpha } = config;
+  const selected = linearSelector(selectionOf(config));
+  const schemeOf = schemeOfLinears(config);
   const weights = new Map(stage.weights);
   const rounded = new Set(stage.block.linears.filter(selected).map(({ name }) => name));
   const inStage = new Set(stage.linears.map(({ path }) => path));
@@ -112,13 +129,17 @@ async function smooth(config: SmoothQuantConfig, stage: Stage, context: PassCont
     const columns = await foldScales({ weights, set, scales, rounded });
     for (const { path } of set.linears) divisors.set(path, columns);
   }
-  for (const linear of stage.linears.filter(selected)) {
+  const linears = stage.linears.filter(selected);
+  const global = await globalScales(linears, schemeOf, weights);
+  for (const linear of linears) {
     throwIfStopped(context.signal, 'SmoothQuant');
     const { name, path, inputGroup } = linear;
-    const scaleDType = scaleDTypeOf(requireRoundable(name, stage.weights.get(name)), scheme);
+    const before = requireRoundable(name, stage.weights.get(name));
+    const scheme = schemeOf(linear);
     const statistics = stage.statistics.get(inputGroup);
+    const scaleDType = scaleDTypeOf(before, scheme);
     const activations = activationQuantization(scheme, scaleDType, statistics, divisors.get(path));
-    const coded = { scheme: { ...scheme, scaleDType }, range, activations };
+    const coded = { scheme: settledScheme(before, scheme), range, activations, globalScale: global.get(name) };
     const result = await roundWeight(requireRoundable(name, weights.get(name)), coded, context);
     weights.set(name, result.weight);
     records[name] = { smoothed: divisors.has(path), ...errorRecord(result.error), ...(activations && { activations }) };

@@ -21,10 +21,12 @@ export interface Chunk {
   readonly rows: number;
 }
 
-/** Cuts rows into chunks of about `chunkBytes`. */
-export function cutIntoChunks(rows: number, rowBytes: number, chunkBytes: number): readonly Chunk[] {
-  const wanted = Math.floor(chunkBytes / rowBytes / ROW_ALIGNMENT) * ROW_ALIGNMENT;
-  const step = Math.max(ROW_ALIGNMENT, wanted);
+/** Cuts rows into chunks of about `chunkBytes`, which begin at multiples of `ROW_ALIGNMENT`, and of `tileRows` too. */
+export function cutIntoChunks(rows: number, rowBytes: number, chunkBytes: number, tileRows = 1): readonly Chunk[] {
+  let alignment = tileRows;
+  while (alignment % ROW_ALIGNMENT !== 0) alignment += tileRows;
+  const wanted = Math.floor(chunkBytes / rowBytes / alignment) * alignment;
+  const step = Math.max(alignment, wanted);
   return Array.from({ length: Math.ceil(rows / step) }, (_, index) => {
     const firstRow = index * step;
     return { index, firstRow, rows: Math.min(step, rows - firstRow) };

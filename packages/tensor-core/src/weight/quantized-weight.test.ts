@@ -91,6 +91,51 @@ describe('quantizedWeight', () => {
   });
 });
 
+describe('scales of 8 bits', () => {
+  const nvfp4 = {
+    kind: 'float',
+    dtype: 'f4_e2m1',
+    granularity: { kind: 'group', size: 2 },
+    scaleDType: 'f8_e4m3',
+  } as const;
+  const block = { codes: Uint8Array.of(2, 15, 1, 8), scales: Float32Array.of(0.25, 2) };
+
+  it('multiply codes of four bits', async () => {
+    const read = memoryBlock(block, nvfp4, 1, 4);
+    const one = quantizedWeight({ name: 'w', shape: [1, 4], scheme: nvfp4, globalScale: 3, read });
+    expect([...(await one.toF32())]).toEqual([0.25, -1.5, 1, -0]);
+    expect([one.globalScale, one.slice(0, 1)]).toMatchObject([3, { globalScale: 3 }]);
+    // Two bytes of codes, two scales, the global one.
+    expect(one.byteLength).toBe(2 + 2 + 4);
+  });
+
+  it.each([undefined, 0, -1, NaN, Infinity])('need a global scale, and %d is none', (globalScale) => {
+    const parts = { name: 'w', shape: [1, 4], scheme: nvfp4, read: memoryBlock(block, nvfp4, 1, 4) };
+    expect(() => quantizedWeight({ ...parts, ...(globalScale !== undefined && { globalScale }) })).toThrow(
+      expect.objectContaining({ code: 'GLOBAL_SCALE_INVALID' }),
+    );
+  });
+
+  it('are the only ones with a global scale', () => {
+    expect(() => weight({ globalScale: 1 })).toThrow(expect.objectContaining({ code: 'GLOBAL_SCALE_INVALID' }));
+  });
+
+  it('has one stored scale for a tile, and in a block those that each row crosses', async () => {
+    const scheme = {
+      kind: 'float',
+      dtype: 'f8_e4m3',
+      granularity: { kind: 'block', rows: 2, columns: 4 },
+      scaleDType: 'bf16',
+    } as const;
+    expect(quantizedByteLength(scheme, 5, 9)).toBe(45 + 2 * 3 * 3);
+    const codes = new Uint8Array(15).fill(0x38);
+    const scales = Float32Array.of(1, 2, 1, 2, 4, 8);
+    const read = memoryBlock({ codes, scales }, scheme, 3, 5);
+    const tiles = quantizedWeight({ name: 'w', shape: [3, 5], scheme, read });
+    expect([...(await tiles.slice(1, 3).toF32())]).toEqual([1, 1, 1, 1, 2, 4, 4, 4, 4, 8]);
+  });
+});
+
 describe('quantizedByteLength', () => {
   it.each([
     // rows, columns, then codes + scales + zero points + shape record, counted by hand

@@ -16,6 +16,8 @@ export interface QuantizedWeightParts {
   readonly scheme: StoredScheme;
   /** Group of each column; columns in order when left out. */
   readonly groupIndex?: Int32Array;
+  /** What stored scales are divided by; needed with scales in `f8_e4m3`. */
+  readonly globalScale?: number;
   /** How the runtime quantizes the inputs; not at all when left out. */
   readonly activations?: ActivationQuantization;
   /** Reads the codes, scales and zero points of rows `start` to `end`. */
@@ -30,14 +32,15 @@ export interface QuantizedWeightParts {
 /**
  * A quantized weight; nothing is read until it is asked for.
  *
- * @throws PithError `GROUP_SIZE_DOES_NOT_DIVIDE`, `GROUP_INDEX_INVALID`, `SHAPE_INVALID`, `SHAPE_TOO_LARGE`,
- * `BITS_UNSUPPORTED`; its methods throw `ROWS_OUT_OF_RANGE`, `QUANTIZED_BLOCK_MALFORMED` and what `read` throws
+ * @throws PithError `GROUP_SIZE_DOES_NOT_DIVIDE`, `GROUP_INDEX_INVALID`, `GLOBAL_SCALE_INVALID`, `SHAPE_INVALID`,
+ * `SHAPE_TOO_LARGE`, `BITS_UNSUPPORTED`; its methods throw `ROWS_OUT_OF_RANGE`, `QUANTIZED_BLOCK_MALFORMED` and what `read` throws
  */
 export function quantizedWeight(parts: QuantizedWeightParts): QuantizedWeight {
-  const { name, shape, scheme, groupIndex, activations } = parts;
+  const { name, shape, scheme, groupIndex, globalScale, activations } = parts;
   const { rows, columns } = matrixShape(shape, name);
   const groups = groupsPerRow(scheme.granularity, columns, name);
   if (groupIndex !== undefined) requireGroupIndex(name, groupIndex, columns, groups);
+  requireGlobalScale(name, scheme, globalScale);
   const byteLengthOfRows =
     parts.byteLengthOfRows ??
     ((start: number, end: number) =>
@@ -55,6 +58,7 @@ export function quantizedWeight(parts: QuantizedWeightParts): QuantizedWeight {
     scheme,
     byteLength: byteLengthOfRows(0, rows),
     ...(groupIndex && { groupIndex }),
+    ...(globalScale !== undefined && { globalScale }),
     ...(activations && { activations: Object.freeze({ ...activations }) }),
     block,
     toF32: async (start = 0, end = rows) => {
@@ -84,6 +88,18 @@ export function memoryBlock(block: CodeBlock, scheme: StoredScheme, rows: number
       zeroPoints: all ? block.zeroPoints : block.zeroPoints.subarray(start * groups, end * groups),
     }),
   });
+}
+
+function requireGlobalScale(name: string, scheme: StoredScheme, globalScale: number | undefined): void {
+  const needed = scheme.scaleDType === 'f8_e4m3';
+  if (!needed && globalScale === undefined) return;
+  if (needed && globalScale !== undefined && globalScale > 0 && globalScale < Infinity) return;
+  throw new PithError(
+    'GLOBAL_SCALE_INVALID',
+    `quantized ${name}: ${needed ? 'scales in f8_e4m3 need a positive, finite global scale' : `scales in ${scheme.scaleDType} have no global scale`}, ` +
+      `got ${globalScale}`,
+    { details: { tensor: name, scaleDType: scheme.scaleDType, globalScale: String(globalScale) } },
+  );
 }
 
 function requireGroupIndex(name: string, groupIndex: Int32Array, columns: number, groups: number): void {

@@ -13,7 +13,8 @@ const SLACK_BYTES = 256;
 
 /**
  * The values f32 [rows, columns] of a block of codes: `(code - zeroPoint) * scale`, rounded once, to the dtype of the
- * scales. compressed-tensors restores alike: with bf16 scales the values are bf16 values.
+ * scales. compressed-tensors restores alike: with bf16 scales the values are bf16 values. Under scales of 8 bits (MX, NVFP4)
+ * they are rounded to f32, where compressed-tensors rounds to bf16.
  *
  * @param groupIndex group of each column; columns in order when left out. Permuted columns are restored one by one.
  * @throws PithError `QUANTIZED_BLOCK_MALFORMED` when codes, scales, or zero points are too few or too many
@@ -29,22 +30,44 @@ export function restore(
     return restoreReference(block, scheme, rows, columns, groupIndex);
   requireBlock(block, scheme, rows, columns);
   const values = new Float32Array(rows * columns);
-  const whole = scheme.granularity.kind === 'tensor';
-  const groups = whole ? 1 : rows * groupsPerRow(scheme.granularity, columns);
+  const { granularity } = scheme;
+  const perRow = groupsPerRow(granularity, columns);
+  if (granularity.kind === 'block' && columns % granularity.columns !== 0) {
+    // The last tile of each row is narrower than the others.
+    const last = columns % granularity.columns;
+    for (let row = 0; row < rows; row++) {
+      const [group, code] = [row * perRow, row * columns];
+      restoreRun(block, scheme, { group, groups: perRow - 1, size: granularity.columns, code }, values);
+      restoreRun(
+        block,
+        scheme,
+        { group: group + perRow - 1, groups: 1, size: last, code: code + columns - last },
+        values,
+      );
+    }
+    return values;
+  }
+  const groups = granularity.kind === 'tensor' ? 1 : rows * perRow;
   const size = groups === 0 ? 0 : values.length / groups;
-  if (size === 0) return values;
+  if (size > 0) restoreRun(block, scheme, { group: 0, groups, size, code: 0 }, values);
+  return values;
+}
+
+/** Restores groups of one size that follow each other, as many at once as fit the scratch memory. */
+function restoreRun(block: CodeBlock, scheme: IntegerScheme | FloatScheme, run: Piece, values: Float32Array): void {
+  const { size } = run;
   const room = SCRATCH_BYTES - SLACK_BYTES;
   const groupsAtOnce = Math.max(1, Math.floor(room / (GROUP_BYTES + size * CODE_BYTES)));
   const codesAtOnce = Math.min(size, Math.floor((room - GROUP_BYTES) / CODE_BYTES / 16) * 16);
-  for (let group = 0; group < groups; group += groupsAtOnce) {
-    const count = Math.min(groupsAtOnce, groups - group);
+  for (let done = 0; done < run.groups; done += groupsAtOnce) {
+    const groups = Math.min(groupsAtOnce, run.groups - done);
+    const group = run.group + done;
     // Either several groups at once, or a long group piece by piece.
     for (let start = 0; start < size; start += codesAtOnce) {
       const length = Math.min(codesAtOnce, size - start);
-      restorePiece(block, scheme, { group, groups: count, size: length, code: group * size + start }, values);
+      restorePiece(block, scheme, { group, groups, size: length, code: run.code + done * size + start }, values);
     }
   }
-  return values;
 }
 
 interface Piece {
@@ -57,7 +80,9 @@ interface Piece {
   readonly code: number;
 }
 
-const ROUNDINGS = { f32: 0, bf16: 1, f16: 2 } as const;
+/** What values are rounded to; 8-bit scales give f32. */
+const ROUNDINGS = { f32: 0, bf16: 1, f16: 2, f8_e8m0: 0, f8_e4m3: 0 } as const;
+const FORMATS = { f8_e4m3: 0, f8_e5m2: 1, f4_e2m1: 2 } as const;
 
 function restorePiece(block: CodeBlock, scheme: IntegerScheme | FloatScheme, piece: Piece, values: Float32Array): void {
   const { kernels, scratch, bytes } = localKernels();
@@ -73,8 +98,7 @@ function restorePiece(block: CodeBlock, scheme: IntegerScheme | FloatScheme, pie
   bytes.set(new Uint8Array(codes.buffer, codes.byteOffset + code, count), codesAt);
   const rounding = ROUNDINGS[scheme.scaleDType];
   if (scheme.kind === 'float') {
-    const format = scheme.dtype === 'f8_e4m3' ? 0 : 1;
-    kernels.restoreFloats(codesAt, scalesAt, valuesAt, groups, size, rounding, format);
+    kernels.restoreFloats(codesAt, scalesAt, valuesAt, groups, size, rounding, FORMATS[scheme.dtype]);
   } else {
     if (zeroPoints) new Int8Array(bytes.buffer, zerosAt, groups).set(zeroPoints.subarray(group, group + groups));
     kernels.restoreIntegers(codesAt, scalesAt, zeroPoints ? zerosAt : 0, valuesAt, groups, size, rounding);

@@ -4,7 +4,7 @@ import type { DType } from '../dtype/dtype.ts';
 import type { FileLocation } from './byte-source.ts';
 
 /** Which weights share one scale. Rows are output channels. */
-export type Granularity = TensorGranularity | ChannelGranularity | GroupGranularity;
+export type Granularity = TensorGranularity | ChannelGranularity | GroupGranularity | BlockGranularity;
 
 /** One scale for the whole weight. */
 export interface TensorGranularity {
@@ -26,8 +26,21 @@ export interface GroupGranularity {
   readonly size: number;
 }
 
+/** One scale for each tile of `rows` rows and `columns` columns; tiles at the right and lower edge may be smaller. */
+export interface BlockGranularity {
+  /** Tells the union apart. */
+  readonly kind: 'block';
+  /** Rows of a tile. */
+  readonly rows: number;
+  /** Columns of a tile. */
+  readonly columns: number;
+}
+
 /** Dtypes that scales are stored in. */
 export type ScaleDType = 'f32' | 'f16' | 'bf16';
+
+/** Dtypes that scales of 8 bits are stored in: exponents (MX), or e4m3 beside one f32 for the whole tensor (NVFP4). */
+export type MicroScaleDType = 'f8_e8m0' | 'f8_e4m3';
 
 /** Integer codes: `value = (code - zeroPoint) * scale`, code in [-2^(bits-1), 2^(bits-1) - 1]. */
 export interface IntegerScheme {
@@ -48,11 +61,11 @@ export interface FloatScheme {
   /** Tells the union apart. */
   readonly kind: 'float';
   /** Format of the codes. */
-  readonly dtype: 'f8_e4m3' | 'f8_e5m2';
+  readonly dtype: 'f8_e4m3' | 'f8_e5m2' | 'f4_e2m1';
   /** Which weights share a scale. */
   readonly granularity: Granularity;
-  /** What scales are stored in. */
-  readonly scaleDType: ScaleDType;
+  /** What scales are stored in. Scales in `f8_e4m3` are divided by the `globalScale` of the weight. */
+  readonly scaleDType: ScaleDType | MicroScaleDType;
 }
 
 /** Integer codes from 0 with an offset in floating point (MLX): `value = code * scale + bias`, code in [0, 2^bits - 1]. */
@@ -112,8 +125,27 @@ export interface TensorActivations {
   readonly zeroPoint: number;
 }
 
+/** Floating-point codes for the inputs of a linear layer, one scale for each run of `size` features, found while the model runs. */
+export interface GroupActivations {
+  /** Tells the union apart. */
+  readonly kind: 'group-dynamic';
+  /** What the inputs are rounded to. */
+  readonly dtype: 'f8_e4m3' | 'f4_e2m1';
+  /** Without zero points, always. */
+  readonly symmetric: true;
+  /** Features of a group. */
+  readonly size: number;
+  /** What scales are rounded to. */
+  readonly scaleDType: 'f32' | MicroScaleDType;
+  /**
+   * With scales in `f8_e4m3`, from calibration: they are chosen as `globalScale * absmax / 6` and divided by it again. A
+   * positive f32.
+   */
+  readonly globalScale?: number;
+}
+
 /** How a runtime quantizes the inputs of a linear layer before it multiplies. */
-export type ActivationQuantization = TokenActivations | TensorActivations;
+export type ActivationQuantization = TokenActivations | TensorActivations | GroupActivations;
 
 /** What every representation of a weight can do. Rows are axis 0; a weight of rank 1 has rows of one value. */
 export interface WeightBase {
@@ -145,7 +177,10 @@ export interface DenseWeight extends WeightBase {
 export interface CodeBlock {
   /** [rows, columns] row-major; unsigned for floats, affine codes and tables. */
   readonly codes: Int8Array | Uint8Array;
-  /** Restored to f32: [rows, groups per row]; one value for granularity `tensor`. */
+  /**
+   * What codes are multiplied by, as f32: [rows, groups per row]; one value for granularity `tensor`. For granularity `block`
+   * each row has the scales of the tiles that it crosses; a global scale has been divided by.
+   */
   readonly scales: Float32Array;
   /** [rows, groups per row] in code units; absent for symmetric schemes. */
   readonly zeroPoints?: Int8Array;
@@ -161,6 +196,8 @@ export interface QuantizedWeight extends WeightBase {
   readonly scheme: StoredScheme;
   /** Group of each column, where columns were permuted before grouping (act-order); int32 [columns]. */
   readonly groupIndex?: Int32Array;
+  /** What stored scales in `f8_e4m3` are divided by, a positive f32; present with them, and only then. */
+  readonly globalScale?: number;
   /** How the runtime quantizes what it multiplies this weight with; absent: not at all. */
   readonly activations?: ActivationQuantization;
   /** Codes, scales and zero points of rows `start` to `end` (exclusive). */
