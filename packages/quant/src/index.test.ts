@@ -44,6 +44,7 @@ it('exports exactly this', () => {
     'resolveScheme',
     'rtnConfig',
     'rtnPass',
+    'sharedGlobalScale',
     'smoothquantPass',
   ]);
 });
