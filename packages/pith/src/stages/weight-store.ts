@@ -32,6 +32,7 @@ type Stored =
       readonly shape: readonly number[];
       readonly scheme: StoredScheme;
       readonly activations?: ActivationQuantization;
+      readonly globalScale?: number;
       readonly zeroPoints: boolean;
       readonly biases: boolean;
       readonly groupIndex: boolean;
@@ -155,7 +156,7 @@ async function describe(weight: WeightTensor, key: string, parts: Part[]): Promi
 }
 
 async function describeQuantized(weight: QuantizedWeight, key: string, parts: Part[]): Promise<Stored> {
-  const { name, shape, scheme, groupIndex, activations } = weight;
+  const { name, shape, scheme, groupIndex, globalScale, activations } = weight;
   const rows = shape[0] ?? 1;
   const columns = rows === 0 ? 0 : elementCount(shape, name) / rows;
   // Scales and zero points are small beside the codes: one read gives their number.
@@ -189,7 +190,13 @@ async function describeQuantized(weight: QuantizedWeight, key: string, parts: Pa
     const bytes = bytesOf(groupIndex);
     parts.push({ name: `${key}#groups`, dtype: 'i32', shape: [groupIndex.length], chunks: () => each([bytes]) });
   }
-  const facts = { zeroPoints: zeros.length > 0, biases: biases.length > 0, groupIndex: groupIndex !== undefined };
+  const global = globalScale === undefined ? {} : { globalScale };
+  const facts = {
+    ...global,
+    zeroPoints: zeros.length > 0,
+    biases: biases.length > 0,
+    groupIndex: groupIndex !== undefined,
+  };
   return { kind: 'quantized', key, name, shape: [...shape], scheme, ...(activations && { activations }), ...facts };
 }
 
@@ -240,7 +247,7 @@ async function restoredQuantized(
   stored: Extract<Stored, { kind: 'quantized' }>,
   tensor: (suffix: string) => StoredTensor,
 ): Promise<QuantizedWeight> {
-  const { name, shape, scheme, activations } = stored;
+  const { name, shape, scheme, activations, globalScale } = stored;
   const codes = tensor('#codes');
   const [rows, columns] = codes.shape as readonly [number, number];
   // Scales of all rows lie one after the other; one serves the whole of granularity `tensor`.
@@ -266,7 +273,12 @@ async function restoredQuantized(
     const bytes = (await tensor('#groups').source.read(0, 4 * columns)).slice();
     groupIndex = new Int32Array(bytes.buffer, 0, columns);
   }
-  const made = { name, shape, scheme, read, ...(activations && { activations }), ...(groupIndex && { groupIndex }) };
+  const facts = {
+    ...(activations && { activations }),
+    ...(groupIndex && { groupIndex }),
+    ...(globalScale !== undefined && { globalScale }),
+  };
+  const made = { name, shape, scheme, read, ...facts };
   return quantizedWeight(made);
 }
 
