@@ -65,6 +65,18 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('codes of compres
     await model.close();
   });
 
+  it.each(['gptq', 'awq'])('%s: as its own packer restores it', async (format) => {
+    const folder = shared(`golden/${format}/checkpoint`);
+    const model = await openModel(folder);
+    const options = { ...PLAIN, weights: 'q4' } as const;
+    const quantized = buildDecoder(model, options).weights.filter(({ source }) => source === 'quantized');
+    expect(quantized.length).toBeGreaterThan(0);
+    expect(quantized.every(({ keepsCodes }) => keepsCodes)).toBe(true);
+    const expected = readSafetensors(`${folder}/reference.safetensors`).get('logits')!.data;
+    expect(distance(await exported(model, idsOf(folder), options), expected)).toBeLessThan(TOLERANCE);
+    await model.close();
+  });
+
   it('w8a8-int: inputs are rounded token by token, as evaluation does', async () => {
     const folder = shared('golden/compressed-tensors/w8a8-int/checkpoint');
     const model = await openModel(folder);

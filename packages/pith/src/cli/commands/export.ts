@@ -47,6 +47,7 @@ export function registerExport(program: Command, run: RunCommand): void {
   );
   addExamples(command, [
     ['pith export ./model --format gguf:f16 -o model.gguf', 'for llama.cpp and what is built on it'],
+    ['pith export ./model --format onnx:q4 -o ./model-onnx', 'for transformers.js and ONNX Runtime'],
     ['pith export ./small --format safetensors:bf16 -o ./dense', 'dense weights from a compressed model'],
   ]);
 }
