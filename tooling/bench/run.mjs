@@ -7,6 +7,7 @@ import { benchEvaluate } from './evaluate.mjs';
 import { benchGguf } from './ggml/export.mjs';
 import { benchGgmlTypes } from './ggml/types.mjs';
 import { benchGptq } from './gptq.mjs';
+import { benchGptqModel } from './gptq-model.mjs';
 import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
 import { benchPrune } from './prune.mjs';
@@ -46,8 +47,11 @@ const BENCHMARKS = {
   'gguf-q6_k': () => benchGguf({ work, pith, variant: 'q6_k' }),
   evaluate: () => benchEvaluate({ work, pith }),
   training: () => benchTraining(),
+  'training-one-thread': () => benchTraining(['1']),
+  'training-teacher': () => benchTraining(['1', 'teacher']),
   svd: () => benchSvd(['--full']),
   'gptq-layer': () => benchGptq(),
+  'gptq-model': () => benchGptqModel({ work, pith }),
   'gptq-layer-default': () => benchGptq(['--range', 'mse', '--act-order', 'weight']),
 };
 

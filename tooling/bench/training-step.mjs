@@ -1,6 +1,7 @@
 // One training step of a small Llama, the shape that the peers are timed on: hidden 256, 6 layers, 8 query and 4 key-value
-// heads, feed-forward 768, vocabulary 4096, tied; batch 4 x 256; forward, backward, clipping and AdamW in one program.
-// Prints one JSON document. `node training-step.mjs [threads]`
+// heads, feed-forward 768, vocabulary 4096, tied; batch 4 x 256; forward, backward and AdamW in one program. Gradients are not
+// clipped, as the peer's are not. With `teacher` a model twice as deep gives soft targets at temperature 2, half of the loss.
+// Prints one JSON document. `node training-step.mjs [threads] [teacher]`
 //
 // The share of time outside matrix products is measured, by ONNX Runtime's own profile of the same program in a session of
 // its own: (time of a run - time of its MatMul, FusedMatMul and Gemm nodes) / time of a run. Profiling itself costs some
@@ -11,13 +12,17 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import {
   adamw,
+  causalLogits,
   createTrainer,
+  crossEntropy,
   describeArchitecture,
   initialParameters,
   nextTokenLoss,
   readModelConfig,
+  softTargetLoss,
   tokenWindows,
 } from '@pith/model';
+import * as tf from '@tensorflow/tfjs-core';
 import { randomStream } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import ort from 'onnxruntime-node';
@@ -30,25 +35,41 @@ const WARM_STEPS = 3;
 const STEPS = 10;
 
 const threads = Number(process.argv[2] ?? availableParallelism());
-const architecture = describeArchitecture(
-  readModelConfig({
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
-    vocab_size: VOCABULARY,
-    hidden_size: 256,
-    intermediate_size: 768,
-    num_hidden_layers: 6,
-    num_attention_heads: 8,
-    num_key_value_heads: 4,
-    max_position_embeddings: 512,
-    rms_norm_eps: 1e-5,
-    rope_theta: 10000,
-    hidden_act: 'silu',
-    tie_word_embeddings: true,
-    bos_token_id: 0,
-    eos_token_id: 1,
-  }),
-);
+const withTeacher = process.argv[3] === 'teacher';
+const llama = (/** @type {number} */ layers) =>
+  describeArchitecture(
+    readModelConfig({
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      vocab_size: VOCABULARY,
+      hidden_size: 256,
+      intermediate_size: 768,
+      num_hidden_layers: layers,
+      num_attention_heads: 8,
+      num_key_value_heads: 4,
+      max_position_embeddings: 512,
+      rms_norm_eps: 1e-5,
+      rope_theta: 10000,
+      hidden_act: 'silu',
+      tie_word_embeddings: true,
+      bos_token_id: 0,
+      eos_token_id: 1,
+    }),
+  );
+const architecture = llama(6);
+const teacher = llama(12);
+/** Names that the teacher's weights have beside the student's. */
+const teachers = 'teacher:';
+/** @type {import('@pith/model').Loss} */
+const distilled = (weights, batch) => {
+  const own = Object.entries(weights).filter(([name]) => name.startsWith(teachers));
+  const frozen = Object.fromEntries(own.map(([name, weight]) => [name.slice(teachers.length), weight]));
+  const ids = /** @type {tf.Tensor2D} */ (batch['ids']);
+  const logits = causalLogits(architecture, weights, ids);
+  const soft = softTargetLoss(logits, causalLogits(teacher, frozen, ids), { temperature: 2 });
+  const hard = crossEntropy(logits, /** @type {tf.Tensor2D} */ (batch['targets']));
+  return tf.add(tf.mul(soft, 0.5), tf.mul(hard, 0.5));
+};
 const parameters = initialParameters(architecture, { seed: 1 });
 const random = randomStream(2, 'tokens');
 const tokens = Int32Array.from({ length: 64 * CONTEXT }, () => random.below(VOCABULARY));
@@ -78,7 +99,18 @@ const device = {
 const compileStart = performance.now();
 const trainer = await createTrainer({
   parameters,
-  loss: nextTokenLoss(architecture),
+  ...(withTeacher
+    ? {
+        frozen: Object.fromEntries(
+          Object.entries(initialParameters(teacher, { seed: 4 })).map(([name, weight]) => [
+            `${teachers}${name}`,
+            weight,
+          ]),
+        ),
+        loss: distilled,
+      }
+    : { loss: nextTokenLoss(architecture) }),
+  clipNorm: null,
   batches: tokenWindows({ tokens, bos: 0, context: CONTEXT, batchSize: BATCH, seed: 3 }),
   optimizer: adamw(),
   schedule: () => 1e-3,
@@ -88,17 +120,24 @@ const compileSeconds = (performance.now() - compileStart) / 1000;
 await trainer.train({ steps: WARM_STEPS });
 /** @type {number[]} */
 const seconds = [];
+/** @type {number[]} */
+const cpuSeconds = [];
 let last = performance.now();
+let used = process.cpuUsage();
 await trainer.train({
   steps: WARM_STEPS + STEPS,
   onStep: () => {
     seconds.push((performance.now() - last) / 1000);
     last = performance.now();
+    const { user, system } = process.cpuUsage(used);
+    cpuSeconds.push((user + system) / 1e6);
+    used = process.cpuUsage();
   },
 });
 await trainer.dispose();
 await cpu.dispose();
 seconds.sort((a, b) => a - b);
+cpuSeconds.sort((a, b) => a - b);
 const median = (seconds[STEPS / 2 - 1] + seconds[STEPS / 2]) / 2;
 
 const profile = await profiled();
@@ -113,6 +152,9 @@ console.log(
       steps: STEPS,
       secondsPerStep: median,
       tokensPerSecond: (BATCH * CONTEXT) / median,
+      teacherLayers: withTeacher ? 12 : null,
+      tokensPerCpuSecond: (2 * BATCH * CONTEXT) / (cpuSeconds[STEPS / 2 - 1] + cpuSeconds[STEPS / 2]),
+      fastestTokensPerCpuSecond: (BATCH * CONTEXT) / cpuSeconds[0],
       fastestTokensPerSecond: (BATCH * CONTEXT) / seconds[0],
       shareOutsideProducts: profile.shareOutsideProducts,
       shareOutsideProductsBy: "ONNX Runtime's profile: (run - MatMul, FusedMatMul and Gemm nodes) / run",

@@ -2,8 +2,11 @@
 import { fileURLToPath } from 'node:url';
 import { measure } from './measure.mjs';
 
-export async function benchTraining() {
-  const run = await measure(process.execPath, [fileURLToPath(new URL('./training-step.mjs', import.meta.url))]);
+/** @param {string[]} flags further arguments of training-step.mjs */
+export async function benchTraining(flags = []) {
+  const program = fileURLToPath(new URL('./training-step.mjs', import.meta.url));
+  const run = await measure(process.execPath, [program, ...flags]);
   if (run.status !== 0) throw new Error(`training-step.mjs failed:\n${run.stdout}${run.stderr}`);
-  return { name: 'training step', ...JSON.parse(run.stdout), peakBytes: run.peakBytes };
+  const result = JSON.parse(run.stdout);
+  return { name: result.teacherLayers ? 'training step, teacher' : 'training step', ...result, peakBytes: run.peakBytes };
 }

@@ -43,7 +43,10 @@ export function crossEntropy(logits: Tensor3D, targets: Tensor2D): Scalar {
     const shares = tf.softmax(x);
     const logSums = tf.sub(tf.max(x, 1), tf.log(tf.max(shares, 1)));
     const chosen = tf.gather(flat(x), places as Tensor1D);
-    (save as GradSaveFunc)([tf.sub(shares, tf.oneHot(wanted, vocabulary))]);
+    // The slope differs from the shares at one place in a row only: it is written there, not subtracted everywhere.
+    const least = tf.sub(tf.gather(flat(shares), places as Tensor1D), 1);
+    const slope = tf.tensorScatterUpdate(flat(shares), tf.reshape(places, [positions, 1]), least);
+    (save as GradSaveFunc)([tf.reshape(slope, [positions, vocabulary])]);
     const gradFunc = (dy: Tensor, [saved]: Tensor[]) => tf.mul(saved, tf.div(dy, positions));
     return { value: tf.mean(tf.sub(logSums, chosen)), gradFunc };
   });
