@@ -181,11 +181,13 @@ finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-c
     intro:
       'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program. With a teacher: twice as deep, soft targets at temperature 2. *a processor second*: tokens by the time of all threads together.',
     match: (r) => r.name.startsWith('training'),
-    head: ['job', 'parameters', 'tokens/s', 'time outside products', 'peak memory'],
+    head: ['job', 'parameters', 'threads', 'tokens/s', 'a processor second', 'time outside products', 'peak memory'],
     row: (r) => [
       r.name,
       `${(r.parameters / 1e6).toFixed(2)} M`,
+      r.threads === undefined ? '' : `${r.threads}`,
       r.tokensPerSecond.toFixed(0),
+      r.tokensPerCpuSecond === undefined ? 'not measured' : r.tokensPerCpuSecond.toFixed(0),
       `${(r.shareOutsideProducts * 100).toFixed(0)}%`,
       MB(r.peakBytes),
     ],

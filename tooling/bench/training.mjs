@@ -8,5 +8,9 @@ export async function benchTraining(flags = []) {
   const run = await measure(process.execPath, [program, ...flags]);
   if (run.status !== 0) throw new Error(`training-step.mjs failed:\n${run.stdout}${run.stderr}`);
   const result = JSON.parse(run.stdout);
-  return { name: result.teacherLayers ? 'training step, teacher' : 'training step', ...result, peakBytes: run.peakBytes };
+  return {
+    name: result.teacherLayers ? 'training step, teacher' : 'training step',
+    ...result,
+    peakBytes: run.peakBytes,
+  };
 }
