@@ -1,6 +1,12 @@
 // What is known of a model before anything is computed: each technique says from this alone what it will do to which
 // tensor, so that several in a row can be planned from headers.
-import { restoredDType, type DType, type StoredScheme, type WeightTensor } from '@pith/tensor-core';
+import {
+  restoredDType,
+  type ActivationQuantization,
+  type DType,
+  type StoredScheme,
+  type WeightTensor,
+} from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
@@ -21,6 +27,8 @@ export interface PlannedWeight {
   readonly scheme?: StoredScheme;
   /** True where columns are grouped in an order of their own (act-order), so that a group index is stored. */
   readonly grouped?: boolean;
+  /** How the runtime quantizes the inputs of a quantized weight; scales that calibration finds stand for any. */
+  readonly activations?: ActivationQuantization;
   /** Of a factored weight. */
   readonly rank?: number;
   /** Share of weights that are zero, 0 to 1, where a technique made them so. */
@@ -82,6 +90,7 @@ export function plannedWeight(weight: WeightTensor): PlannedWeight {
         dtype: restoredDType(weight.scheme),
         scheme: weight.scheme,
         ...(weight.groupIndex && { grouped: true }),
+        ...(weight.activations && { activations: weight.activations }),
       };
     case 'factored': {
       const left = plannedWeight(weight.left);

@@ -129,7 +129,7 @@ export function unreadWeight(planned: PlannedWeight): WeightTensor {
 }
 
 function unreadMatrix(
-  { kind, dtype, scheme, byteLength, grouped }: PlannedWeight,
+  { kind, dtype, scheme, byteLength, grouped, activations }: PlannedWeight,
   name: string,
   shape: readonly number[],
 ): DenseWeight | QuantizedWeight {
@@ -144,6 +144,9 @@ function unreadMatrix(
     return quantizedWeight({
       ...{ name, shape, scheme, read },
       ...(groupIndex && { groupIndex }),
+      ...(activations && { activations }),
+      // The values of scales are found later; where they lie does not depend on them.
+      ...(scheme.scaleDType === 'f8_e4m3' && { globalScale: 1 }),
       byteLengthOfRows: () => bytes,
     });
   }

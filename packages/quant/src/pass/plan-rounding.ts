@@ -68,8 +68,15 @@ function after(weight: PlannedWeight, scheme: Scheme): PlannedWeight {
   const { name, shape, rank } = weight;
   const [rows = 0, columns = 0] = shape;
   const resolved = resolveScheme(scheme, isQuantizable(weight.dtype) ? weight.dtype : 'f32');
-  const bytes = (r: number, c: number) => quantizedByteLength(resolved, r, c, false, countedActivations(scheme));
-  const common = { name, shape, dtype: restoredDType(resolved), scheme: resolved satisfies QuantizationScheme };
+  const activations = countedActivations(scheme);
+  const bytes = (r: number, c: number) => quantizedByteLength(resolved, r, c, false, activations);
+  const common = {
+    name,
+    shape,
+    dtype: restoredDType(resolved),
+    scheme: resolved satisfies QuantizationScheme,
+    ...(activations && { activations }),
+  };
   if (rank === undefined) return { ...common, kind: 'quantized', byteLength: bytes(rows, columns) };
   return { ...common, kind: 'factored', rank, byteLength: bytes(rows, rank) + bytes(rank, columns) };
 }
