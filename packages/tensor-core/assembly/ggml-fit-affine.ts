@@ -246,7 +246,8 @@ export function fitPositive(n: f32, x: usize, w: usize, count: i32, codes: usize
       wxqRest += weight * value * next;
       wqqRest += weight * next * next;
       if (wxqRest * wxqRest * wqq > wxq * wxq * wqqRest) {
-        store<f32>(codes + at, next);
+        // ggml keeps codes in bytes.
+        store<f32>(codes + at, <f32>(<i32>next & 255));
         wxq = wxqRest;
         wqq = wqqRest;
         changed = true;
