@@ -136,6 +136,7 @@ function writeAffine(
   }
   d = storeHalf(halves, d);
   least = storeHalf(halves + 2, least);
+  if (size == 16) shareBytes(s);
   for (let g = 0; g < count >> 2; g++) {
     const lanes = s + LANES_X + <usize>g * groupBytes;
     const at = s + ((<usize>g) << 4);
@@ -147,6 +148,16 @@ function writeAffine(
       keepWhereZero(scale, size, s);
     }
     gatherCodes(s + LANES_Q, size, s + CODES + <usize>(g * size * 4));
+  }
+}
+
+/** Q2_K keeps the codes of a scale and of an offset in one byte: what of a degenerate one does not fit there is lost or runs over. */
+function shareBytes(s: usize): void {
+  for (let j = 0; j < 16; j++) {
+    const at = (<usize>j) << 2;
+    const byte = codeAt(s + SCALE_CODES, j) | (codeAt(s + OFFSET_CODES, j) << 4);
+    store<f32>(s + SCALE_CODES + at, <f32>(byte & 15));
+    store<f32>(s + OFFSET_CODES + at, <f32>((byte >> 4) & 15));
   }
 }
 

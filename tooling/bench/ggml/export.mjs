@@ -2,7 +2,7 @@
 // a GGUF file that someone had to convert before. And plain `fs` that reads the source and writes as many bytes: no program can do less.
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { byteTokenizer } from '../byte-tokenizer.mjs';
+import { byteFallbackTokenizer } from '../byte-tokenizer.mjs';
 import { measure, median } from '../measure.mjs';
 import { readAll, readAndWrite } from '../quantize.mjs';
 import { syntheticCheckpoint } from '../synthetic.mjs';
@@ -16,7 +16,7 @@ const FILE_TYPES = { q8_0: 7, q4_0: 2, q4_k_m: 15, q6_k: 18 };
  */
 export async function benchGguf({ work, pith, variant, layers = 22, rounds = 3, threads = 2 }) {
   const model = syntheticCheckpoint(work, layers);
-  byteTokenizer(model.dir);
+  byteFallbackTokenizer(model.dir);
   const target = join(work, `model-${variant}.gguf`);
   const scratch = join(work, 'scratch.bin');
   const remove = () => {
