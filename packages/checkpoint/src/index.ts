@@ -21,6 +21,13 @@ export { QUANTIZATION_KEYS } from './formats/weight-format.ts';
 export type { FormatConfig, FormatContext, FormatTensor, WeightFormat } from './formats/weight-format.ts';
 export { WEIGHT_FORMATS, weightFormat } from './formats/weight-formats.ts';
 export { compressedTensors } from './compressed-tensors/format.ts';
+export { gptq } from './gptq/format.ts';
+export { awq } from './awq/format.ts';
+export { mlx } from './mlx/format.ts';
+export { bitsandbytes } from './bitsandbytes/format.ts';
+export type { BitsandbytesOptions } from './bitsandbytes/format.ts';
+export type { StoredShape } from './formats/weight-format.ts';
+export { schemeName } from './formats/scheme-name.ts';
 
 export { openCheckpointFrom } from './huggingface/checkpoint.ts';
 export type { Checkpoint, CheckpointQuantization, CheckpointTensor } from './huggingface/checkpoint.ts';

@@ -1,10 +1,12 @@
 // Which reader a quantized checkpoint needs, by what its config.json says. A format is added with a line in the table.
 import { isPithError, PithError, type WeightTensor } from '@pith/tensor-core';
+import { readBitsandbytesWeights } from '../bitsandbytes/read-weights.ts';
 import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
 import { readAwqWeights } from '../awq/read-weights.ts';
 import { readGptqWeights } from '../gptq/read-weights.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
+import { readMlxWeights } from '../mlx/read-weights.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 
 /** A quantized checkpoint before its weights are put together. */
@@ -31,6 +33,8 @@ const READERS: Readonly<Record<string, ReadQuantized>> = Object.freeze({
     readCompressedWeights(tensors, readQuantizationConfig(quantization, file)),
   gptq: readGptqWeights,
   awq: readAwqWeights,
+  mlx: readMlxWeights,
+  bitsandbytes: readBitsandbytesWeights,
 });
 
 /** What came of reading a quantized checkpoint. */
@@ -52,7 +56,7 @@ export async function readQuantized(
   tensors: ReadonlyMap<string, StoredTensor>,
   file: string,
 ): Promise<QuantizedCheckpoint | undefined> {
-  const quantization = config['quantization_config'] ?? config['compression_config'];
+  const quantization = config['quantization_config'] ?? config['compression_config'] ?? config['quantization'];
   if (quantization === undefined || quantization === null) return undefined;
   const method = methodOf(quantization);
   try {
@@ -70,7 +74,10 @@ function methodOf(quantization: JsonValue): string {
     typeof quantization === 'object' && quantization !== null && 'quant_method' in quantization
       ? quantization['quant_method']
       : undefined;
-  return typeof named === 'string' ? named.slice(0, 80) : 'unknown';
+  if (typeof named === 'string') return named.slice(0, 80);
+  // mlx-lm names no method: it writes bits and group_size, and what modules have of their own.
+  const members = typeof quantization === 'object' && quantization !== null ? quantization : {};
+  return 'bits' in members && 'group_size' in members ? 'mlx' : 'unknown';
 }
 
 function unsupported(method: string, file: string): PithError {

@@ -4,12 +4,14 @@ import { nearestWord, PithError } from '@pith/tensor-core';
 import { compressedTensors } from '../compressed-tensors/format.ts';
 import { awq } from '../awq/format.ts';
 import { gptq } from '../gptq/format.ts';
+import { mlx } from '../mlx/format.ts';
 import type { WeightFormat } from './weight-format.ts';
 
 const FORMATS: Readonly<Record<string, WeightFormat>> = Object.freeze({
   'compressed-tensors': compressedTensors,
   gptq,
   awq,
+  mlx,
 });
 
 /** The names that {@link weightFormat} knows, the default first. */

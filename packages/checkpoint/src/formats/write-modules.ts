@@ -81,13 +81,13 @@ export function requireModule({ name, shape }: Pick<StoredShape, 'name' | 'shape
 }
 
 /**
- * Scales as f16 has them.
+ * Scales as f16 has them; those below its range become 0, as the tools of these formats store them.
  *
- * @throws PithError `SCALE_OVERFLOW` for one that f16 cannot hold, or that it holds as 0.
+ * @throws PithError `SCALE_OVERFLOW` for one above its range.
  */
 export function intoHalf(scales: Float32Array, name: string, format: string): Float32Array {
   const half = toF32('f16', fromF32('f16', scales));
-  const wrong = half.findIndex((scale, i) => !Number.isFinite(scale) || (scale === 0 && scales[i] !== 0));
+  const wrong = half.findIndex((scale) => !Number.isFinite(scale));
   if (wrong < 0) return half;
   throw new PithError(
     'SCALE_OVERFLOW',

@@ -88,8 +88,10 @@ export interface TableScheme {
   readonly table: CodeTable;
   /** Which weights share a scale, the largest magnitude among them. */
   readonly granularity: GroupGranularity;
-  /** What values are restored in. */
+  /** What scales are restored in. */
   readonly scaleDType: 'f32';
+  /** What a runtime rounds restored values to; here they stay f32. */
+  readonly valueDType: ScaleDType;
 }
 
 /** Tables of 16 values in [-1, 1]: normal quantiles (QLoRA), or a sign, two bits of exponent and one of mantissa. */
