@@ -92,6 +92,10 @@ export type {
   WeightPlan,
   WeightResult,
 } from './rtn/rtn-types.ts';
+export { roundAwq, roundGptq } from './formats/round-integers.ts';
+export type { IntegerCoding } from './formats/round-integers.ts';
+export { roundMlx } from './formats/round-mlx.ts';
+export { roundTable } from './formats/round-table.ts';
 export { gptqPass } from './gptq/pass.ts';
 export { gptqRounding } from './gptq/gptq-rounding.ts';
 export type { ActOrder, GptqConfig, GptqOptions } from './gptq/gptq-config.ts';

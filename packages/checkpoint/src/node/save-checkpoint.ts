@@ -2,7 +2,8 @@
 // hand (a trained one, a small one). A run that must resume uses `openOutput` itself.
 import { throwIfStopped, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import { planOutput, type PlanOutputOptions } from '../safetensors/plan-output.ts';
-import { storedChunks, storedConfig, storedTensors, type StoredWeightsOptions } from '../weights/stored-weights.ts';
+import { setMembers } from '../json/set-members.ts';
+import { storedChunks, storedMembers, storedTensors, type StoredWeightsOptions } from '../weights/stored-weights.ts';
 import { openOutput } from './open-output.ts';
 
 /** A file that is copied byte for byte. */
@@ -15,7 +16,7 @@ export interface CopiedFile {
 export interface CheckpointContent extends PlanOutputOptions, StoredWeightsOptions {
   /** Text of config.json. With quantized weights, its `quantization_config` is set. */
   readonly configText: string;
-  /** Dense weights are stored in their dtype, quantized ones as compressed-tensors. */
+  /** Dense weights are stored in their dtype, quantized ones as the format has it. */
   readonly weights: Iterable<WeightTensor>;
   /** Further files by name: their content, or the path of a file to copy. */
   readonly files?: Readonly<Record<string, string | Uint8Array | CopiedFile>>;
@@ -32,7 +33,8 @@ export async function saveCheckpoint(
   options: RunOptions = {},
 ): Promise<void> {
   const weights = [...content.weights];
-  const configText = storedConfig(content.configText, weights, content);
+  const said = storedMembers(weights, content);
+  const configText = setMembers(content.configText, said.members);
   const layout = planOutput(
     weights.flatMap((weight) => storedTensors(weight, content)),
     content,
@@ -47,7 +49,7 @@ export async function saveCheckpoint(
       }
     }
     await output.writeFile('config.json', configText);
-    for (const [name, file] of Object.entries(content.files ?? {})) {
+    for (const [name, file] of Object.entries({ ...said.files, ...content.files })) {
       if (typeof file === 'object' && 'path' in file) await output.copyFile(file.path, name);
       else await output.writeFile(name, file);
     }

@@ -1,12 +1,13 @@
 // The formats that models are exported to: one line each.
 import { nearestWord, PithError } from '@pith/tensor-core';
 import type { ExportFormat } from './format.ts';
+import { awqExport, bitsandbytesExport, gptqExport, mlxExport } from './formats/coded.ts';
 import { gguf } from './formats/gguf.ts';
 import { onnx } from './formats/onnx.ts';
 import { safetensors } from './formats/safetensors.ts';
 
 /** Every format, in the order of the help. */
-export const EXPORT_FORMATS: readonly ExportFormat[] = [gguf, onnx, safetensors];
+export const EXPORT_FORMATS: readonly ExportFormat[] = [gguf, onnx, safetensors, gptqExport, awqExport, mlxExport, bitsandbytesExport];
 
 /** A format and one of its variants. */
 export interface ChosenFormat {
