@@ -130,7 +130,13 @@ async function* chunks(weight: QuantizedWeight, layout: Layout, double: boolean)
 }
 
 /** Puts the scales of runs of values from `at` on where their blocks are. @throws where a block has several */
-function gatherMaxima(maxima: Float32Array, scales: Float32Array, at: number, run: number, { name, blockSize }: Layout): void {
+function gatherMaxima(
+  maxima: Float32Array,
+  scales: Float32Array,
+  at: number,
+  run: number,
+  { name, blockSize }: Layout,
+): void {
   for (let i = 0; i < scales.length; i += 1) {
     const from = at + i * run;
     for (let block = Math.floor(from / blockSize); block * blockSize < from + run; block += 1) {

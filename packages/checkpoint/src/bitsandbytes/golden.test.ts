@@ -21,7 +21,8 @@ interface Case {
 }
 const cases = hasShared
   ? Object.entries(
-      (JSON.parse(readFileSync(shared('golden/bitsandbytes/manifest.json'), 'utf8')) as { cases: Record<string, Case> }).cases,
+      (JSON.parse(readFileSync(shared('golden/bitsandbytes/manifest.json'), 'utf8')) as { cases: Record<string, Case> })
+        .cases,
     )
   : [];
 const sha256 = (values: Float32Array): string =>
@@ -49,7 +50,13 @@ describe.skipIf(!hasShared)('bitsandbytes', () => {
       offset: new DataView((await bytesOf(offset)).slice().buffer).getFloat32(0, true),
     };
     const shape = shapes[golden.matrix]!;
-    const state = quantStateBytes({ table: codes, blockSize: Number(size), valueDType: 'f32', shape, ...(nested && { nested }) });
+    const state = quantStateBytes({
+      table: codes,
+      blockSize: Number(size),
+      valueDType: 'f32',
+      shape,
+      ...(nested && { nested }),
+    });
     const map = await bytesOf(file.tensors.get(`code.${codes}`)!);
     expect(new Uint8Array(codeTable(codes).buffer)).toEqual(Uint8Array.from(map));
     add('.quant_map', 'f32', [16], map);
@@ -63,20 +70,32 @@ describe.skipIf(!hasShared)('bitsandbytes', () => {
     const all = await weight.toF32();
     expect(sha256(all)).toBe(golden.dequantizedF32Sha256);
     const columns = weight.shape[1]!;
-    for (const [start, end] of [[0, 1], [5, 9], [31, 32]] as const) {
+    for (const [start, end] of [
+      [0, 1],
+      [5, 9],
+      [31, 32],
+    ] as const) {
       expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
     }
   });
 
-  it.each(cases.filter(([, { nestedBlocksize }]) => nestedBlocksize === null))('writes %s again', async (name, golden) => {
-    const { weight, tensors, blockSize } = await read(name, golden);
-    const format = bitsandbytes({ blockSize });
-    expect(format.tensors(weight, {}).map((tensor) => tensor.name).sort()).toEqual([...tensors.keys()].sort());
-    for await (const { name: part, bytes } of format.chunks(weight, {})) {
-      const { source, byteLength } = tensors.get(part)!;
-      expect(Buffer.compare(bytes, await source.read(0, byteLength)), part).toBe(0);
-    }
-  });
+  it.each(cases.filter(([, { nestedBlocksize }]) => nestedBlocksize === null))(
+    'writes %s again',
+    async (name, golden) => {
+      const { weight, tensors, blockSize } = await read(name, golden);
+      const format = bitsandbytes({ blockSize });
+      expect(
+        format
+          .tensors(weight, {})
+          .map((tensor) => tensor.name)
+          .sort(),
+      ).toEqual([...tensors.keys()].sort());
+      for await (const { name: part, bytes } of format.chunks(weight, {})) {
+        const { source, byteLength } = tensors.get(part)!;
+        expect(Buffer.compare(bytes, await source.read(0, byteLength)), part).toBe(0);
+      }
+    },
+  );
 
   it('codes absolute maxima again as the library does', async () => {
     const { weight } = await read('nf4-b64', Object.fromEntries(cases)['nf4-b64']!);

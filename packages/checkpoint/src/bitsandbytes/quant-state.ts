@@ -51,7 +51,11 @@ export interface QuantState {
 export async function readQuantState(tensor: StoredTensor, module: string): Promise<QuantState> {
   const { dtype, shape, byteLength, file } = tensor;
   if (dtype !== 'u8' || shape.length !== 1 || byteLength > MOST_BYTES) {
-    throw bnbFaults.tensors(module, file, `its state must be at most ${MOST_BYTES} bytes, it is ${dtype} [${shape.join(', ')}]`);
+    throw bnbFaults.tensors(
+      module,
+      file,
+      `its state must be at most ${MOST_BYTES} bytes, it is ${dtype} [${shape.join(', ')}]`,
+    );
   }
   const bytes = await tensor.source.read(0, byteLength);
   let object;

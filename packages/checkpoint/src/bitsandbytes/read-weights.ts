@@ -76,11 +76,19 @@ async function readTable(tensors: ReadonlyMap<string, StoredTensor>, codes: Stor
   if (!nested) return { weight: tableWeight(parts, state, tensors, names), names };
   const [nestedMax, nestedMap] = [part('nested_absmax'), part('nested_quant_map')];
   const outer = Math.ceil(blocks / nested.blockSize);
-  if (nestedMax.dtype !== 'f32' || count(nestedMax) !== outer || nestedMap.dtype !== 'f32' || count(nestedMap) !== 256) {
+  if (
+    nestedMax.dtype !== 'f32' ||
+    count(nestedMax) !== outer ||
+    nestedMap.dtype !== 'f32' ||
+    count(nestedMap) !== 256
+  ) {
     throw fault(`nested_absmax must be ${outer} and nested_quant_map 256 of f32`);
   }
   const all = [...names, nestedMax.name, nestedMap.name];
-  return { weight: tableWeight({ ...parts, nested: { absmax: nestedMax, map: nestedMap } }, state, tensors, all), names: all };
+  return {
+    weight: tableWeight({ ...parts, nested: { absmax: nestedMax, map: nestedMap } }, state, tensors, all),
+    names: all,
+  };
 }
 
 /** The table that a file brings along must be the one that its name says. */
@@ -102,7 +110,13 @@ function tableWeight(
   const [rows, columns] = shape;
   // A run of columns that lies in one row and one block: where blocks lie across rows they are cut.
   const size = greatestDivisor(blockSize, columns);
-  const scheme: TableScheme = { kind: 'table', table, granularity: { kind: 'group', size }, scaleDType: 'f32', valueDType };
+  const scheme: TableScheme = {
+    kind: 'table',
+    table,
+    granularity: { kind: 'group', size },
+    scaleDType: 'f32',
+    valueDType,
+  };
   const bytes = names.reduce((sum, name) => sum + tensors.get(name)!.byteLength, 0);
   return quantizedWeight({
     name: parts.codes.name,
@@ -134,7 +148,12 @@ async function readBlock(parts: Parts, state: QuantState, run: number, from: num
   return { codes, scales };
 }
 
-async function readMaxima({ absmax, nested }: Parts, state: QuantState, first: number, last: number): Promise<Float32Array> {
+async function readMaxima(
+  { absmax, nested }: Parts,
+  state: QuantState,
+  first: number,
+  last: number,
+): Promise<Float32Array> {
   if (!nested || !state.nested) return toF32('f32', await absmax.source.read(4 * first, 4 * (last - first)));
   const { blockSize, offset } = state.nested;
   const [codes, outer, map] = await Promise.all([
@@ -156,9 +175,19 @@ function readRows(tensors: ReadonlyMap<string, StoredTensor>, codes: StoredTenso
   if (!scales) throw bnbFaults.missing(codes.name, `${module}.SCB`);
   const [rows, columns] = bnbFaults.requireMatrix(codes, module, ['i8']);
   if (scales.dtype !== 'f32' || scales.shape.join() !== `${rows}`) {
-    throw bnbFaults.tensors(module, codes.file, `SCB must be f32 [${rows}], it is ${scales.dtype} [${scales.shape.join(', ')}]`);
+    throw bnbFaults.tensors(
+      module,
+      codes.file,
+      `SCB must be f32 [${rows}], it is ${scales.dtype} [${scales.shape.join(', ')}]`,
+    );
   }
-  const scheme: IntegerScheme = { kind: 'int', bits: 8, symmetric: true, granularity: { kind: 'channel' }, scaleDType: 'f32' };
+  const scheme: IntegerScheme = {
+    kind: 'int',
+    bits: 8,
+    symmetric: true,
+    granularity: { kind: 'channel' },
+    scaleDType: 'f32',
+  };
   const format = tensors.get(`${module}.weight_format`);
   const names = [codes.name, scales.name, ...(format ? [format.name] : [])];
   const weight = quantizedWeight({

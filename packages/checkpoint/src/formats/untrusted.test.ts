@@ -10,7 +10,9 @@ import { memoryStore } from '../testing/memory-store.fixture.ts';
 import { mutate } from '../testing/mutate.fixture.ts';
 import { codeTable } from '@pith/tensor-core';
 
-type Contents = Readonly<Record<string, { dtype: OutputTensor['dtype']; shape: readonly number[]; bytes?: Uint8Array }>>;
+type Contents = Readonly<
+  Record<string, { dtype: OutputTensor['dtype']; shape: readonly number[]; bytes?: Uint8Array }>
+>;
 
 /** A safetensors file; tensors without bytes are zeros. */
 function file(contents: Contents): Uint8Array {
@@ -18,7 +20,8 @@ function file(contents: Contents): Uint8Array {
   const [planned] = layout.files;
   const bytes = new Uint8Array(planned!.byteLength);
   bytes.set(planned!.head);
-  for (const [name, { bytes: own }] of Object.entries(contents)) if (own) bytes.set(own, layout.places.get(name)!.offset);
+  for (const [name, { bytes: own }] of Object.entries(contents))
+    if (own) bytes.set(own, layout.places.get(name)!.offset);
   return bytes;
 }
 
@@ -142,14 +145,34 @@ describe('one error for each way to be bad', () => {
     ['gptq: a giant group', quant('gptq', { group_size: 1e9 }), 'GPTQ_CONFIG_INVALID', /group_size:/],
     ['gptq: no group', quant('gptq', { group_size: 0 }), 'GPTQ_UNSUPPORTED', /groups of 0 columns/],
     ['gptq: bits', quant('gptq', { bits: 5 }), 'GPTQ_UNSUPPORTED', /codes of 5 bits/],
-    ['gptq: kernels', quant('gptq', { checkpoint_format: 'marlin' }), 'GPTQ_UNSUPPORTED', /layout of a kernel \("marlin"\)/],
+    [
+      'gptq: kernels',
+      quant('gptq', { checkpoint_format: 'marlin' }),
+      'GPTQ_UNSUPPORTED',
+      /layout of a kernel \("marlin"\)/,
+    ],
     ['gptq: words', quant('gptq', { pack_dtype: 'int16' }), 'GPTQ_UNSUPPORTED', /packed into int16/],
     ['gptq: other bits', quant('gptq', { bits: 8 }), 'GPTQ_TENSORS_INVALID', /hold 4 bits, config.json says 8/],
     ['gptq: other groups', quant('gptq', { group_size: 8 }), 'GPTQ_TENSORS_INVALID', /groups of 16 columns/],
     ['gptq: no zeros', tensor('gptq', { 'a.qzeros': undefined }), 'GPTQ_TENSOR_MISSING', /"a.qzeros"/],
-    ['gptq: scales alone', tensor('gptq', { 'b.scales': { dtype: 'f16', shape: [1, 8] } }), 'GPTQ_TENSOR_MISSING', /"b.qweight"/],
-    ['gptq: dtype', tensor('gptq', { 'a.scales': { dtype: 'i8', shape: [2, 8] } }), 'GPTQ_TENSORS_INVALID', /scales is i8/],
-    ['gptq: shapes', tensor('gptq', { 'a.scales': { dtype: 'f16', shape: [2, 9] } }), 'GPTQ_TENSORS_INVALID', /of 8 outputs/],
+    [
+      'gptq: scales alone',
+      tensor('gptq', { 'b.scales': { dtype: 'f16', shape: [1, 8] } }),
+      'GPTQ_TENSOR_MISSING',
+      /"b.qweight"/,
+    ],
+    [
+      'gptq: dtype',
+      tensor('gptq', { 'a.scales': { dtype: 'i8', shape: [2, 8] } }),
+      'GPTQ_TENSORS_INVALID',
+      /scales is i8/,
+    ],
+    [
+      'gptq: shapes',
+      tensor('gptq', { 'a.scales': { dtype: 'f16', shape: [2, 9] } }),
+      'GPTQ_TENSORS_INVALID',
+      /of 8 outputs/,
+    ],
     [
       'gptq: a group index beyond the groups',
       tensor('gptq', { 'a.g_idx': { dtype: 'i32', shape: [32], bytes: words(Array<number>(32).fill(2)) } }),
@@ -157,38 +180,94 @@ describe('one error for each way to be bad', () => {
       /groups from 0 to 1, it names 2/,
     ],
     ['gptq: order without desc_act', quant('gptq', { desc_act: false }), 'GPTQ_TENSORS_INVALID', /has no desc_act/],
-    ['gptq: zeros of symmetric codes', tensor('gptq', { 'a.qzeros': { dtype: 'i32', shape: [2, 1] } }), 'GPTQ_TENSORS_INVALID', /half of the range.*has 1;/],
+    [
+      'gptq: zeros of symmetric codes',
+      tensor('gptq', { 'a.qzeros': { dtype: 'i32', shape: [2, 1] } }),
+      'GPTQ_TENSORS_INVALID',
+      /half of the range.*has 1;/,
+    ],
     ['awq: no bits', quant('awq', { bits: 'four' }), 'AWQ_CONFIG_INVALID', /bits:/],
     ['awq: layout', quant('awq', { version: 'gemv' }), 'AWQ_UNSUPPORTED', /layout "gemv"/],
     ['awq: bits', quant('awq', { bits: 3 }), 'AWQ_UNSUPPORTED', /codes of 3 bits/],
     ['awq: groups', quant('awq', { group_size: 8 }), 'AWQ_TENSORS_INVALID', /2 groups for 32 inputs/],
     ['awq: no scales', tensor('awq', { 'a.scales': undefined }), 'AWQ_TENSOR_MISSING', /"a.scales"/],
-    ['awq: shapes', tensor('awq', { 'a.qzeros': { dtype: 'i32', shape: [3, 1] } }), 'AWQ_TENSORS_INVALID', /must be of 8 outputs/],
+    [
+      'awq: shapes',
+      tensor('awq', { 'a.qzeros': { dtype: 'i32', shape: [3, 1] } }),
+      'AWQ_TENSORS_INVALID',
+      /must be of 8 outputs/,
+    ],
     ['mlx: bits', quant('mlx', { bits: 7 }), 'MLX_UNSUPPORTED', /7 bits in groups of 32/],
     ['mlx: mode', quant('mlx', { mode: 'other' }), 'MLX_UNSUPPORTED', /mode "other"/],
     ['mlx: a module', quant('mlx', { b: { bits: '8' } }), 'MLX_CONFIG_INVALID', /bits:/],
     ['mlx: other bits', quant('mlx', { b: { bits: 4 } }), 'MLX_TENSORS_INVALID', /no 4 bits in groups of 32/],
     ['mlx: no biases', tensor('mlx', { 'a.biases': undefined }), 'MLX_TENSOR_MISSING', /"a.biases"/],
-    ['mlx: rows', tensor('mlx', { 'a.biases': { dtype: 'bf16', shape: [2, 2] } }), 'MLX_TENSORS_INVALID', /must be of 3 rows/],
-    ['bitsandbytes: no state', tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: undefined }), 'BNB_TENSOR_MISSING', /quant_state/],
-    ['bitsandbytes: a state of another kind', tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('[]') }), 'BNB_TENSORS_INVALID', /must be JSON/],
-    ['bitsandbytes: a giant state', tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: { dtype: 'u8', shape: [5000] } }), 'BNB_TENSORS_INVALID', /at most 4096 bytes/],
+    [
+      'mlx: rows',
+      tensor('mlx', { 'a.biases': { dtype: 'bf16', shape: [2, 2] } }),
+      'MLX_TENSORS_INVALID',
+      /must be of 3 rows/,
+    ],
+    [
+      'bitsandbytes: no state',
+      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: undefined }),
+      'BNB_TENSOR_MISSING',
+      /quant_state/,
+    ],
+    [
+      'bitsandbytes: a state of another kind',
+      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('[]') }),
+      'BNB_TENSORS_INVALID',
+      /must be JSON/,
+    ],
+    [
+      'bitsandbytes: a giant state',
+      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: { dtype: 'u8', shape: [5000] } }),
+      'BNB_TENSORS_INVALID',
+      /at most 4096 bytes/,
+    ],
     [
       'bitsandbytes: a block',
-      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('{"quant_type":"nf4","blocksize":3,"dtype":"float16","shape":[4,12]}') }),
+      tensor('bitsandbytes', {
+        [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('{"quant_type":"nf4","blocksize":3,"dtype":"float16","shape":[4,12]}'),
+      }),
       'BNB_CONFIG_INVALID',
       /blocksize: must be one of/,
     ],
     [
       'bitsandbytes: a shape',
-      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('{"quant_type":"nf4","blocksize":32,"dtype":"float16","shape":[4,9007199254740991]}') }),
+      tensor('bitsandbytes', {
+        [`a.weight.${STATE_SUFFIX.nf4}`]: bytes(
+          '{"quant_type":"nf4","blocksize":32,"dtype":"float16","shape":[4,9007199254740991]}',
+        ),
+      }),
       'BNB_TENSORS_INVALID',
       /not those of a shape/,
     ],
-    ['bitsandbytes: another table', tensor('bitsandbytes', { 'a.weight.quant_map': { dtype: 'f32', shape: [16] } }), 'BNB_TENSORS_INVALID', /quant_map says 0/],
-    ['bitsandbytes: maxima', tensor('bitsandbytes', { 'a.weight.absmax': { dtype: 'f32', shape: [3] } }), 'BNB_TENSORS_INVALID', /absmax must be 2/],
-    ['bitsandbytes: rows', tensor('bitsandbytes', { 'b.SCB': { dtype: 'f32', shape: [3] } }), 'BNB_TENSORS_INVALID', /SCB must be f32 \[2\]/],
-    ['another method', quant('gptq', { quant_method: 'hqq' }), 'QUANTIZATION_METHOD_UNSUPPORTED', /"hqq".*gptq, awq, mlx, bitsandbytes are read/],
+    [
+      'bitsandbytes: another table',
+      tensor('bitsandbytes', { 'a.weight.quant_map': { dtype: 'f32', shape: [16] } }),
+      'BNB_TENSORS_INVALID',
+      /quant_map says 0/,
+    ],
+    [
+      'bitsandbytes: maxima',
+      tensor('bitsandbytes', { 'a.weight.absmax': { dtype: 'f32', shape: [3] } }),
+      'BNB_TENSORS_INVALID',
+      /absmax must be 2/,
+    ],
+    [
+      'bitsandbytes: rows',
+      tensor('bitsandbytes', { 'b.SCB': { dtype: 'f32', shape: [3] } }),
+      'BNB_TENSORS_INVALID',
+      /SCB must be f32 \[2\]/,
+    ],
+    [
+      'another method',
+      quant('gptq', { quant_method: 'hqq' }),
+      'QUANTIZATION_METHOD_UNSUPPORTED',
+      /"hqq".*gptq, awq, mlx, bitsandbytes are read/,
+    ],
   ])('%s', async (_, sample, code, message) => {
     const failure = await restoreAll(filesOf(sample)).then(
       () => undefined,

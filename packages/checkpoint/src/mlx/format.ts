@@ -41,7 +41,9 @@ interface Layout {
 function layoutOf(weight: StoredShape, { activations }: FormatContext): Layout {
   const { name, shape, scheme } = weight;
   const fail = (what: string, why: string) =>
-    new PithError(`MLX_${what}_UNSUPPORTED`, `store "${name}" as mlx: ${why}`, { details: { tensor: name, shape, scheme } });
+    new PithError(`MLX_${what}_UNSUPPORTED`, `store "${name}" as mlx: ${why}`, {
+      details: { tensor: name, shape, scheme },
+    });
   const { module, rows, columns } = requireModule(weight, fail);
   if (scheme.kind !== 'int' && scheme.kind !== 'affine') {
     throw fail('SCHEME', 'the format holds integer codes, got others; choose a scheme like w4g64');
@@ -61,7 +63,10 @@ function layoutOf(weight: StoredShape, { activations }: FormatContext): Layout {
     );
   }
   if (columns % size !== 0) {
-    throw fail('SHAPE', `groups of ${size} must divide the ${columns} columns; choose a size that does, or leave it dense`);
+    throw fail(
+      'SHAPE',
+      `groups of ${size} must divide the ${columns} columns; choose a size that does, or leave it dense`,
+    );
   }
   return { module, rows, columns, groups: columns / size, scheme };
 }

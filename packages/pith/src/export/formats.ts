@@ -7,7 +7,15 @@ import { onnx } from './formats/onnx.ts';
 import { safetensors } from './formats/safetensors.ts';
 
 /** Every format, in the order of the help. */
-export const EXPORT_FORMATS: readonly ExportFormat[] = [gguf, onnx, safetensors, gptqExport, awqExport, mlxExport, bitsandbytesExport];
+export const EXPORT_FORMATS: readonly ExportFormat[] = [
+  gguf,
+  onnx,
+  safetensors,
+  gptqExport,
+  awqExport,
+  mlxExport,
+  bitsandbytesExport,
+];
 
 /** A format and one of its variants. */
 export interface ChosenFormat {

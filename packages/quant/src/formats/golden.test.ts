@@ -3,7 +3,14 @@
 import { readFileSync } from 'node:fs';
 import { awq, gptq, mlx, type WeightFormat } from '@pith/checkpoint';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
-import { denseWeight, fromF32, memoryBytes, type CodeTable, type DenseWeight, type QuantizedWeight } from '@pith/tensor-core';
+import {
+  denseWeight,
+  fromF32,
+  memoryBytes,
+  type CodeTable,
+  type DenseWeight,
+  type QuantizedWeight,
+} from '@pith/tensor-core';
 import { describe, expect, it } from 'vitest';
 import { readGolden, valuesOf } from '../golden.fixture.ts';
 import { roundAwq, roundGptq } from './round-integers.ts';
@@ -23,14 +30,20 @@ interface Case {
 const casesOf = (format: string): [string, Case][] =>
   hasShared
     ? Object.entries(
-        (JSON.parse(readFileSync(shared(`golden/${format}/manifest.json`), 'utf8')) as { cases: Record<string, Case> }).cases,
+        (JSON.parse(readFileSync(shared(`golden/${format}/manifest.json`), 'utf8')) as { cases: Record<string, Case> })
+          .cases,
       )
     : [];
 const matrices = hasShared ? readGolden('golden/compressed-tensors/matrices.safetensors') : new Map<string, never>();
 
 function matrix(name: string, dtype: 'f32' | 'f16' | 'bf16' = 'f32'): DenseWeight {
   const golden = matrices.get(name)!;
-  return denseWeight({ name: 'm.weight', dtype, shape: golden.shape, source: memoryBytes(fromF32(dtype, valuesOf(golden))) });
+  return denseWeight({
+    name: 'm.weight',
+    dtype,
+    shape: golden.shape,
+    source: memoryBytes(fromF32(dtype, valuesOf(golden))),
+  });
 }
 
 /** Bytes of stored tensors by what follows the module's name. */
@@ -70,7 +83,11 @@ describe.skipIf(!hasShared)("rounding as a format's own tools do it", () => {
     const dtype = ({ float32: 'f32', float16: 'f16', bfloat16: 'bf16' } as const)[golden.inputDtype as 'float32'];
     const [, bits, groupSize] = /bits=(\d), group_size=(\d+)/.exec(golden.call)!.map(Number);
     const made = await stored(mlx, roundMlx(matrix(golden.matrix, dtype), bits!, groupSize!));
-    for (const [part, key] of [['weight', 'w'], ['scales', 'scales'], ['biases', 'biases']] as const) {
+    for (const [part, key] of [
+      ['weight', 'w'],
+      ['scales', 'scales'],
+      ['biases', 'biases'],
+    ] as const) {
       expectBytes(made.get(part), files.get(`${name}.${key}`)!.bytes, part);
     }
   });

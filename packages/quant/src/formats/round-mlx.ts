@@ -1,6 +1,13 @@
 // `mx.quantize(w, bits, group_size)` of MLX 0.32 on the CPU, mode affine: the end of a group with the larger magnitude is
 // hit exactly, so that the scale is negative where that is the upper one.
-import { fromF32, roundHalfToEven, toF32, type AffineScheme, type DenseWeight, type QuantizedWeight } from '@pith/tensor-core';
+import {
+  fromF32,
+  roundHalfToEven,
+  toF32,
+  type AffineScheme,
+  type DenseWeight,
+  type QuantizedWeight,
+} from '@pith/tensor-core';
 import type { QuantizableDType } from '../scheme/resolve-scheme.ts';
 import { eachGroup, roundedWeight, type RoundRows } from './lazy-rounding.ts';
 

@@ -24,7 +24,13 @@ export function roundTable(weight: DenseWeight, table: CodeTable, blockSize: num
   const run = greatestDivisor(blockSize, Math.max(1, columns));
   const steps = stepsOf(table);
   const valueDType = weight.dtype as QuantizableDType;
-  const scheme: TableScheme = { kind: 'table', table, granularity: { kind: 'group', size: run }, scaleDType: 'f32', valueDType };
+  const scheme: TableScheme = {
+    kind: 'table',
+    table,
+    granularity: { kind: 'group', size: run },
+    scaleDType: 'f32',
+    valueDType,
+  };
   const rounded = (values: Float32Array, offset: number, count: number) => {
     const codes = new Uint8Array(count);
     const scales = new Float32Array(count / run);
@@ -54,7 +60,11 @@ interface Across {
   readonly columns: number;
   readonly blockSize: number;
   readonly read: (start: number, end: number) => Promise<{ readonly first: number; readonly values: Float32Array }>;
-  readonly rounded: (values: Float32Array, offset: number, count: number) => { codes: Uint8Array; scales: Float32Array };
+  readonly rounded: (
+    values: Float32Array,
+    offset: number,
+    count: number,
+  ) => { codes: Uint8Array; scales: Float32Array };
 }
 
 function acrossRows(whole: QuantizedWeight, { columns, blockSize, read, rounded }: Across): QuantizedWeight {

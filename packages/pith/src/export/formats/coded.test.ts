@@ -72,10 +72,13 @@ describe('exports rounded as a format does it', () => {
     await quantize(model, { scheme: 'w4g64', scaleDType: 'f16', output: source });
     const values = async (directory: string) => {
       const checkpoint = await openCheckpoint(directory);
-      const block = await checkpoint.weight('model.layers.0.mlp.up_proj.weight');
+      const block = checkpoint.weight('model.layers.0.mlp.up_proj.weight');
       const found = block.kind === 'quantized' ? await block.block() : undefined;
       await checkpoint.close();
-      return Int8Array.from(found!.codes, (code) => code + (block.kind === 'quantized' && block.scheme.kind === 'int' ? 8 : 0));
+      return Int8Array.from(
+        found!.codes,
+        (code) => code + (block.kind === 'quantized' && block.scheme.kind === 'int' ? 8 : 0),
+      );
     };
     const codes = await values(source);
     for (const format of ['gptq:4g64', 'awq:4g64', 'mlx:4']) {
@@ -88,12 +91,16 @@ describe('exports rounded as a format does it', () => {
       expect(await values(output), format).toEqual(codes);
     }
     const again = await planExport(source, { format: 'gptq:8g64' });
-    expect(again.tensors.map(({ reason }) => reason).join()).toContain('already quantized (w4g64); rounded as gptq does it, again');
+    expect(again.tensors.map(({ reason }) => reason).join()).toContain(
+      'already quantized (w4g64); rounded as gptq does it, again',
+    );
   });
 
   it.skipIf(!hasShared)('name every weight that does not fit, before anything is written', async () => {
     const { problems } = await planExport(shared('models/stories260k'), { format: 'mlx:4' });
-    expect(problems.map(({ name }) => name)).toEqual([0, 1, 2, 3, 4].map((i) => `model.layers.${i}.mlp.down_proj.weight`));
+    expect(problems.map(({ name }) => name)).toEqual(
+      [0, 1, 2, 3, 4].map((i) => `model.layers.${i}.mlp.down_proj.weight`),
+    );
     await expect(exportModel(model, { format: 'mlx:7', output: join(root, 'no') })).rejects.toMatchObject({
       code: 'FORMAT_VARIANT_UNKNOWN',
     });

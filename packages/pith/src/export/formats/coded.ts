@@ -14,7 +14,13 @@ import { saveCheckpoint } from '@pith/checkpoint/node';
 import { plannedWeight, storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { roundAwq, roundGptq, roundMlx, roundTable } from '@pith/quant';
-import { isPithError, type CodeTable, type DenseWeight, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
+import {
+  isPithError,
+  type CodeTable,
+  type DenseWeight,
+  type QuantizedWeight,
+  type WeightTensor,
+} from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { carriedFiles } from '../../source/carried-files.ts';
@@ -149,7 +155,8 @@ function prepare(model: OpenModel, coding: Coding, name: string, request: Export
   problems.push(...unfit);
   const largest = Math.max(0, ...weights.map(({ shape }) => shape.reduce((a, b) => a * b, 1)));
   const source = checkpoint.quantization;
-  const again = source === undefined ? [] : [`the source is quantized already (${[source.method, ...source.schemes].join(' ')})`];
+  const again =
+    source === undefined ? [] : [`the source is quantized already (${[source.method, ...source.schemes].join(' ')})`];
   return {
     tensors: said.map(({ name: one, action, reason, before }): PlannedTensor => {
       return { name: one, action, reason, bytesBefore: before, bytesAfter: bytes.get(one) ?? 0 };
