@@ -22,7 +22,13 @@ export type {
 } from './architecture/architecture.ts';
 export { causalLogits, causalStates, hiddenStates } from './architecture/causal-logits.ts';
 export type { AttentionStates, CausalStates, NamedTensors } from './architecture/causal-logits.ts';
-export { describeArchitecture, listLinears, supportedModelTypes, configMembers } from './architecture/registry.ts';
+export {
+  describeArchitecture,
+  listLinears,
+  supportedModelTypes,
+  compressedTensorsNote,
+  configMembers,
+} from './architecture/registry.ts';
 export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
 export type {
@@ -124,6 +130,7 @@ export type { ModelTransform, TransformContext, TransformResult } from './techni
 export { configOfLayers, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
 export { renamedWeight } from './technique/renamed-weight.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';
+export { withTensorNames } from './architecture/unknown-parts.ts';
 export { partOfLinear, partRows } from './architecture/part-rows.ts';
 export { outerLinears } from './architecture/scope.ts';
 export { attentionShapes, attentionTensors } from './architecture/attention-tensors.ts';

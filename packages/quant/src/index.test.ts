@@ -20,6 +20,7 @@ it('exports exactly this', () => {
     'fittingGroupSizes',
     'formatRange',
     'formatScheme',
+    'genericTable',
     'ggmlByteLength',
     'globalScaleOf',
     'gptqPass',

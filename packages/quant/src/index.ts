@@ -47,6 +47,8 @@ export type {
 } from './rtn/quantize-weight.ts';
 export { quantizedPieces } from './rtn/pieces.ts';
 export type { Piece, PieceName } from './rtn/pieces.ts';
+export { genericTable } from './rtn/generic-table.ts';
+export type { GenericTable } from './rtn/generic-table.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { chooseTypes, isMixed, MIXTURES, mixtureOf } from './ggml/mixtures.ts';

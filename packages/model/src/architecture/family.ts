@@ -26,6 +26,8 @@ export interface Family {
   readonly members?: ConfigMembers;
   /** Members of config.json for the layers that a config has; undefined removes one. `num_hidden_layers` and windows when left out. */
   layerMembers?(config: ModelConfig): Readonly<Record<string, unknown>>;
+  /** Why transformers does not run this architecture from compressed-tensors, in words; it does when left out. */
+  readonly compressedTensorsNote?: string;
   /** Table and program. */
   describe(config: ModelConfig): Architecture;
 }

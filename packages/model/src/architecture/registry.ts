@@ -82,6 +82,11 @@ export function listLinears(config: ModelConfig): LinearSpec[] {
   return [...blocks.flatMap(({ linears }) => linears), head];
 }
 
+/** Why transformers does not run a model type from compressed-tensors; null where it does. @throws PithError `ARCHITECTURE_UNSUPPORTED`. */
+export function compressedTensorsNote(modelType: string): string | null {
+  return familyOf(modelType).compressedTensorsNote ?? null;
+}
+
 /** How the config.json of a model type names what techniques change. @throws PithError `ARCHITECTURE_UNSUPPORTED`. */
 export function configMembers(modelType: string): Required<ConfigMembers> {
   return { layers: 'num_hidden_layers', neurons: 'intermediate_size', headDim: true, ...familyOf(modelType).members };

@@ -4,6 +4,7 @@ import type { Checkpoint, FileStore, TiedEmbeddings } from '@pith/checkpoint';
 import { PithError } from '@pith/tensor-core';
 import { modelWeights } from '../architecture/model-weights.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
+import { withTensorNames } from '../architecture/unknown-parts.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { createModel } from '../language-model.ts';
 import type { LanguageModel } from '../language-model.ts';
@@ -69,7 +70,7 @@ export async function readTokenizer({ store, files }: Pick<Checkpoint, 'store' |
  * @throws PithError what {@link openModel} throws.
  */
 export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<CheckpointModel> {
-  const config = readModelConfig(checkpoint.config);
+  const config = withTensorNames(checkpoint.weights.keys(), () => readModelConfig(checkpoint.config));
   const { embedding, head } = describeArchitecture(config);
   const embeddings = await tiedEmbeddings(checkpoint, embedding.name, `${head.path}.weight`, config.tiedEmbeddings);
   const json = embeddings === 'conflict' ? { ...checkpoint.config, tie_word_embeddings: false } : checkpoint.config;

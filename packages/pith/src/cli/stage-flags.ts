@@ -97,6 +97,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
     TEMPERATURE,
     ...TRAINING,
     ...SELECTION,
+    { flag: '--generic', help: 'rtn: also on an unknown architecture, on matrices that look like linear layers' },
   ],
   prune: [
     { flag: '--sparsity <x>', help: 'share of the weights that go, 0 to 1', parse: number('--sparsity') },

@@ -19,7 +19,16 @@ import {
   type WeightFormat,
 } from '@pith/checkpoint';
 import { describeArchitecture, readModelConfig, type Architecture } from '@pith/model';
-import { formatRange, planRtn, rtnConfig, type RtnConfig, type RtnPlan, type TensorPlan } from '@pith/quant';
+import {
+  formatRange,
+  genericTable,
+  planRtn,
+  rtnConfig,
+  type GenericTable,
+  type RtnConfig,
+  type RtnPlan,
+  type TensorPlan,
+} from '@pith/quant';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { sha256 } from '../run/hash-tree.ts';
@@ -29,7 +38,8 @@ import { openSource, type Source } from '../source/open-source.ts';
 import { packageVersions } from '../versions.ts';
 import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
 import { defaultScheme, quantizeConfig, requireKnown, type QuantizeConfig } from './quantize-config.ts';
-import { streamsFiles } from './streams-files.ts';
+import { runtimeNotices } from './runtime-notices.ts';
+import { isSupported, streamsFiles } from './streams-files.ts';
 import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
 import type { Unit, UnitOutput } from './units.ts';
 
@@ -64,7 +74,7 @@ export async function plan(model: string, options: PlanOptions = {}): Promise<Pl
   const place = await placeOfHeaders(model, run);
   if (await streamsFiles(place, quantizeOptions)) return (await preparePlan(place, quantizeOptions)).plan;
   const { planStage } = await import('../run/stage-commands.ts');
-  const { format, method = 'rtn', scheme = defaultScheme(method), ...stage } = quantizeOptions;
+  const { format, method = 'rtn', scheme = defaultScheme(method), generic: _generic, ...stage } = quantizeOptions;
   requireKnown({ method, ...(format !== undefined && { format }) });
   return planStage('quantize', place, { method, scheme, ...stage, ...(format !== undefined && { format }), ...run });
 }
@@ -92,12 +102,14 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
       { details: { model: source.directory, method: checkpoint.quantization.method } },
     );
   }
-  const tied = await relationOfHead(checkpoint);
-  const architecture = architectureOf(checkpoint, tied === 'conflict');
   // Without quantization they are those of safetensors files.
   const tensors = [...checkpoint.tensors.values()] as StoredTensor[];
-  const planned = planRtn(architecture, tensors.filter((tensor) => isConvertible(tensor.dtype)).map(rtnTensor), rtn);
-  const omitted = tied === 'tied-duplicate' ? `${architecture.head.path}.weight` : undefined;
+  const convertible = tensors.filter((tensor) => isConvertible(tensor.dtype)).map(rtnTensor);
+  const unknown = config.generic && !isSupported(checkpoint.config) ? genericTable(convertible) : undefined;
+  const tied = unknown ? 'untied' : await relationOfHead(checkpoint);
+  const table = unknown?.table ?? architectureOf(checkpoint, tied === 'conflict');
+  const planned = planRtn(table, convertible, rtn);
+  const omitted = tied === 'tied-duplicate' ? `${table.head.path}.weight` : undefined;
   const problems: PlanProblem[] = planned.problems.map(({ code, name, message, remedy }) => ({
     code,
     name,
@@ -122,7 +134,12 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   const formatFiles = said?.files ?? {};
   const versions = packageVersions();
   const units = work.flatMap(({ unit }) => (unit === undefined ? [] : [unit]));
-  const made = summarize({ architecture, config, rtn, source, layout, work, problems });
+  const modelType = String(checkpoint.config['model_type'] ?? 'unknown');
+  const notices = [
+    ...genericNotices(config, modelType, unknown),
+    ...(unknown ? [] : runtimeNotices(config.format, modelType)),
+  ];
+  const made = summarize({ modelType, notices, config, rtn, source, layout, work, problems });
   const identity = {
     versions,
     options: made.options,
@@ -145,6 +162,19 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
     versions,
     sha256: sha256(canonicalJson(identity)),
   };
+}
+
+/** What a plan says of an architecture that is unknown, or of a wish that was needless. */
+function genericNotices({ generic }: QuantizeConfig, modelType: string, unknown: GenericTable | undefined): string[] {
+  if (!generic) return [];
+  if (unknown === undefined) return [`generic: ${modelType} is known, its own table is used`];
+  const { table, left } = unknown;
+  const shown = left.slice(0, 8).map(({ name, reason }) => `${name} (${reason})`);
+  const more = left.length > 8 ? ` and ${left.length - 8} more` : '';
+  return [
+    `generic: the architecture ${modelType} is unknown; ${table.blocks[0]!.linears.length} matrices are taken for linear layers by their names`,
+    ...(left.length === 0 ? [] : [`generic: other matrices stay: ${shown.join(', ')}${more}`]),
+  ];
 }
 
 /** The architecture; a stored head that differs from the embedding counts, whatever the config says of tying. */
@@ -233,7 +263,8 @@ function formatConfig(planned: RtnPlan, { format, context, problems }: Shared): 
 }
 
 interface Parts {
-  readonly architecture: Architecture;
+  readonly modelType: string;
+  readonly notices: readonly string[];
   readonly config: QuantizeConfig;
   readonly rtn: RtnConfig;
   readonly source: Source;
@@ -242,7 +273,7 @@ interface Parts {
   readonly problems: PlanProblem[];
 }
 
-function summarize({ architecture, config, rtn, source, layout, work, problems }: Parts): Plan {
+function summarize({ modelType, notices, config, rtn, source, layout, work, problems }: Parts): Plan {
   const tensors = work.map(({ planned }) => planned);
   const sources = [...source.checkpoint.tensors.values()];
   const valuesOf = (names: ReadonlySet<string>): number =>
@@ -266,7 +297,7 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
     .filter((file) => file.role === 'index')
     .reduce((sum, file) => sum + file.byteLength, 0);
   return {
-    architecture: architecture.config.modelType,
+    architecture: modelType,
     options: {
       method: config.method,
       scheme: rtn.scheme.name,
@@ -277,12 +308,13 @@ function summarize({ architecture, config, rtn, source, layout, work, problems }
       scaleDType: rtn.scheme.scaleDType ?? null,
       include: config.include,
       ignore: config.ignore,
+      ...(config.generic && { generic: true }),
       format: config.format,
       shardBytes: config.shardBytes,
       seed: config.seed,
     },
     stages: [{ id: 'stage-1', kind: 'quantize', method: 'rtn', from: 'source', teachers: [], config: { ...rtn } }],
-    notices: [],
+    notices,
     tensors,
     bytesBefore: source.checkpoint.weightFileBytes + indexBytes,
     bytesAfter: layout.totalBytes,

@@ -27,6 +27,7 @@ const Options = z.strictObject({
   scaleDType: z.string().exactOptional(),
   include: z.array(z.string()).default([]),
   ignore: z.array(z.string()).default([]),
+  generic: z.boolean().default(false),
   format: z.string().default('compressed-tensors'),
   shardBytes: z.int().positive().default(DEFAULT_SHARD_BYTES),
   seed: z.int().nonnegative().default(0),
@@ -43,6 +44,7 @@ export interface QuantizeConfig {
   readonly scaleDType: 'f16' | 'bf16' | 'f32' | undefined;
   readonly include: readonly string[];
   readonly ignore: readonly string[];
+  readonly generic: boolean;
   readonly format: string;
   readonly shardBytes: number;
   readonly seed: number;

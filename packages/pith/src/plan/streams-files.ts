@@ -1,16 +1,36 @@
 // Which way a quantization takes: rounded from file to file, or block by block.
-import { describeArchitecture, readModelConfig, storageDifferences } from '@pith/model';
+import {
+  describeArchitecture,
+  readModelConfig,
+  storageDifferences,
+  supportedModelTypes,
+  withTensorNames,
+} from '@pith/model';
+import { PithError } from '@pith/tensor-core';
 import { openPlace, type ModelPlace } from '../source/locate-model.ts';
 import type { QuantizeOptions } from './types.ts';
 
 /** True where weights are rounded from file to file: to nearest, from a source whose weights are all dense and stored as the table has them. */
 export async function streamsFiles(
   model: ModelPlace,
-  { method = 'rtn', calibration, data }: QuantizeOptions,
+  { method = 'rtn', calibration, data, generic = false }: QuantizeOptions,
 ): Promise<boolean> {
-  if (method !== 'rtn' || (calibration ?? data) !== undefined) return false;
+  if (method !== 'rtn' || (calibration ?? data) !== undefined) {
+    if (!generic) return false;
+    throw new PithError(
+      'OPTIONS_INVALID',
+      `quantize: generic: works with rounding to nearest alone, got ${method}${method === 'rtn' ? ' with a calibration text' : ''}; an unknown architecture cannot be run`,
+    );
+  }
   const { config, quantization, weights, close } = await openPlace(model);
   await close();
   if (quantization !== undefined || [...weights.values()].some(({ kind }) => kind !== 'dense')) return false;
-  return storageDifferences(describeArchitecture(readModelConfig(config)), weights.keys()).length === 0;
+  if (generic && !isSupported(config)) return true;
+  const architecture = withTensorNames(weights.keys(), () => describeArchitecture(readModelConfig(config)));
+  return storageDifferences(architecture, weights.keys()).length === 0;
+}
+
+/** True where there is a table for the model type of a config. */
+export function isSupported(config: Readonly<Record<string, unknown>>): boolean {
+  return supportedModelTypes.includes(String(config['model_type']));
 }

@@ -35,6 +35,11 @@ export interface QuantizeOptions {
   readonly include?: readonly string[];
   /** Patterns of modules to keep. */
   readonly ignore?: readonly string[];
+  /**
+   * Rounds all matrices that look like linear layers where the architecture is unknown; to nearest only. False when left out: such a
+   * model is refused.
+   */
+  readonly generic?: boolean;
   /** `compressed-tensors` (the default). */
   readonly format?: string;
   /** Most bytes of tensors in a file; 5 GB when left out. */

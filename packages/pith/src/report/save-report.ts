@@ -1,7 +1,8 @@
 // The report of an artefact, beside its receipt.
 import { basename } from 'node:path';
 import type { CheckpointOutput } from '@pith/checkpoint/node';
-import { describeArchitecture, readModelConfig } from '@pith/model';
+import { describeArchitecture, readModelConfig, type Architecture } from '@pith/model';
+import { isPithError } from '@pith/tensor-core';
 import type { Receipt } from '../receipt/types.ts';
 import { reportOfReceipt } from './report-of-receipt.ts';
 
@@ -16,7 +17,18 @@ export async function saveReport(
 ): Promise<void> {
   // The drawing library is large: it is loaded when there is something to draw.
   const { writeReport } = await import('./write-report.ts');
-  const architecture = describeArchitecture(readModelConfig(config));
-  const page = await writeReport(reportOfReceipt(receipt, { title: basename(output), architecture }));
+  const architecture = architectureOf(config);
+  const title = basename(output);
+  const page = await writeReport(reportOfReceipt(receipt, { title, ...(architecture && { architecture }) }));
   await artefact.writeFile(REPORT_NAME, page);
+}
+
+/** Null for an architecture that is unknown: its tensors have no places in the pictures. */
+function architectureOf(config: unknown): Architecture | null {
+  try {
+    return describeArchitecture(readModelConfig(config));
+  } catch (error) {
+    if (isPithError(error) && error.code === 'ARCHITECTURE_UNSUPPORTED') return null;
+    throw error;
+  }
 }

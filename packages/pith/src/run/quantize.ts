@@ -151,6 +151,7 @@ function stageOptions({
   format,
   method = 'rtn',
   scheme = defaultScheme(method),
+  generic: _generic,
   ...options
 }: QuantizeRunOptions): StageRunOptions {
   requireKnown({ method, ...(format !== undefined && { format }) });

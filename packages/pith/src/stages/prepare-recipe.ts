@@ -6,6 +6,7 @@ import { afterPlan, storageDifferences } from '@pith/model';
 import { isPithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { DEFAULT_SHARD_BYTES } from '../plan/quantize-config.ts';
+import { runtimeNotices } from '../plan/runtime-notices.ts';
 import type { Plan, PlannedStep, PlannedTensor, PlanProblem } from '../plan/types.ts';
 import { orderStages, SOURCE } from '../recipe/order-stages.ts';
 import type { Recipe } from '../recipe/types.ts';
@@ -91,6 +92,9 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
   }
   const last = steps.at(-1)!;
   const result = models.get(last.id) ?? source.planned;
+  if ([...result.weights.values()].some(({ kind }) => kind === 'quantized')) {
+    notices.push(...runtimeNotices(format.name, source.model.config.modelType));
+  }
   const shardBytes = recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES;
   problems.push(...calibrationProblems(inputs, phases, models));
   const made = summarize({

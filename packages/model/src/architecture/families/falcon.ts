@@ -44,6 +44,8 @@ function residualOf(hf: HfConfig): ModelConfig['residual'] {
 export const falcon: Family = {
   modelType: 'falcon',
   headClasses: ['FalconForCausalLM'],
+  compressedTensorsNote:
+    'its own class of linear layers reads the dense weight, which is not there; vLLM and Pith read it',
   members: { neurons: 'ffn_hidden_size', headDim: false },
   readConfig: (hf) => {
     const heads = hf.num_attention_heads ?? hf.n_head ?? 71;

@@ -23,6 +23,8 @@ const layout: Layout = {
 export const gpt2: Family = {
   modelType: 'gpt2',
   headClasses: ['GPT2LMHeadModel'],
+  compressedTensorsNote:
+    'its matrices are no `Linear` modules there, and it loads random ones without a word; vLLM and Pith read them, and format gptq is read by both',
   members: { layers: 'n_layer', neurons: 'n_inner', headDim: false },
   readConfig: (hf) =>
     normalizeConfig(
