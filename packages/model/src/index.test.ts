@@ -195,6 +195,7 @@ describe('@pith/model', () => {
         "clipFactor",
         "collectGradients",
         "compare",
+        "compressedTensorsNote",
         "configMembers",
         "configOfLayers",
         "cosineSchedule",
@@ -262,6 +263,7 @@ describe('@pith/model', () => {
         "transformersJsConfig",
         "weightsOnly",
         "windowBatches",
+        "withTensorNames",
         "wsdSchedule",
       ]
     `);
