@@ -9,10 +9,15 @@ export interface TensorRule {
   /** Path in the checkpoint: `model.layers.{i}.self_attn.q_proj`. */
   readonly hf: string;
   /**
-   * `rotary`: the rows of each head change places, because llama.cpp rotates neighbours of a head where Hugging Face rotates
-   * its two halves. Row i of the lower half goes to 2 i, of the upper half to 2 i + 1.
+   * `rotary`: the rows of each head change places, because llama.cpp rotates neighbours of a head where Hugging Face rotates its
+   * two halves. Row i of the lower half goes to 2 i, of the upper half to 2 i + 1.
+   * `grouped`: query, key and value of a head lie together in the checkpoint, in the file all queries come first.
    */
-  readonly rows?: 'rotary';
+  readonly rows?: 'rotary' | 'grouped';
+  /** Added to every value in the file: 1 for norms that multiply by `1 + weight`. */
+  readonly offset?: 1;
+  /** Matrices of single experts, `{e}` in the path, lie one after the other in one tensor. */
+  readonly stacked?: true;
 }
 
 /** An architecture of llama.cpp. */
@@ -29,58 +34,180 @@ export interface GgufFamily {
   readonly block: readonly TensorRule[];
   /** Modules behind the blocks. */
   readonly after: readonly TensorRule[];
+  /** True where a file of this architecture is read, too. */
+  readonly read: boolean;
 }
 
 const EMBEDDING: TensorRule = { gguf: 'token_embd', hf: 'model.embed_tokens' };
 const OUTPUT_NORM: TensorRule = { gguf: 'output_norm', hf: 'model.norm' };
 const OUTPUT: TensorRule = { gguf: 'output', hf: 'lm_head' };
+const ROTARY = { rows: 'rotary' } as const;
+const ONE = { offset: 1 } as const;
 
-/** The block of Llama and of all that is laid out like it. */
-function llamaBlock(rows: { readonly rows?: 'rotary' }): TensorRule[] {
-  const block = (gguf: string, hf: string, rule: Partial<TensorRule> = {}): TensorRule => ({
-    gguf: `blk.{i}.${gguf}`,
-    hf: `model.layers.{i}.${hf}`,
-    ...rule,
+/** Rules of a block from pairs of names. */
+function rules(
+  prefix: string,
+  pairs: Readonly<Record<string, string | readonly [string, Partial<TensorRule>]>>,
+): TensorRule[] {
+  return Object.entries(pairs).map(([gguf, entry]): TensorRule => {
+    const [hf, rule] = typeof entry === 'string' ? [entry, {}] : entry;
+    return { gguf: `blk.{i}.${gguf}`, hf: `${prefix}.{i}.${hf}`, ...rule };
   });
-  return [
-    block('attn_norm', 'input_layernorm'),
-    block('ffn_norm', 'post_attention_layernorm'),
-    block('attn_q', 'self_attn.q_proj', rows),
-    block('attn_k', 'self_attn.k_proj', rows),
-    block('attn_v', 'self_attn.v_proj'),
-    block('attn_output', 'self_attn.o_proj'),
-    block('ffn_gate', 'mlp.gate_proj'),
-    block('ffn_up', 'mlp.up_proj'),
-    block('ffn_down', 'mlp.down_proj'),
-  ];
 }
 
-/** Every architecture, by `model_type`. Where several share one of llama.cpp's, the first is what a file is read as. */
+const NORMS = { attn_norm: 'input_layernorm', ffn_norm: 'post_attention_layernorm' } as const;
+const GATED = { ffn_gate: 'mlp.gate_proj', ffn_up: 'mlp.up_proj', ffn_down: 'mlp.down_proj' } as const;
+const HEAD_NORMS = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' } as const;
+
+function attention(rows: Partial<TensorRule> = {}, output = 'o_proj') {
+  return {
+    attn_q: ['self_attn.q_proj', rows],
+    attn_k: ['self_attn.k_proj', rows],
+    attn_v: 'self_attn.v_proj',
+    attn_output: `self_attn.${output}`,
+  } as const;
+}
+
+const layers = (pairs: Parameters<typeof rules>[1]): TensorRule[] => rules('model.layers', pairs);
+const llamaBlock = layers({ ...NORMS, ...attention(ROTARY), ...GATED });
+const plainBlock = layers({ ...NORMS, ...attention(), ...GATED });
+const sandwich = {
+  attn_norm: ['input_layernorm', ONE],
+  post_attention_norm: ['post_attention_layernorm', ONE],
+  ffn_norm: ['pre_feedforward_layernorm', ONE],
+  post_ffw_norm: ['post_feedforward_layernorm', ONE],
+  ...attention(),
+  ...GATED,
+} as const;
+const groupedBlock = (attentionPath: string) =>
+  ({
+    ...NORMS,
+    attn_qkv: [`${attentionPath}.query_key_value`, { rows: 'grouped' }],
+    attn_output: `${attentionPath}.dense`,
+    ffn_up: 'mlp.dense_h_to_4h',
+    ffn_down: 'mlp.dense_4h_to_h',
+  }) as const;
+
+interface FamilyParts {
+  readonly block: readonly TensorRule[];
+  readonly before?: readonly TensorRule[];
+  readonly after?: readonly TensorRule[];
+  readonly read?: boolean;
+}
+
+function family(modelType: string, architecture: string, headClass: string, parts: FamilyParts): GgufFamily {
+  const { block, before = [EMBEDDING], after = [OUTPUT_NORM, OUTPUT], read = false } = parts;
+  return { modelType, architecture, headClass, before, block, after, read };
+}
+
+const GEMMA_AFTER = [{ ...OUTPUT_NORM, ...ONE }, OUTPUT];
+
+/** Every architecture, by `model_type`. Where several share one of llama.cpp's, the first that is read is what a file is read as. */
 const FAMILIES: readonly GgufFamily[] = [
-  {
-    modelType: 'llama',
-    architecture: 'llama',
-    headClass: 'LlamaForCausalLM',
-    before: [EMBEDDING],
-    block: llamaBlock({ rows: 'rotary' }),
-    after: [OUTPUT_NORM, OUTPUT],
-  },
-  {
-    modelType: 'mistral',
-    architecture: 'llama',
-    headClass: 'MistralForCausalLM',
-    before: [EMBEDDING],
-    block: llamaBlock({ rows: 'rotary' }),
-    after: [OUTPUT_NORM, OUTPUT],
-  },
-  {
-    modelType: 'qwen2',
-    architecture: 'qwen2',
-    headClass: 'Qwen2ForCausalLM',
-    before: [EMBEDDING],
-    block: llamaBlock({}),
-    after: [OUTPUT_NORM, OUTPUT],
-  },
+  family('llama', 'llama', 'LlamaForCausalLM', { block: llamaBlock, read: true }),
+  family('mistral', 'llama', 'MistralForCausalLM', { block: llamaBlock }),
+  family('mixtral', 'llama', 'MixtralForCausalLM', {
+    block: layers({
+      ...NORMS,
+      ...attention(ROTARY),
+      ffn_gate_inp: 'block_sparse_moe.gate',
+      ffn_gate_exps: ['block_sparse_moe.experts.{e}.w1', { stacked: true }],
+      ffn_up_exps: ['block_sparse_moe.experts.{e}.w3', { stacked: true }],
+      ffn_down_exps: ['block_sparse_moe.experts.{e}.w2', { stacked: true }],
+    }),
+  }),
+  family('qwen2', 'qwen2', 'Qwen2ForCausalLM', { block: plainBlock, read: true }),
+  family('qwen3', 'qwen3', 'Qwen3ForCausalLM', {
+    block: layers({ ...NORMS, ...attention(), ...HEAD_NORMS, ...GATED }),
+    read: true,
+  }),
+  family('qwen3_moe', 'qwen3moe', 'Qwen3MoeForCausalLM', {
+    block: layers({
+      ...NORMS,
+      ...attention(),
+      ...HEAD_NORMS,
+      ffn_gate_inp: 'mlp.gate',
+      ffn_gate_exps: ['mlp.experts.{e}.gate_proj', { stacked: true }],
+      ffn_up_exps: ['mlp.experts.{e}.up_proj', { stacked: true }],
+      ffn_down_exps: ['mlp.experts.{e}.down_proj', { stacked: true }],
+    }),
+  }),
+  family('gemma', 'gemma', 'GemmaForCausalLM', {
+    block: layers({
+      attn_norm: ['input_layernorm', ONE],
+      ffn_norm: ['post_attention_layernorm', ONE],
+      ...attention(),
+      ...GATED,
+    }),
+    after: GEMMA_AFTER,
+  }),
+  family('gemma2', 'gemma2', 'Gemma2ForCausalLM', { block: layers(sandwich), after: GEMMA_AFTER }),
+  family('gemma3_text', 'gemma3', 'Gemma3ForCausalLM', {
+    block: layers({
+      ...sandwich,
+      attn_q_norm: ['self_attn.q_norm', ONE],
+      attn_k_norm: ['self_attn.k_norm', ONE],
+    }),
+    after: GEMMA_AFTER,
+  }),
+  family('phi', 'phi2', 'PhiForCausalLM', {
+    block: layers({
+      attn_norm: 'input_layernorm',
+      ...attention({}, 'dense'),
+      ffn_up: 'mlp.fc1',
+      ffn_down: 'mlp.fc2',
+    }),
+    after: [{ gguf: 'output_norm', hf: 'model.final_layernorm' }, OUTPUT],
+  }),
+  family('starcoder2', 'starcoder2', 'Starcoder2ForCausalLM', {
+    block: layers({ ...NORMS, ...attention(), ffn_up: 'mlp.c_fc', ffn_down: 'mlp.c_proj' }),
+  }),
+  family('olmo2', 'olmo2', 'Olmo2ForCausalLM', {
+    block: layers({
+      post_attention_norm: 'post_attention_layernorm',
+      post_ffw_norm: 'post_feedforward_layernorm',
+      ...attention(),
+      ...HEAD_NORMS,
+      ...GATED,
+    }),
+  }),
+  family('granite', 'granite', 'GraniteForCausalLM', { block: llamaBlock }),
+  family('smollm3', 'smollm3', 'SmolLM3ForCausalLM', { block: llamaBlock }),
+  family('cohere', 'command-r', 'CohereForCausalLM', {
+    block: layers({ attn_norm: 'input_layernorm', ...attention(), ...GATED }),
+  }),
+  family('stablelm', 'stablelm', 'StableLmForCausalLM', { block: plainBlock }),
+  family('gpt2', 'gpt2', 'GPT2LMHeadModel', {
+    before: [
+      { gguf: 'token_embd', hf: 'transformer.wte' },
+      { gguf: 'position_embd', hf: 'transformer.wpe' },
+    ],
+    block: rules('transformer.h', {
+      attn_norm: 'ln_1',
+      ffn_norm: 'ln_2',
+      attn_qkv: 'attn.c_attn',
+      attn_output: 'attn.c_proj',
+      ffn_up: 'mlp.c_fc',
+      ffn_down: 'mlp.c_proj',
+    }),
+    after: [{ gguf: 'output_norm', hf: 'transformer.ln_f' }, OUTPUT],
+  }),
+  family('gpt_neox', 'gptneox', 'GPTNeoXForCausalLM', {
+    before: [{ gguf: 'token_embd', hf: 'gpt_neox.embed_in' }],
+    block: rules('gpt_neox.layers', groupedBlock('attention')),
+    after: [
+      { gguf: 'output_norm', hf: 'gpt_neox.final_layer_norm' },
+      { gguf: 'output', hf: 'embed_out' },
+    ],
+  }),
+  family('bloom', 'bloom', 'BloomForCausalLM', {
+    before: [
+      { gguf: 'token_embd', hf: 'transformer.word_embeddings' },
+      { gguf: 'token_embd_norm', hf: 'transformer.word_embeddings_layernorm' },
+    ],
+    block: rules('transformer.h', groupedBlock('self_attention')),
+    after: [{ gguf: 'output_norm', hf: 'transformer.ln_f' }, OUTPUT],
+  }),
 ];
 
 /**
@@ -89,8 +216,8 @@ const FAMILIES: readonly GgufFamily[] = [
  * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`.
  */
 export function ggufFamily(modelType: string): GgufFamily {
-  const family = FAMILIES.find((one) => one.modelType === modelType);
-  if (family !== undefined) return family;
+  const found = FAMILIES.find((one) => one.modelType === modelType);
+  if (found !== undefined) return found;
   throw new PithError(
     'GGUF_ARCHITECTURE_UNSUPPORTED',
     `export GGUF: the architecture must be one of ${FAMILIES.map((one) => one.modelType).join(', ')}, got ${modelType}; choose another format`,
@@ -104,9 +231,10 @@ export function ggufFamily(modelType: string): GgufFamily {
  * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`.
  */
 export function familyOfFile(architecture: string, file: string): GgufFamily {
-  const family = FAMILIES.find((one) => one.architecture === architecture);
-  if (family !== undefined) return family;
-  const known = [...new Set(FAMILIES.map((one) => one.architecture))];
+  const readable = FAMILIES.filter((one) => one.read);
+  const found = readable.find((one) => one.architecture === architecture);
+  if (found !== undefined) return found;
+  const known = readable.map((one) => one.architecture);
   throw new PithError(
     'GGUF_ARCHITECTURE_UNSUPPORTED',
     `open GGUF: ${file}: general.architecture must be one of ${known.join(', ')}, got ${JSON.stringify(architecture.slice(0, 80))}; ` +

@@ -14,6 +14,10 @@ export interface GgufPart {
    * upper half to 2 i + 1.
    */
   readonly rotaryHeadDim: number | null;
+  /** Another order of rows: which row of the weight is row i of the file, for each i. */
+  readonly rowOrder?: Int32Array;
+  /** Added to every value. */
+  readonly offset?: 1;
 }
 
 /** A tensor of a GGUF file. */
@@ -38,14 +42,20 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
   const left = new Map(expectedTensors(architecture).map(({ name, shape }) => [name, shape]));
   const factors = rotaryFactors(config);
   const tensors: GgufTensorSource[] = [];
-  for (const { gguf, hf, rows } of rulesOf(ggufFamily(config.modelType), config.layers)) {
+  for (const { gguf, hf, rows, offset, stacked } of rulesOf(ggufFamily(config.modelType), config.layers)) {
     for (const suffix of ['weight', 'bias']) {
-      const name = `${hf}.${suffix}`;
-      const shape = left.get(name);
+      const first = `${hf}.${suffix}`.replace('{e}', '0');
+      const shape = left.get(first);
       if (shape === undefined) continue;
-      left.delete(name);
       const rotaryHeadDim = rows === 'rotary' ? config.headDim : null;
-      tensors.push({ name: `${gguf}.${suffix}`, shape, parts: [{ name, rotaryHeadDim }] });
+      const rowOrder = rows === 'grouped' ? ungroupedRows(config.heads, config.headDim) : undefined;
+      const names = stacked ? expertNames(`${hf}.${suffix}`, left) : [first];
+      for (const name of names) left.delete(name);
+      tensors.push({
+        name: `${gguf}.${suffix}`,
+        shape: stacked ? [names.length, ...shape] : shape,
+        parts: names.map((name) => ({ name, rotaryHeadDim, ...(rowOrder && { rowOrder }), ...(offset && { offset }) })),
+      });
     }
     if (gguf === 'token_embd' && factors !== null) {
       tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], parts: [], values: factors });
@@ -58,4 +68,22 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
     `export GGUF: every weight must have a place in the file, ${unmapped} of ${config.modelType} has none; choose another format`,
     { details: { tensor: unmapped, modelType: config.modelType } },
   );
+}
+
+/** Names of the matrices of all experts. */
+function expertNames(pattern: string, known: ReadonlyMap<string, unknown>): string[] {
+  const names: string[] = [];
+  for (let expert = 0; known.has(pattern.replace('{e}', String(expert))); expert++) {
+    names.push(pattern.replace('{e}', String(expert)));
+  }
+  return names;
+}
+
+/** Rows that lie by head, query, key and value of one together, in the order query, key, value of all heads. */
+function ungroupedRows(heads: number, headDim: number): Int32Array {
+  return Int32Array.from({ length: 3 * heads * headDim }, (_, row) => {
+    const part = Math.floor(row / (heads * headDim));
+    const head = Math.floor((row % (heads * headDim)) / headDim);
+    return (3 * head + part) * headDim + (row % headDim);
+  });
 }

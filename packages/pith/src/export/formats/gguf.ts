@@ -66,7 +66,7 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     tensors: plannedTensors(model, sources, types, placed, copies),
     bytesAfter: shards.reduce((sum, { layout }) => sum + layout.byteLength, 0),
     dataBytes: [...placed.values()].reduce((sum, { place }) => sum + place.byteLength, 0),
-    notices: [...fallbackNotices(types), ...requantized(model, copies)],
+    notices: [...windowNotices(model), ...fallbackNotices(types), ...requantized(model, copies)],
     problems: unusedOptions('gguf', request, ['calibration', 'importance']),
     options: { ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }) },
     peakMemoryBytes: BASE_BYTES + request.threads * THREAD_BYTES,
@@ -118,6 +118,17 @@ function plannedTensors(
     const reason = `${source.name} as ${type}${why}`;
     return { name, action: plain ? 'convert' : 'quantize', reason, bytesBefore, bytesAfter };
   });
+}
+
+/** Architectures whose sliding window llama.cpp knows. */
+const WINDOWED = ['gemma2', 'gemma3'];
+
+function windowNotices({ config }: OpenModel): string[] {
+  const windows = config.windows.filter((window) => window !== null && window < config.maxPositions);
+  if (windows.length === 0 || WINDOWED.includes(ggufFamily(config.modelType).architecture)) return [];
+  return [
+    `llama.cpp has no sliding window for ${config.modelType}: beyond ${Math.min(...(windows as number[]))} tokens its results differ from those of the model`,
+  ];
 }
 
 /** What did not get the type that its mixture has for it, in one line for each kind. */

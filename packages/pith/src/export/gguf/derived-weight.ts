@@ -1,21 +1,29 @@
-// What kernels do not do on the way to a file: the rows of rotated heads of a bias vector change places.
+// What kernels do not do on the way to a file: values of a vector change places, and norms that multiply by `1 + weight` have
+// the 1 put in.
 import type { GgufPart } from '@pith/model';
 import { interleavedRows } from '@pith/quant';
 import { denseWeight, fromF32, type ByteSource, type WeightTensor } from '@pith/tensor-core';
 
 /** The weight as the file has it, but for the order of rows of a matrix, which is left to the kernels. */
-export function derivedWeight(weight: WeightTensor, { rotaryHeadDim }: GgufPart): WeightTensor {
-  if (rotaryHeadDim === null || weight.shape.length > 1) return weight;
+export function derivedWeight(weight: WeightTensor, part: GgufPart): WeightTensor {
+  const { offset = 0 } = part;
+  const moves = part.rotaryHeadDim !== null || part.rowOrder !== undefined;
+  if (weight.shape.length > 1 || (offset === 0 && !moves)) return weight;
   const { name, shape } = weight;
   const whole = async (): Promise<Uint8Array> => {
     const values = await weight.toF32();
-    const order = interleavedRows(values.length, rotaryHeadDim);
+    const order = rowOrderOf(part, values.length) ?? values.map((_, i) => i);
     return fromF32(
       'f32',
-      Float32Array.from(order, (from) => values[from]!),
+      Float32Array.from(order, (from) => values[from]! + offset),
     );
   };
   return denseWeight({ name, dtype: 'f32', shape, source: computedBytes(4 * shape[0]!, whole) });
+}
+
+/** Which row of the weight is row i of the file; undefined where none changes places. */
+export function rowOrderOf({ rotaryHeadDim, rowOrder }: GgufPart, rows: number): Int32Array | undefined {
+  return rotaryHeadDim === null ? rowOrder : interleavedRows(rows, rotaryHeadDim);
 }
 
 /** Bytes that are computed as a whole when a part is asked for: for vectors. */

@@ -2,7 +2,7 @@
 // where the source has them in the same type.
 import type { CheckpointTensor, PlacedTensor } from '@pith/checkpoint';
 import type { GgufTensorSource } from '@pith/model';
-import { interleavedRows, quantizeGgmlInto, type GgmlWritableType } from '@pith/quant';
+import { quantizeGgmlInto, type GgmlWritableType } from '@pith/quant';
 import {
   denseWeight,
   fromF32,
@@ -14,7 +14,7 @@ import {
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { WeightError } from '../../receipt/types.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
-import { derivedWeight } from './derived-weight.ts';
+import { derivedWeight, rowOrderOf } from './derived-weight.ts';
 
 /** A tensor, where it goes, and what it is made of. */
 export interface TensorJob {
@@ -93,7 +93,7 @@ async function writeParts(
     const weight = derivedWeight(weights.get(part.name)!, part);
     const rows = weight.shape.length < 2 ? 1 : weight.shape.slice(0, -1).reduce((a, b) => a * b, 1);
     const byteLength = place.byteLength / source.parts.length;
-    const ordered = part.rotaryHeadDim !== null && weight.shape.length > 1;
+    const rowOrder = weight.shape.length > 1 ? rowOrderOf(part, rows) : undefined;
     // Experts of a stack have importances of their own.
     const own = each === source.parts.length ? index * columns : 0;
     const result = await quantizeGgmlInto(
@@ -102,7 +102,7 @@ async function writeParts(
         type,
         name: part.name,
         ...(importance && { importance: importance.subarray(own, own + columns) }),
-        ...(ordered && { rowOrder: interleavedRows(rows, part.rotaryHeadDim!) }),
+        ...(rowOrder && { rowOrder }),
       },
       { kind: 'file', path, offset },
       options,
