@@ -60,7 +60,9 @@ export async function readQuantized(
   if (quantization === undefined || quantization === null) return undefined;
   const method = methodOf(quantization);
   try {
-    const read = method === 'unknown' ? READERS['compressed-tensors'] : READERS[method];
+    const name = method === 'unknown' ? 'compressed-tensors' : method;
+    // Names are a stranger's: `constructor` is no reader.
+    const read = Object.hasOwn(READERS, name) ? READERS[name] : undefined;
     if (read === undefined) throw unsupported(method, file);
     return { method, weights: await read({ quantization, config, tensors, file }) };
   } catch (error) {
