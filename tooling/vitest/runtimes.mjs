@@ -14,7 +14,7 @@ const require = createRequire(`${folder}package.json`);
 export function hasRuntime(name) {
   const found = existsSync(`${folder}node_modules/${name}/package.json`);
   if (!found && process.env['CI'] === 'true') {
-    throw new Error(`${name} is missing: npm ci --prefix tooling/runtimes --omit=optional`);
+    throw new Error(`${name} is missing: npm install --prefix tooling/runtimes --no-save --omit=optional`);
   }
   return found;
 }
