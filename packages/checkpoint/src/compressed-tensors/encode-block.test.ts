@@ -153,6 +153,25 @@ describe('encodeBlock', () => {
       expect.objectContaining({ code: 'CODE_OUT_OF_RANGE' }),
     );
   });
+
+  it('refuses a packed zero point that is no code, naming the weight', () => {
+    const weight = weightOf(32, 8, {
+      kind: 'int',
+      bits: 4,
+      symmetric: false,
+      granularity: { kind: 'group', size: 4 },
+      scaleDType: 'f16',
+    });
+    const zeroPoints = weight.all.zeroPoints!.slice();
+    zeroPoints[5] = 8;
+    expect(() => encodeBlock(weight, 'pack-quantized', 0, { ...weight.all, zeroPoints })).toThrow(
+      expect.objectContaining({
+        code: 'CT_ZERO_UNSUPPORTED',
+        kind: 'input',
+        message: expect.stringMatching(/"m\.weight".*0 to 15, got 16;/) as string,
+      }),
+    );
+  });
 });
 
 describe('storedPieces', () => {

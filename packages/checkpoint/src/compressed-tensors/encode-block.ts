@@ -54,7 +54,7 @@ export function rowAlignment(weight: Pick<QuantizedShape, 'scheme'>, format: Com
  * multiple of it as their number of rows. Parts that are stored once (`weight_shape`, scales of a tensor) come with the
  * block that starts at row 0.
  *
- * @throws PithError `CT_BLOCK_INVALID` (a start or a size that does not fit), `CODE_OUT_OF_RANGE`, and those of
+ * @throws PithError `CT_BLOCK_INVALID` (a start or a size that does not fit), `CODE_OUT_OF_RANGE`, `CT_ZERO_UNSUPPORTED`, and those of
  * `storedPieces`.
  */
 export function encodeBlock(
@@ -117,6 +117,7 @@ function encodePiece(
     case 'zeroPoints': {
       const zeros = block.zeroPoints!;
       if (piece.dtype !== 'i32' || scheme.kind !== 'int') return bytesOf(zeros);
+      requirePackedZeros(weight.name, zeros, scheme.bits);
       return bytesOf(packAlongRows(zeros, { rows, columns: zeros.length / rows, bits: scheme.bits }));
     }
     case 'codes':
@@ -124,6 +125,19 @@ function encodePiece(
       if (piece.dtype !== 'i32' || scheme.kind !== 'int') return bytesOf(block.codes);
       return bytesOf(pack(block.codes as Int8Array, { rows, columns, bits: scheme.bits }));
   }
+}
+
+/** GPTQ's zero points may be one above the largest code, which no packed one is. */
+function requirePackedZeros(name: string, zeros: Int8Array, bits: number): void {
+  const half = 2 ** (bits - 1);
+  const wrong = zeros.find((zero) => zero < -half || zero >= half);
+  if (wrong === undefined) return;
+  throw new PithError(
+    'CT_ZERO_UNSUPPORTED',
+    `store ${JSON.stringify(name)} as compressed-tensors: zero points must be codes, 0 to ${2 * half - 1}, got ` +
+      `${wrong + half}; restore the weight and quantize it again`,
+    { details: { tensor: name, zeroPoint: wrong + half } },
+  );
 }
 
 /** Scales as they are stored: of tiles once, multiplied by the global scale that they are divided by when restored. */

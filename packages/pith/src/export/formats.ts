@@ -2,6 +2,7 @@
 import { nearestWord, PithError } from '@pith/tensor-core';
 import type { ExportFormat } from './format.ts';
 import { awqExport, bitsandbytesExport, gptqExport, mlxExport } from './formats/coded.ts';
+import { compressedTensorsExport } from './formats/compressed-tensors.ts';
 import { gguf } from './formats/gguf.ts';
 import { onnx } from './formats/onnx.ts';
 import { safetensors } from './formats/safetensors.ts';
@@ -11,6 +12,7 @@ export const EXPORT_FORMATS: readonly ExportFormat[] = [
   gguf,
   onnx,
   safetensors,
+  compressedTensorsExport,
   gptqExport,
   awqExport,
   mlxExport,

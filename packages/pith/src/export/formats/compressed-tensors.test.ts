@@ -1,0 +1,160 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gptq } from '@pith/checkpoint';
+import { openCheckpoint, saveCheckpoint } from '@pith/checkpoint/node';
+import { quantizedWeight, type WeightTensor } from '@pith/tensor-core';
+import { hasShared, shared } from '@pith-tooling/vitest/shared';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { quantize } from '../../run/quantize.ts';
+import { writeSyntheticModel } from '../../testing/synthetic-model.fixture.ts';
+import { verify } from '../../verify/verify.ts';
+import { exportModel, planExport } from '../export-model.ts';
+
+let root: string;
+let model: string;
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'pith-export-ct-'));
+  model = join(root, 'model');
+  writeSyntheticModel(model, { layers: 1, hidden: 128, feedForward: 256, vocabulary: 64 });
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+const format = 'compressed-tensors';
+
+/** Everything that a checkpoint says of its weights: codes, scales, zero points, order of columns, and restored values. */
+async function contentOf(directory: string) {
+  const checkpoint = await openCheckpoint(directory);
+  const found: Record<string, unknown> = {};
+  for (const name of [...checkpoint.weights.keys()].sort()) {
+    const weight = checkpoint.weight(name);
+    const values = await weight.toF32();
+    if (weight.kind !== 'quantized') found[name] = { kind: weight.kind, values };
+    else {
+      const { scheme, groupIndex } = weight;
+      const { codes, scales, zeroPoints } = await weight.block();
+      found[name] = { kind: weight.kind, scheme, groupIndex, codes, scales, zeroPoints, values };
+    }
+  }
+  await checkpoint.close();
+  return found;
+}
+
+/** Exports, and holds the result to its plan and its source. */
+async function keeps(source: string, output: string, coded: number): Promise<void> {
+  const plan = await planExport(source, { format });
+  expect(plan.problems).toEqual([]);
+  const kept = plan.tensors.filter(({ reason }) =>
+    /^already quantized \(\w+(-asym)?\); its codes are kept$/.test(reason),
+  );
+  expect(kept).toHaveLength(coded);
+  await exportModel(source, { format, output });
+  const opened = await openCheckpoint(output);
+  expect(opened.quantization?.method).toBe('compressed-tensors');
+  expect(opened.weightFileBytes).toBe(plan.bytesAfter);
+  await opened.close();
+  const [before, after] = [await contentOf(source), await contentOf(output)];
+  expect(after).toEqual(before);
+  expect(Object.values(after).filter((one) => (one as { kind: string }).kind === 'quantized')).toHaveLength(coded);
+  expect(await verify(output)).toMatchObject({ ok: true });
+}
+
+describe('export to compressed-tensors', () => {
+  it.skipIf(!hasShared).each(['gptq', 'awq'])('keeps the codes of a golden %s checkpoint', async (name) => {
+    await keeps(shared(`golden/${name}/checkpoint`), join(root, `golden-${name}`), 7);
+  });
+
+  it.each(['gptq:4g64-asym', 'gptq:8', 'gptq:3g32', 'awq:4g32'])('keeps codes of %s', async (from) => {
+    const source = join(root, from.replace(':', '-'));
+    await exportModel(model, { format: from, output: source });
+    await keeps(source, `${source}-ct`, 7);
+  });
+
+  it('keeps its own: several schemes, and quantized inputs', async () => {
+    for (const scheme of ['w4g64', 'w8a8', 'fp8', 'nvfp4', 'mxfp4']) {
+      const source = join(root, scheme);
+      await quantize(model, { scheme, output: source });
+      await keeps(source, `${source}-ct`, 7);
+      const said = (directory: string) =>
+        (JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8')) as Record<string, unknown>)[
+          'quantization_config'
+        ];
+      expect(said(`${source}-ct`)).toEqual(said(source));
+    }
+  });
+
+  it('keeps the order of columns that GPTQ grouped by importance', async () => {
+    const inOrder = join(root, 'in-order');
+    await exportModel(model, { format: 'gptq:4g32-asym', output: inOrder });
+    const checkpoint = await openCheckpoint(inOrder);
+    const weights = [...checkpoint.weights.values()].map((weight): WeightTensor => {
+      if (weight.kind !== 'quantized') return weight;
+      const { name, shape, scheme } = weight;
+      const groups = shape[1]! / 32;
+      const groupIndex = Int32Array.from({ length: shape[1]! }, (_, column) => (column * 5) % groups);
+      return quantizedWeight({ name, shape, scheme, groupIndex, read: (start, end) => weight.block(start, end) });
+    });
+    const source = join(root, 'reordered');
+    await saveCheckpoint(source, { format: gptq, configText: checkpoint.configText, weights, ignore: ['lm_head'] });
+    await checkpoint.close();
+    await keeps(source, `${source}-ct`, 7);
+    const { quantization_config: said } = JSON.parse(readFileSync(join(`${source}-ct`, 'config.json'), 'utf8')) as {
+      quantization_config: unknown;
+    };
+    expect(said).toMatchObject({
+      version: '0.14.0',
+      config_groups: { group_0: { format: 'pack-quantized', weights: { actorder: 'group', symmetric: false } } },
+    });
+  });
+
+  it('names every weight that it cannot hold, before anything is written', async () => {
+    const source = join(root, 'mlx');
+    await exportModel(model, { format: 'mlx:4', output: source });
+    const { problems, tensors } = await planExport(source, { format });
+    const coded = tensors.filter(({ reason }) => reason.startsWith('cannot be stored: '));
+    expect(coded.map(({ name }) => name)).toEqual(problems.map(({ name }) => name));
+    expect(problems).toHaveLength(9);
+    expect(new Set(problems.map(({ code }) => code))).toEqual(new Set(['CT_SCHEME_UNSUPPORTED']));
+    expect(problems[0]!.message).toMatch(/the format has no offsets in floating point/);
+    await expect(exportModel(source, { format, output: join(root, 'no') })).rejects.toMatchObject({
+      code: 'PLAN_PROBLEMS',
+    });
+  });
+
+  it('names every weight with a zero point above the largest code', async () => {
+    const source = join(root, 'zeros');
+    await exportModel(model, { format: 'gptq:4g32-asym', output: join(root, 'sound') });
+    const checkpoint = await openCheckpoint(join(root, 'sound'));
+    const weights = [...checkpoint.weights.values()].map((weight): WeightTensor => {
+      if (weight.kind !== 'quantized' || !/up_proj|o_proj/.test(weight.name)) return weight;
+      const { name, shape, scheme } = weight;
+      const read = async (start: number, end: number) => {
+        const block = await weight.block(start, end);
+        return { ...block, zeroPoints: block.zeroPoints!.fill(7) };
+      };
+      return quantizedWeight({ name, shape, scheme, read });
+    });
+    await saveCheckpoint(source, { format: gptq, configText: checkpoint.configText, weights, ignore: ['lm_head'] });
+    await checkpoint.close();
+    // As version 1, which stores them less 1, the same words are zero points of 16.
+    const config = join(source, 'config.json');
+    writeFileSync(config, readFileSync(config, 'utf8').replace('"gptq_v2"', '"gptq"'));
+    const output = join(root, 'no-zeros');
+    await expect(exportModel(source, { format, output })).rejects.toMatchObject({
+      code: 'CT_ZERO_UNSUPPORTED',
+      kind: 'input',
+      details: {
+        tensors: ['model.layers.0.mlp.up_proj.weight', 'model.layers.0.self_attn.o_proj.weight'],
+      },
+    });
+    expect(existsSync(output)).toBe(false);
+  });
+
+  it('refuses a model in which nothing is compressed, and a variant', async () => {
+    const { problems } = await planExport(model, { format });
+    expect(problems).toMatchObject([{ code: 'NOTHING_COMPRESSED', message: /pith quantize/ }]);
+    await expect(planExport(model, { format: `${format}:w4` })).rejects.toMatchObject({
+      code: 'FORMAT_VARIANT_UNKNOWN',
+    });
+  });
+});
