@@ -61,6 +61,7 @@ describe('@pith/checkpoint', () => {
         "JsonOrigin",
         "JsonValue",
         "KV_SCALE_NAMES",
+        "KeyValueCache",
         "KvCacheScheme",
         "LOW_RANK_KEY",
         "LowRankConfig",

@@ -43,7 +43,13 @@ function config(weights: readonly QuantizedShape[], context: FormatContext): For
   const groups =
     entries.length === 1 ? [entries[0]!.group] : entries.map(({ group, modules }) => ({ ...group, targets: modules }));
   return {
-    members: { quantization_config: quantizationConfig({ groups, ignore: context.ignore ?? [] }) },
+    members: {
+      quantization_config: quantizationConfig({
+        groups,
+        ignore: context.ignore ?? [],
+        ...(context.kvCache && { kvCache: context.kvCache }),
+      }),
+    },
     files: {},
   };
 }

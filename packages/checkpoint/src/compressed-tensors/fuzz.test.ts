@@ -87,6 +87,7 @@ const shard = (() => {
     one(`${TRAP}.weight`, 'f8_e4m3', 4, 32),
     one(`${TRAP}.weight_scale`, 'f32', 2, 2),
     one('norm.weight', 'f32', 4),
+    one('attention.k_scale', 'bf16', 1),
   ]);
   const bytes = new Uint8Array(layout.files[0]!.byteLength);
   bytes.set(layout.files[0]!.head);
@@ -165,7 +166,8 @@ describe('a quantization_config from strangers', () => {
       ['config.json', text(said)],
       ['model.safetensors', shard],
     ]);
-    const { weights } = await openCheckpointFrom(memoryStore(files));
+    const { weights, quantization } = await openCheckpointFrom(memoryStore(files));
+    expect(quantization?.kvCache).toEqual({ dtype: 'f8_e4m3', scales: ['attention.k_scale'] });
     expect([...weights].map(([name, { kind }]) => `${name} ${kind}`).sort()).toEqual([
       'a.weight quantized',
       `${TRAP}.weight quantized`,

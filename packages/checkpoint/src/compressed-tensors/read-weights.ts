@@ -6,6 +6,7 @@ import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { isConvertible } from '../safetensors/stored-dtype.ts';
 import { storedDenseWeight } from '../weights/stored-dense-weight.ts';
 import { findModules, readingOf, tensorsOf, type ModuleReading, type ModuleTensors } from './find-modules.ts';
+import { keyValueScales } from './kv-cache-scheme.ts';
 import { chooseLayout } from './packed-layouts.ts';
 import type { CompressedConfig } from './quantization-config.ts';
 import { denseShape, readGlobalScale, readGroupIndex, readInputs } from './read-parts.ts';
@@ -13,7 +14,8 @@ import { readSparseWeights } from './read-sparse.ts';
 import { storedQuantizedWeight } from './stored-quantized-weight.ts';
 
 /**
- * Reads a checkpoint's tensors as weights: quantized and sparse ones by their modules, all others as dense.
+ * Reads a checkpoint's tensors as weights: quantized and sparse ones by their modules, all others as dense. Scales of keys and
+ * values, where the configuration has a scheme for them, are none.
  *
  * @throws PithError `CT_TENSOR_MISSING`, `CT_SPARSE_INVALID`, `CT_SHAPE_INVALID`, `CT_SCALE_INVALID`,
  * `CT_GROUP_INDEX_INVALID`, `CT_GROUP_UNKNOWN`, `CT_GROUP_AMBIGUOUS`, `CT_PACKING_AMBIGUOUS`, `CT_SCHEME_UNSUPPORTED`.
@@ -34,7 +36,7 @@ export async function readCompressedWeights(
   }
   const agreed = evidence.size === 1 ? [...evidence][0] : undefined;
   const byFirstTensor = new Map<string, WeightTensor>();
-  const taken = new Set<string>();
+  const taken = new Set<string>(config.kvCache ? keyValueScales(tensors) : []);
   for (const { weight, first, names } of sparse) {
     for (const name of names) taken.add(name);
     byFirstTensor.set(first, weight);

@@ -1,6 +1,7 @@
 // Which reader a quantized checkpoint needs, by what its config.json says. A format is added with a line in the table.
 import { isPithError, PithError, type WeightTensor } from '@pith/tensor-core';
 import { readBitsandbytesWeights } from '../bitsandbytes/read-weights.ts';
+import { keyValueScales, type KeyValueCache } from '../compressed-tensors/kv-cache-scheme.ts';
 import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
 import { readAwqWeights } from '../awq/read-weights.ts';
@@ -28,14 +29,26 @@ export interface QuantizedSource {
  */
 export type ReadQuantized = (source: QuantizedSource) => Promise<Map<string, WeightTensor>>;
 
-const READERS: Readonly<Record<string, ReadQuantized>> = Object.freeze({
-  'compressed-tensors': ({ quantization, tensors, file }) =>
-    readCompressedWeights(tensors, readQuantizationConfig(quantization, file)),
-  gptq: readGptqWeights,
-  awq: readAwqWeights,
-  mlx: readMlxWeights,
-  bitsandbytes: readBitsandbytesWeights,
+/** What a reader finds. */
+type Found = Pick<QuantizedCheckpoint, 'weights' | 'kvCache'>;
+
+const READERS: Readonly<Record<string, (source: QuantizedSource) => Promise<Found>>> = Object.freeze({
+  'compressed-tensors': readCompressed,
+  gptq: weightsAlone(readGptqWeights),
+  awq: weightsAlone(readAwqWeights),
+  mlx: weightsAlone(readMlxWeights),
+  bitsandbytes: weightsAlone(readBitsandbytesWeights),
 });
+
+async function readCompressed({ quantization, tensors, file }: QuantizedSource): Promise<Found> {
+  const config = readQuantizationConfig(quantization, file);
+  const weights = await readCompressedWeights(tensors, config);
+  return { weights, ...(config.kvCache && { kvCache: { ...config.kvCache, scales: keyValueScales(tensors) } }) };
+}
+
+function weightsAlone(read: ReadQuantized): (source: QuantizedSource) => Promise<Found> {
+  return async (source) => ({ weights: await read(source) });
+}
 
 /** What came of reading a quantized checkpoint. */
 export interface QuantizedCheckpoint {
@@ -45,6 +58,8 @@ export interface QuantizedCheckpoint {
   readonly weights: ReadonlyMap<string, WeightTensor>;
   /** Why the weights cannot be restored. */
   readonly problem?: PithError;
+  /** How a runtime codes the keys and values that it keeps; absent: not at all. */
+  readonly kvCache?: KeyValueCache;
 }
 
 /**
@@ -64,7 +79,7 @@ export async function readQuantized(
     // Names are a stranger's: `constructor` is no reader.
     const read = Object.hasOwn(READERS, name) ? READERS[name] : undefined;
     if (read === undefined) throw unsupported(method, file);
-    return { method, weights: await read({ quantization, config, tensors, file }) };
+    return { method, ...(await read({ quantization, config, tensors, file })) };
   } catch (error) {
     if (!isPithError(error) || error.kind !== 'input') throw error;
     return { method, weights: new Map(), problem: error };

@@ -1,6 +1,7 @@
 // What a format of quantized checkpoints can do: the one contract between techniques, which make weights of codes and
 // scales, and files, in which every runtime wants them elsewhere. Dense weights lie alike in all formats.
 import type { QuantizedWeight, ScaleDType } from '@pith/tensor-core';
+import type { KvCacheScheme } from '../compressed-tensors/kv-cache-scheme.ts';
 import type { StoredChunk } from '../compressed-tensors/encode-block.ts';
 import type { QuantizedShape, StoredPiece } from '../compressed-tensors/stored-pieces.ts';
 import type { JsonValue } from '../json/parse-json.ts';
@@ -21,6 +22,8 @@ export interface FormatContext {
   readonly ignore?: readonly string[];
   /** How ranges were found, for the record: `memoryless_minmax`. */
   readonly observer?: string;
+  /** How a runtime codes the keys and values that it keeps, said by compressed-tensors alone; not at all when left out. */
+  readonly kvCache?: KvCacheScheme;
 }
 
 /** A stored tensor and its bytes. */

@@ -1,6 +1,7 @@
 // A Hugging Face directory as a value: config, tensors, weights, and what becomes of every other file.
 import { mapLimited, PithError, type WeightTensor } from '@pith/tensor-core';
 import { schemeNames } from '../formats/scheme-name.ts';
+import type { KeyValueCache } from '../compressed-tensors/kv-cache-scheme.ts';
 import { readQuantized } from '../formats/read-quantized.ts';
 import { foldFactors } from '../low-rank/fold-factors.ts';
 import { LOW_RANK_KEY, readLowRankConfig } from '../low-rank/low-rank-config.ts';
@@ -22,6 +23,8 @@ export interface CheckpointQuantization {
   readonly schemes: readonly string[];
   /** Why the weights cannot be restored; absent where they can. */
   readonly problem?: PithError;
+  /** How a runtime codes the keys and values that it keeps; absent: not at all. Its scales are in `tensors`, not in `weights`. */
+  readonly kvCache?: KeyValueCache;
 }
 
 /** A stored tensor of a checkpoint: of a safetensors file, or of a GGUF file, whose blocks have types of their own. */

@@ -16,6 +16,7 @@ import { hashFile } from '../run/hash-file.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
 import { LEAF_BYTES, runLeaves } from '../run/leaves.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
+import { kvCacheNotices } from '../source/kv-cache-notice.ts';
 import { localModel, placeOfHeaders, type ModelPlace } from '../source/locate-model.ts';
 import { locationOf, openSource, type Source } from '../source/open-source.ts';
 import { formatBytes } from '../format.ts';
@@ -229,7 +230,7 @@ function planOf(
     options: { format: id, ...prepared.options },
     stages: [],
     tensors: prepared.tensors,
-    notices: prepared.notices,
+    notices: [...prepared.notices, ...kvCacheNotices(checkpoint, format.name === 'compressed-tensors')],
     bytesBefore: checkpoint.weightFileBytes + indexBytes,
     bytesAfter: prepared.bytesAfter,
     bitsPerWeight: parameters === 0 ? 0 : (8 * prepared.dataBytes) / parameters,

@@ -12,6 +12,7 @@ import { orderStages, SOURCE } from '../recipe/order-stages.ts';
 import type { Recipe } from '../recipe/types.ts';
 import { sha256 } from '../run/hash-tree.ts';
 import { packageVersions } from '../versions.ts';
+import { kvCacheNotices } from '../source/kv-cache-notice.ts';
 import { estimateStages, type StageEstimate } from './estimate.ts';
 import { plannedLayout, storedOptions } from './layout.ts';
 import { phasesOf, needsWindows, type Phase } from './phases.ts';
@@ -186,7 +187,7 @@ function sourceNotices({ restored, model, source }: StageSource): string[] {
         : 'zeros included')
     );
   });
-  return [...stored, ...again];
+  return [...stored, ...again, ...kvCacheNotices(source.checkpoint, false)];
 }
 
 function calibrationProblems(

@@ -3,9 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gptq } from '@pith/checkpoint';
 import { openCheckpoint, saveCheckpoint } from '@pith/checkpoint/node';
-import { quantizedWeight, type WeightTensor } from '@pith/tensor-core';
+import { openModel } from '@pith/model/node';
+import { denseWeight, memoryBytes, quantizedWeight, type WeightTensor } from '@pith/tensor-core';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { inspect } from '../../inspect/inspect.ts';
+import { plan } from '../../plan/plan.ts';
 import { quantize } from '../../run/quantize.ts';
 import { writeSyntheticModel } from '../../testing/synthetic-model.fixture.ts';
 import { verify } from '../../verify/verify.ts';
@@ -105,6 +108,56 @@ describe('export to compressed-tensors', () => {
       version: '0.14.0',
       config_groups: { group_0: { format: 'pack-quantized', weights: { actorder: 'group', symmetric: false } } },
     });
+  });
+
+  it('keeps the scales of keys and values, which nothing else does, and says so', async () => {
+    const plain = join(root, 'kv-plain');
+    await quantize(model, { scheme: 'w4g64', output: plain });
+    const checkpoint = await openCheckpoint(plain);
+    const scale = (name: string, value: number): WeightTensor =>
+      denseWeight({
+        name: `model.layers.0.self_attn.${name}`,
+        dtype: 'f32',
+        shape: [1],
+        source: memoryBytes(new Uint8Array(Float32Array.of(value).buffer)),
+      });
+    const weights = [...checkpoint.weights.values(), scale('k_scale', 0.5), scale('v_scale', 0.25)];
+    const source = join(root, 'kv');
+    const { configText } = checkpoint;
+    await saveCheckpoint(source, { configText, weights, ignore: ['lm_head'], kvCache: { dtype: 'f8_e4m3' } });
+    const before = await contentOf(plain);
+    await checkpoint.close();
+
+    // It opens as a model, without them.
+    const opened = await openModel(source);
+    expect([...opened.weights.keys()].some((name) => name.includes('_scale'))).toBe(false);
+    await opened.close();
+    expect(await contentOf(source)).toEqual(before);
+    expect((await inspect(source)).quantization).toBe(
+      'compressed-tensors w4g64 (keys and values f8_e4m3, 2 scales, not evaluated)',
+    );
+    const again = await plan(source, { scheme: 'w8' });
+    expect(again.notices.join()).toMatch(/kv_cache_scheme, 2 scales.*the output has neither scheme nor scales/);
+    await quantize(source, { scheme: 'w8', output: join(root, 'kv-again') });
+    expect(Object.keys(await contentOf(join(root, 'kv-again')))).toEqual(Object.keys(before));
+
+    const output = join(root, 'kv-ct');
+    const { notices, problems, bytesAfter } = await planExport(source, { format });
+    expect(problems).toEqual([]);
+    expect(notices.join()).toMatch(/kv_cache_scheme, 2 scales.*carried over unevaluated/);
+    await exportModel(source, { format, output });
+    const made = await openCheckpoint(output);
+    expect(made.weightFileBytes).toBe(bytesAfter);
+    expect(made.quantization?.kvCache).toEqual({
+      dtype: 'f8_e4m3',
+      scales: ['model.layers.0.self_attn.k_scale', 'model.layers.0.self_attn.v_scale'],
+    });
+    const stored = made.tensors.get('model.layers.0.self_attn.v_scale')!;
+    expect(new Float32Array((await stored.source.read(0, 4)).slice().buffer)).toEqual(Float32Array.of(0.25));
+    await made.close();
+    expect(await contentOf(output)).toEqual(before);
+    const dense = await planExport(source, { format: 'safetensors' });
+    expect(dense.notices.join()).toContain('the output has neither scheme nor scales');
   });
 
   it('names every weight that it cannot hold, before anything is written', async () => {

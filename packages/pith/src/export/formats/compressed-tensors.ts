@@ -1,8 +1,17 @@
 // compressed-tensors from what is compressed already: codes of GPTQ, AWQ and of compressed-tensors itself are stored anew, not
 // rounded again, with their zero points and the order of their columns; sparse and factored weights lie as they did. Rounding is
 // left to `pith quantize`, which writes this format by default.
-import { compressedTensors, planOutput, schemeName, setMembers, storedMembers, storedTensors } from '@pith/checkpoint';
-import type { OutputTensor } from '@pith/checkpoint';
+import {
+  compressedTensors,
+  planOutput,
+  schemeName,
+  setMembers,
+  storedDenseWeight,
+  storedMembers,
+  storedTensors,
+  type OutputTensor,
+  type StoredTensor,
+} from '@pith/checkpoint';
 import { saveCheckpoint } from '@pith/checkpoint/node';
 import { storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
@@ -35,8 +44,14 @@ function prepare(model: OpenModel, request: ExportRequest): PreparedExport {
   const problems: PlanProblem[] = [...unusedOptions('compressed-tensors', request, ['calibration', 'importance'])];
   const omitted = model.embeddings === 'tied-duplicate' ? `${architecture.head.path}.weight` : undefined;
   const stored = storedWeightOf(architecture);
-  const weights = [...model.weights.values()].filter(({ name }) => name !== omitted).map(stored);
-  const options = storedOptions(architecture, new Map(weights.map((one) => [one.name, one])), compressedTensors);
+  const { kvCache } = checkpoint.quantization ?? {};
+  const scales = (kvCache?.scales ?? []).map((name) => storedDenseWeight(checkpoint.tensors.get(name) as StoredTensor));
+  const own = [...model.weights.values()].filter(({ name }) => name !== omitted).map(stored);
+  const weights = [...own, ...scales];
+  const options = {
+    ...storedOptions(architecture, new Map(own.map((one) => [one.name, one])), compressedTensors),
+    ...(kvCache && { kvCache }),
+  };
   const bytes = new Map<string, number>();
   const refused = new Map<string, string>();
   const outputs: OutputTensor[] = [];
@@ -67,6 +82,10 @@ function prepare(model: OpenModel, request: ExportRequest): PreparedExport {
     const coded = weight.kind === 'quantized' && why === undefined;
     return { ...before, action: coded ? 'quantize' : 'keep', reason, bytesAfter: bytes.get(name) ?? 0 };
   });
+  for (const { name, byteLength } of scales) {
+    const reason = 'kept: scale of the keys or values that a runtime keeps';
+    tensors.push({ name, action: 'keep', reason, bytesBefore: byteLength, bytesAfter: byteLength });
+  }
   return {
     tensors,
     bytesAfter: layout.totalBytes,
