@@ -60,6 +60,8 @@ export type { GgufLayout, GgufTensorSpec, PlacedTensor } from './gguf/encode-hea
 export { GGML_TYPES, ggmlTypeName } from './gguf/ggml-types.ts';
 export type { GgmlType, GgmlTypeName } from './gguf/ggml-types.ts';
 export type { GgufArray, GgufFile, GgufScalar, GgufTensor, GgufValue, GgufValueType } from './gguf/gguf-file.ts';
+export type { Imatrix, ImatrixEntry } from './gguf/imatrix/imatrix.ts';
+export { readImatrix } from './gguf/imatrix/read-imatrix.ts';
 export { openGguf } from './gguf/open-gguf.ts';
 export { openGgufSet } from './gguf/open-gguf-set.ts';
 export type { GgufSet } from './gguf/open-gguf-set.ts';
