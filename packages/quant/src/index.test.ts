@@ -29,6 +29,7 @@ it('exports exactly this', () => {
     'isMixed',
     'isQuantizable',
     'localHost',
+    'looksAtImportance',
     'mixtureOf',
     'moduleMatcher',
     'parseRange',

@@ -56,7 +56,7 @@ export type { ChosenType, Mixture, MixtureModel, MixtureTensor } from './ggml/mi
 export { interleavedRows } from './ggml/row-order.ts';
 export type { BlockType } from './ggml/quantize-blocks.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';
-export { ggmlByteLength } from './ggml/ggml-kernel.ts';
+export { ggmlByteLength, looksAtImportance } from './ggml/ggml-kernel.ts';
 export { quantizeGgmlInto } from './ggml/quantize-into.ts';
 export type {
   GgmlDestination,

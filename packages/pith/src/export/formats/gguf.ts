@@ -10,6 +10,7 @@ import { sha256, treeHash } from '../../run/hash-tree.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
+import { fitImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
 import { layoutShards, type GgufShard } from '../gguf/shards.ts';
 import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
@@ -42,6 +43,7 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
   const { architecture, checkpoint, config } = model;
   const fromGguf = checkpoint.quantization?.method === 'gguf';
   const sources = fromGguf ? sortedByBlock(ggufTensors(architecture)) : ggufTensors(architecture);
+  const file = request.importance === undefined ? undefined : await readImportance(request.importance);
   const types = chooseTypes(
     mixture,
     sources,
@@ -52,8 +54,9 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       keyValueHeads: config.keyValueHeads,
       experts: config.experts?.count ?? 0,
     },
-    false,
+    file !== undefined,
   );
+  const importance = file && fitImportance(file.imatrix, sources, types);
   const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
   const specs = sources.map(({ name, shape }) => ({ name, shape, type: types.get(name)?.type ?? ('f32' as const) }));
   const shards = layoutShards(request.name, metadata, specs, request.shardBytes);
@@ -66,11 +69,20 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     tensors: plannedTensors(model, sources, types, placed, copies),
     bytesAfter: shards.reduce((sum, { layout }) => sum + layout.byteLength, 0),
     dataBytes: [...placed.values()].reduce((sum, { place }) => sum + place.byteLength, 0),
-    notices: [...windowNotices(model), ...fallbackNotices(types), ...requantized(model, copies)],
-    problems: unusedOptions('gguf', request, ['calibration', 'importance']),
-    options: { ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }) },
-    peakMemoryBytes: BASE_BYTES + request.threads * THREAD_BYTES,
-    write: (context) => write(model, shards, sources, copies, context),
+    notices: [
+      ...windowNotices(model),
+      ...fallbackNotices(types),
+      ...(importance?.notices ?? []),
+      ...requantized(model, copies),
+    ],
+    problems: [...unusedOptions('gguf', request, ['calibration']), ...(importance?.problems ?? [])],
+    options: {
+      ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }),
+      ...(file && { imatrix: file.facts }),
+    },
+    // The file as it is read, and its numbers.
+    peakMemoryBytes: BASE_BYTES + request.threads * THREAD_BYTES + 2 * (file?.facts.bytes ?? 0),
+    write: (context) => write(model, { shards, sources, copies, importance: importance?.byTensor }, context),
   };
 }
 
@@ -155,11 +167,16 @@ function requantized({ weights }: OpenModel, copies: ReadonlyMap<string, Checkpo
   ];
 }
 
+interface Content {
+  readonly shards: readonly GgufShard[];
+  readonly sources: readonly GgufTensorSource[];
+  readonly copies: ReadonlyMap<string, CheckpointTensor>;
+  readonly importance: FittedImportance['byTensor'] | undefined;
+}
+
 async function write(
   { weights }: OpenModel,
-  shards: readonly GgufShard[],
-  sources: readonly GgufTensorSource[],
-  copies: ReadonlyMap<string, CheckpointTensor>,
+  { shards, sources, copies, importance: importances }: Content,
   context: ExportContext,
 ): Promise<WrittenContent> {
   const { directory, pool, signal, progress } = context;
@@ -176,7 +193,9 @@ async function write(
     }
     for (const place of layout.tensors) {
       const copy = copies.get(place.name);
-      jobs.push({ source: byName.get(place.name)!, place, path, ...(copy && { copy }) });
+      const importance = importances?.get(place.name);
+      const source = byName.get(place.name)!;
+      jobs.push({ source, place, path, ...(copy && { copy }), ...(importance && { importance }) });
     }
   }
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
