@@ -5,16 +5,17 @@ import type { CheckpointTensor } from '@pith/checkpoint';
 import { ggufFamily, ggufTensors, type GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
-import type { PlannedTensor } from '../../plan/types.ts';
+import { readTextOrIds } from '../../evaluate/read-text.ts';
+import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { sha256, treeHash } from '../../run/hash-tree.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
 import { fitImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
+import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
 import { layoutShards, type GgufShard } from '../gguf/shards.ts';
 import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
-import { unusedOptions } from '../unused-options.ts';
 
 /** Of the process, the header and the vocabulary. */
 const BASE_BYTES = 200e6;
@@ -54,9 +55,10 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       keyValueHeads: config.keyValueHeads,
       experts: config.experts?.count ?? 0,
     },
-    file !== undefined,
+    file !== undefined || request.calibration !== undefined,
   );
   const importance = file && fitImportance(file.imatrix, sources, types);
+  const calibration = request.calibration && (await plannedCalibration(model, request, sources, types));
   const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
   const specs = sources.map(({ name, shape }) => ({ name, shape, type: types.get(name)?.type ?? ('f32' as const) }));
   const shards = layoutShards(request.name, metadata, specs, request.shardBytes);
@@ -72,18 +74,52 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     notices: [
       ...windowNotices(model),
       ...fallbackNotices(types),
-      ...(importance?.notices ?? []),
+      ...((importance ?? calibration?.fitted)?.notices ?? []),
       ...requantized(model, copies),
     ],
-    problems: [...unusedOptions('gguf', request, ['calibration']), ...(importance?.problems ?? [])],
+    problems: [
+      ...(importance && calibration ? [TWO_IMPORTANCES] : []),
+      ...(importance?.problems ?? []),
+      ...(calibration?.fitted.problems ?? []),
+    ],
     options: {
       ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }),
       ...(file && { imatrix: file.facts }),
+      ...(calibration && { calibration: calibration.facts }),
     },
     // The file as it is read, and its numbers.
-    peakMemoryBytes: BASE_BYTES + request.threads * THREAD_BYTES + 2 * (file?.facts.bytes ?? 0),
-    write: (context) => write(model, { shards, sources, copies, importance: importance?.byTensor }, context),
+    peakMemoryBytes: Math.max(
+      BASE_BYTES + request.threads * THREAD_BYTES + 2 * (file?.facts.bytes ?? 0),
+      calibration?.peakBytes ?? 0,
+    ),
+    write: async (context) => {
+      const measured = calibration && { entries: await measureImportance(model, sources, request, context) };
+      const fitted = measured ? fitImportance(measured, sources, types, '--calibration') : importance;
+      return write(model, { shards, sources, copies, importance: fitted?.byTensor }, context);
+    },
   };
+}
+
+const TWO_IMPORTANCES: PlanProblem = {
+  code: 'OPTIONS_CONFLICT',
+  name: 'importance',
+  message: '--imatrix: importances are read or measured, --calibration is given, too; leave one of them out',
+};
+
+/** What a calibration will give: importances of the same tensors, before they are known. */
+async function plannedCalibration(
+  model: OpenModel,
+  request: ExportRequest,
+  sources: readonly GgufTensorSource[],
+  types: ReadonlyMap<string, ChosenType>,
+) {
+  const { text, samples, context, choose = 'first' } = request.calibration!;
+  const { sha256: textSha256 } = await readTextOrIds(text);
+  const fitted = fitImportance({ entries: unmeasuredImportance(model, sources) }, sources, types, '--calibration');
+  const { peakBytes } = importanceMemory(model, request);
+  const seed = choose === 'random' ? { seed: request.seed } : {};
+  const facts = { sha256: textSha256, ...(samples && { samples }), ...(context && { context }), choose, ...seed };
+  return { fitted, peakBytes, facts };
 }
 
 /** Tensors that are kept as they are: those of the source in the very same type. */

@@ -1,4 +1,5 @@
-// How much each column of a tensor counts while it is quantized: what `--imatrix` names, fitted to the tensors of the file.
+// How much each column of a tensor counts while it is quantized: what `--imatrix` names or `--calibration` measured, fitted to
+// the tensors of the file.
 import { stat } from 'node:fs/promises';
 import { readImatrix, type Imatrix } from '@pith/checkpoint';
 import type { GgufTensorSource } from '@pith/model';
@@ -38,11 +39,16 @@ export async function readImportance(path: string): Promise<ImportanceFile> {
   }
 }
 
-/** Finds the importance of each tensor whose type has a use for one; all that do not fit are told at once. */
+/**
+ * Finds the importance of each tensor whose type has a use for one; all that do not fit are told at once.
+ *
+ * @param flag where the entries come from, for messages.
+ */
 export function fitImportance(
   { entries }: Pick<Imatrix, 'entries'>,
   sources: readonly GgufTensorSource[],
   types: ReadonlyMap<string, ChosenType>,
+  flag = '--imatrix',
 ): FittedImportance {
   const byTensor = new Map<string, Float32Array>();
   const missing: string[] = [];
@@ -77,8 +83,8 @@ export function fitImportance(
   } else if (![...types.values()].some(({ type }) => looksAtImportance(type))) {
     problems.push({
       code: 'OPTION_UNUSED',
-      name: 'importance',
-      message: '--imatrix: no type of this variant has a use for it; leave it out, or choose a smaller variant',
+      name: flag === '--imatrix' ? 'importance' : 'calibration',
+      message: `${flag}: no type of this variant has a use for it; leave it out, or choose a smaller variant`,
     });
   }
   return { byTensor, notices: known === 0 ? [] : noticesOf(missing, entries.size - known), problems };
@@ -90,7 +96,7 @@ function noticesOf(missing: readonly string[], foreign: number): string[] {
     const [are, names] = [missing.length === 1 ? 'tensor is' : 'tensors are', missing.slice(0, 4).join(', ')];
     const more = missing.length > 4 ? ' and more' : '';
     notices.push(
-      `${missing.length} ${are} quantized without importances, which the importance matrix lacks: ${names}${more}`,
+      `${missing.length} ${are} quantized without importances, there are none for ${missing.length === 1 ? 'it' : 'them'}: ${names}${more}`,
     );
   }
   if (foreign > 0) {

@@ -1,13 +1,9 @@
 // Scales for the inputs of linear layers, from the largest and smallest values that they take on a text.
-import { calibrationWindows, runBlocks, type BlockPass, type LanguageModel, type StaticInputs } from '@pith/model';
-import { spilledActivations } from '@pith/model/node';
+import type { BlockPass, LanguageModel, StaticInputs } from '@pith/model';
 import { activationQuantization, defineScheme } from '@pith/quant';
 import type { ActivationQuantization } from '@pith/tensor-core';
-import { cpuDevice } from '@pith/tensor-core/node';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { readTextOrIds } from '../../evaluate/read-text.ts';
 import type { ExportContext, ExportRequest } from '../format.ts';
+import { walkBlocks } from '../walk-blocks.ts';
 
 /** Integer inputs with one scale and one zero point for all tokens. */
 const SCHEME = defineScheme({
@@ -22,37 +18,11 @@ const SCHEME = defineScheme({
  */
 export async function measureInputs(
   model: LanguageModel,
-  { calibration, threads, seed }: ExportRequest,
-  { directory, pool, signal, progress }: ExportContext,
+  request: ExportRequest,
+  context: ExportContext,
 ): Promise<StaticInputs> {
-  const { samples, context, choose = 'first', text } = calibration!;
-  const { content } = await readTextOrIds(text);
-  const { windows } = calibrationWindows(model, {
-    ...content,
-    ...(samples !== undefined && { samples }),
-    ...(context !== undefined && { context }),
-    choose,
-    ...(choose === 'random' && { seed }),
-  });
   const inputs = new Map<string, ActivationQuantization>();
-  const device = cpuDevice({ threads });
-  const spill = join(directory, '.activations');
-  try {
-    await runBlocks(model, {
-      device,
-      pool,
-      windows,
-      passes: [measuring(inputs)],
-      inputs: 'original',
-      activations: spilledActivations({ directory: spill }),
-      onBlock: () => Promise.resolve(),
-      ...(signal && { signal }),
-      ...(progress && { progress }),
-    });
-  } finally {
-    await device.dispose();
-    await rm(spill, { recursive: true, force: true });
-  }
+  await walkBlocks(model, request, context, measuring(inputs));
   return inputs;
 }
 

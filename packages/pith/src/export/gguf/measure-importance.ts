@@ -1,0 +1,91 @@
+// Importances from a calibration text: for each column of a linear of the blocks the mean of its squared inputs. The embedding
+// and the output are not looked at, as llama-imatrix does not by default.
+import type { ImatrixEntry } from '@pith/checkpoint';
+import {
+  DEFAULT_CALIBRATION_SAMPLES,
+  DEFAULT_CONTEXT,
+  planCalibrationMemory,
+  type BlockPass,
+  type CalibrationMemoryPlan,
+  type GgufTensorSource,
+} from '@pith/model';
+import type { OpenModel } from '@pith/model/node';
+import type { ExportContext, ExportRequest } from '../format.ts';
+import { walkBlocks } from '../walk-blocks.ts';
+
+/** Entries as they will be, before anything is measured: every column counts 1. */
+export function unmeasuredImportance(
+  { architecture }: OpenModel,
+  sources: readonly GgufTensorSource[],
+): Map<string, ImatrixEntry> {
+  const columns = new Map(
+    architecture.blocks.flatMap(({ linears }) => linears.map((one) => [one.name, one.inFeatures])),
+  );
+  const means = new Map([...columns].map(([name, count]) => [name, new Float32Array(count).fill(1)]));
+  return entriesOf(sources, means);
+}
+
+/** Memory of the walk over the blocks. @throws PithError `MEMORY_TOO_SMALL`. */
+export function importanceMemory({ architecture }: OpenModel, request: ExportRequest): CalibrationMemoryPlan {
+  const { samples, context } = request.calibration!;
+  return planCalibrationMemory({
+    architecture,
+    windows: samples ?? DEFAULT_CALIBRATION_SAMPLES,
+    context: context ?? Math.min(DEFAULT_CONTEXT, architecture.config.maxPositions),
+    passes: [measuring(new Map())],
+    limitBytes: request.memoryBytes ?? Infinity,
+  });
+}
+
+/** Measures on the calibration text. */
+export async function measureImportance(
+  model: OpenModel,
+  sources: readonly GgufTensorSource[],
+  request: ExportRequest,
+  context: ExportContext,
+): Promise<Map<string, ImatrixEntry>> {
+  const means = new Map<string, Float32Array>();
+  await walkBlocks(model, request, context, measuring(means), importanceMemory(model, request).batchTokens);
+  return entriesOf(sources, means);
+}
+
+/** Looks at the inputs and changes nothing. */
+function measuring(means: Map<string, Float32Array>): BlockPass {
+  return {
+    name: 'importance',
+    config: {},
+    plan: () => ({ changes: [], problems: [], notices: [] }),
+    needs: () => ['norms'],
+    apply: (stage) => {
+      for (const { name, inputGroup, inFeatures } of stage.linears) {
+        const { squares, tokens } = stage.statistics.get(inputGroup)!;
+        // An expert that no token reached: all columns count the same.
+        means.set(
+          name,
+          tokens === 0 ? new Float32Array(inFeatures).fill(1) : Float32Array.from(squares!, (sum) => sum / tokens),
+        );
+      }
+      return Promise.resolve({ weights: new Map(), records: {}, interventions: [] });
+    },
+  };
+}
+
+/** By tensor of the file; experts one after the other. */
+function entriesOf(
+  sources: readonly GgufTensorSource[],
+  means: ReadonlyMap<string, Float32Array>,
+): Map<string, ImatrixEntry> {
+  const entries = new Map<string, ImatrixEntry>();
+  for (const { name, parts } of sources) {
+    const own = parts.flatMap((part) => means.get(part.name) ?? []);
+    if (own.length === 0 || own.length !== parts.length || !name.endsWith('.weight')) continue;
+    const meanSquares = new Float32Array(own.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const mean of own) {
+      meanSquares.set(mean, at);
+      at += mean.length;
+    }
+    entries.set(name, { meanSquares, experts: own.length });
+  }
+  return entries;
+}
