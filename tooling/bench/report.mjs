@@ -171,10 +171,20 @@ finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-c
   },
   {
     title: 'GPTQ of a whole model',
-    intro: 'The synthetic checkpoint by the command line, calibration and writing included.',
+    intro:
+      'The synthetic checkpoint by the command line, calibration and writing included. *phases*: processor time of embedding, of the forward pass with Gram matrices, of GPTQ, of the forward pass through the rounded block, of storing.',
     match: (r) => r.name.startsWith('model: gptq'),
-    head: ['job', 'layers', 'time', 'processor', 'peak memory'],
-    row: (r) => [r.name.slice(7), `${r.layers}`, seconds(r.seconds), seconds(r.cpuSeconds), MB(r.peakBytes)],
+    head: ['job', 'layers', 'time', 'processor', 'phases', 'peak memory'],
+    row: (r) => [
+      r.name.slice(7),
+      `${r.layers}`,
+      seconds(r.seconds),
+      seconds(r.cpuSeconds),
+      Object.entries(r.phases ?? {})
+        .map(([phase, { cpuSeconds }]) => `${phase} ${seconds(cpuSeconds)}`)
+        .join(', '),
+      MB(r.peakBytes),
+    ],
   },
   {
     title: 'Training step',
