@@ -33,13 +33,23 @@ export { blockScope, modelScope } from './architecture/scope.ts';
 export type { LinearHook, TensorLookup } from './architecture/scope.ts';
 export type {
   Activation,
+  AlibiConfig,
   BiasConfig,
+  DynamicRopeScaling,
+  ExpertConfig,
+  LearnedPositions,
   LinearRopeScaling,
   Llama3RopeScaling,
+  LongRopeScaling,
   ModelConfig,
   NoRopeScaling,
+  NormConfig,
+  PositionKind,
+  QueryKeyNormConfig,
+  ResidualLayout,
   RopeConfig,
   RopeScaling,
+  YarnRopeScaling,
 } from './config/model-config.ts';
 export { readModelConfig } from './config/read-config.ts';
 export { createTokenizer } from './tokenizer/tokenizer.ts';
@@ -148,6 +158,7 @@ export { moduleMatcher } from './selection/match-module.ts';
 export type { ModuleMatcher } from './selection/match-module.ts';
 export { linearSelector, selectLinears } from './selection/select-linears.ts';
 export type { LinearPatterns, SelectedLinears } from './selection/select-linears.ts';
+export type { ConfigMembers } from './architecture/family.ts';
 export { ggufFamily } from './gguf/gguf-family.ts';
 export type { GgufFamily, TensorRule } from './gguf/gguf-family.ts';
 export { ggufMetadata } from './gguf/gguf-metadata.ts';
@@ -173,4 +184,4 @@ export type { StoredBytes, StoredGroup, StoredTensor } from './onnx/store-matrix
 export { INLINE_BYTES, ONNX_CHUNK_BYTES, placeTensors } from './onnx/place-tensors.ts';
 export type { PlaceOptions, TensorPlaces } from './onnx/place-tensors.ts';
 export { genaiConfig, TRANSFORMERS_JS_DTYPES, transformersJsConfig } from './onnx/runtime-configs.ts';
-export type { TransformersJsFormat } from './onnx/runtime-configs.ts';
+export type { TransformersJsDtype, TransformersJsFormat } from './onnx/runtime-configs.ts';

@@ -22,7 +22,12 @@ export interface KeyValueCache extends KvCacheScheme {
 }
 
 /** Stored suffixes of the scales, beside the module of the attention. */
-export const KV_SCALE_NAMES = Object.freeze({ key: 'k_scale', value: 'v_scale' });
+export const KV_SCALE_NAMES = Object.freeze({
+  /** Of the keys. */
+  key: 'k_scale',
+  /** Of the values. */
+  value: 'v_scale',
+});
 
 /**
  * Reads a scheme.

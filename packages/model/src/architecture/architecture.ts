@@ -295,9 +295,13 @@ export interface PackedExperts {
   readonly shape: readonly [number, number, number];
   /** The weights that it holds: those of one expert lie behind one another, rows `start` to `end` of each. */
   readonly weights: readonly {
+    /** Index of the expert. */
     readonly expert: number;
+    /** Name of the weight in the table. */
     readonly name: string;
+    /** First of the expert's rows. */
     readonly start: number;
+    /** One past the last of the expert's rows. */
     readonly end: number;
   }[];
 }

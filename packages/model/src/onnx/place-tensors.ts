@@ -22,7 +22,12 @@ export interface TensorPlaces {
   /** By name of the tensor; for tensors inside the model as if they lay in one file. */
   readonly places: ReadonlyMap<string, ExternalPlace>;
   /** The files of tensors with their bytes, in order; empty where tensors lie inside the model. */
-  readonly files: readonly { readonly name: string; readonly byteLength: number }[];
+  readonly files: readonly {
+    /** Name without a directory. */
+    readonly name: string;
+    /** Bytes. */
+    readonly byteLength: number;
+  }[];
   /** Bytes of all tensors. */
   readonly dataBytes: number;
 }

@@ -4,18 +4,28 @@ import type { JsonObject } from '@pith/checkpoint';
 import type { LanguageModel } from '../language-model.ts';
 import { INPUTS } from './decoder-inputs.ts';
 
-/** What transformers.js calls the formats, and the endings of the files that it looks for. */
-export const TRANSFORMERS_JS_DTYPES = {
+/** What transformers.js calls a format. */
+export interface TransformersJsDtype {
+  /** Its name there: `fp32`. */
+  readonly dtype: string;
+  /** Ending of the file that it looks for, before `.onnx`. */
+  readonly suffix: string;
+}
+
+const DTYPES = {
   f32: { dtype: 'fp32', suffix: '' },
   f16: { dtype: 'fp16', suffix: '_fp16' },
   int8: { dtype: 'int8', suffix: '_int8' },
   q8: { dtype: 'q8', suffix: '_quantized' },
   q4: { dtype: 'q4', suffix: '_q4' },
   q4f16: { dtype: 'q4f16', suffix: '_q4f16' },
-} as const;
+} as const satisfies Record<string, TransformersJsDtype>;
 
 /** A format as transformers.js tells it apart. */
-export type TransformersJsFormat = keyof typeof TRANSFORMERS_JS_DTYPES;
+export type TransformersJsFormat = keyof typeof DTYPES;
+
+/** What transformers.js calls the formats, and the endings of the files that it looks for. */
+export const TRANSFORMERS_JS_DTYPES: Readonly<Record<TransformersJsFormat, TransformersJsDtype>> = DTYPES;
 
 /**
  * `transformers.js_config` of config.json: the format that is loaded where none is asked for, and how many files of tensors

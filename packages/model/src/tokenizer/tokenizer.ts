@@ -31,7 +31,15 @@ export interface Tokenizer {
    * @param pair A second text.
    * @throws PithError `TOKENIZER_FAILED`.
    */
-  encodeWithSpecial(text: string, pair?: string): { readonly ids: Int32Array; readonly segments: Int32Array };
+  encodeWithSpecial(
+    text: string,
+    pair?: string,
+  ): {
+    /** Token ids. */
+    readonly ids: Int32Array;
+    /** Segment of each token: 0 or 1. */
+    readonly segments: Int32Array;
+  };
   /** Text of ids; an id that the tokenizer does not know is decoded as its unknown token or left out. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
 }

@@ -98,7 +98,7 @@ export async function planExport(model: string, options: ExportPlanOptions & Run
  * The output appears under its name when it is complete, in one atomic step for each file; a receipt lies beside a file
  * (`x.gguf.receipt.json`) and inside a directory. An export that was stopped starts anew.
  *
- * @param model directory of a checkpoint.
+ * @param name directory of a checkpoint.
  * @throws PithError `FORMAT_UNKNOWN`, `FORMAT_VARIANT_UNKNOWN`, `PLAN_PROBLEMS` (nothing was written; details list all),
  * `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `STOPPED`, and those of
  * opening a model.

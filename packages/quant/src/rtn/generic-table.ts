@@ -17,7 +17,12 @@ export interface GenericTable {
   /** What `planRtn` reads. */
   readonly table: ModuleTable;
   /** Matrices that are left alone, with the reason. */
-  readonly left: readonly { readonly name: string; readonly reason: string }[];
+  readonly left: readonly {
+    /** Name of the tensor. */
+    readonly name: string;
+    /** Why, in words. */
+    readonly reason: string;
+  }[];
 }
 
 /** The table of the matrices of a checkpoint by their names: 2-D tensors called `<module>.weight`. */

@@ -13,7 +13,15 @@ export interface HubUpload {
   /** Bytes. */
   readonly byteLength: number;
   /** Path on this disk, or the text itself. */
-  readonly content: { readonly file: string } | { readonly text: string };
+  readonly content:
+    | {
+        /** Path on this disk. */
+        readonly file: string;
+      }
+    | {
+        /** The text itself. */
+        readonly text: string;
+      };
 }
 
 /** Where and how files are uploaded. */

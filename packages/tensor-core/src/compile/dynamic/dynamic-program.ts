@@ -19,16 +19,42 @@ export interface DynamicType {
 
 /** What a node reads: a value of another node, an input, or something known. */
 export type Operand =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'value'; readonly id: number; readonly type: DynamicType }
-  | { readonly kind: 'input'; readonly name: string; readonly type: DynamicType }
   | {
-      readonly kind: 'constant';
+      /** An operand that was left out. */
+      readonly kind: 'none';
+    }
+  | {
+      /** A result of a node. */
+      readonly kind: 'value';
+      /** Its number. */
+      readonly id: number;
+      /** Its type. */
       readonly type: DynamicType;
+    }
+  | {
+      /** An input of the program. */
+      readonly kind: 'input';
+      /** Its name. */
+      readonly name: string;
+      /** Its type. */
+      readonly type: DynamicType;
+    }
+  | {
+      /** Numbers. */
+      readonly kind: 'constant';
+      /** Their type. */
+      readonly type: DynamicType;
+      /** All elements, or the one that all are. */
       readonly data: HostArrays[HostDType];
+      /** True where all elements are the one in `data`. */
       readonly splat: boolean;
     }
-  | { readonly kind: 'extents'; readonly dims: readonly Dim[] };
+  | {
+      /** A shape, or a place in one. */
+      readonly kind: 'extents';
+      /** Its lengths. */
+      readonly dims: readonly Dim[];
+    };
 
 /** One application of an operator. */
 export interface DynamicNode {
@@ -41,7 +67,12 @@ export interface DynamicNode {
   /** In the order of the operator. */
   readonly operands: readonly Operand[];
   /** Numbers and types of the results. */
-  readonly outputs: readonly { readonly id: number; readonly type: DynamicType }[];
+  readonly outputs: readonly {
+    /** Number of the value. */
+    readonly id: number;
+    /** Its type. */
+    readonly type: DynamicType;
+  }[];
 }
 
 /** A program over values whose axes may be dynamic. */
