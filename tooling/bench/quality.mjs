@@ -51,6 +51,15 @@ const filters = process.argv.slice(2);
 const known = existsSync(kept) ? JSON.parse(readFileSync(kept, 'utf8')).rows : {};
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: here, encoding: 'utf8' }).trim();
 const rows = {};
+/** Keeps what there is after each row: a run takes long and may be stopped. Rows that were not reached keep their numbers. */
+function keep() {
+  const all = Object.fromEntries(
+    ROWS.map(key).flatMap((name) => ((rows[name] ?? known[name]) ? [[name, rows[name] ?? known[name]]] : [])),
+  );
+  writeFileSync(kept, `${JSON.stringify({ kind: 'quality', rows: all }, null, 2)}\n`);
+  renderQuality({ rows: all, reference, target: fileURLToPath(new URL('../../docs/quality.md', import.meta.url)) });
+}
+
 for (const row of ROWS) {
   const name = key(row);
   const chosen = filters.length === 0 || filters.some((filter) => name.includes(filter));
@@ -60,6 +69,7 @@ for (const row of ROWS) {
   }
   try {
     rows[name] = { ...measure(row), commit };
+    keep();
     console.log(`${name}: ${rows[name].perplexity.toFixed(4)}`);
   } catch (error) {
     console.error(`${name}: ${error.stdout || error.message}`);
@@ -67,5 +77,4 @@ for (const row of ROWS) {
   }
 }
 rmSync(work, { recursive: true, force: true });
-writeFileSync(kept, `${JSON.stringify({ kind: 'quality', rows }, null, 2)}\n`);
-renderQuality({ rows, reference, target: fileURLToPath(new URL('../../docs/quality.md', import.meta.url)) });
+keep();
