@@ -137,7 +137,9 @@ describe('quantize', () => {
   it('quantizes a quantized source again, and says so', async () => {
     const notices: string[] = [];
     await run({ scheme: 'w8', onPlan: (made) => notices.push(...made.notices) }, join(root, 'expected'));
-    expect(notices).toEqual([expect.stringMatching(/14 quantized weights \(compressed-tensors w4g64\): .* quantized again/)]);
+    expect(notices).toEqual([
+      expect.stringMatching(/14 quantized weights \(compressed-tensors w4g64\): .* quantized again/),
+    ]);
     expect((await verify(output)).ok).toBe(true);
     const { stages, weights } = await readReceipt(output);
     expect(stages).toMatchObject([{ kind: 'quantize', method: 'rtn' }]);
