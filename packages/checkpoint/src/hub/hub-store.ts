@@ -29,7 +29,7 @@ export function fileUrl(endpoint: string, { id, commit }: HubRepository, path: s
 /**
  * The files at the top of a repository; folders are listed as such. Nothing is read until a file's bytes are asked for.
  *
- * Reads throw those of {@link readRange}, and `HUB_READ_TOO_LARGE` beyond {@link MAX_REMOTE_READ}.
+ * Reads throw those of `readRange`, and `HUB_READ_TOO_LARGE` beyond `MAX_REMOTE_READ`.
  */
 export function hubStore(client: HubClient, repository: HubRepository, options: HubStoreOptions = {}): FileStore {
   const label = repository.revision === 'main' ? repository.id : `${repository.id}@${repository.revision}`;
