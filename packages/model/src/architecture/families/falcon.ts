@@ -45,7 +45,7 @@ export const falcon: Family = {
   modelType: 'falcon',
   headClasses: ['FalconForCausalLM'],
   compressedTensorsNote:
-    'its own class of linear layers reads the dense weight, which is not there; vLLM and Pith read it',
+    'its own class of linear layers reads the dense weight, which is not there; Pith reads it, other runtimes were not tried',
   members: { neurons: 'ffn_hidden_size', headDim: false },
   readConfig: (hf) => {
     const heads = hf.num_attention_heads ?? hf.n_head ?? 71;

@@ -24,7 +24,7 @@ export const gpt2: Family = {
   modelType: 'gpt2',
   headClasses: ['GPT2LMHeadModel'],
   compressedTensorsNote:
-    'its matrices are no `Linear` modules there, and it loads random ones without a word; vLLM and Pith read them, and format gptq is read by both',
+    'its matrices are no `Linear` modules there, and it loads random ones without a word; Pith reads them, other runtimes were not tried',
   members: { layers: 'n_layer', neurons: 'n_inner', headDim: false },
   readConfig: (hf) =>
     normalizeConfig(
