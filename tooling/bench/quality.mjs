@@ -27,7 +27,7 @@ function pith(args) {
   return JSON.parse(text);
 }
 
-function measure({ model, calibration, stages }) {
+function measure({ model, calibration, stages, output }) {
   const text = TEXT[model];
   const recipe = {
     version: 1,
@@ -35,6 +35,7 @@ function measure({ model, calibration, stages }) {
       calibration: { text: join(shared, `data/${text}-calibration.txt`), samples: 128, context: 256, ...calibration },
     }),
     stages,
+    ...(output && { output }),
   };
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
@@ -72,7 +73,7 @@ for (const row of ROWS) {
     keep();
     console.log(`${name}: ${rows[name].perplexity.toFixed(4)}`);
   } catch (error) {
-    console.error(`${name}: ${error.stdout || error.message}`);
+    console.error(`${name}: ${error.stderr || error.message}`);
     process.exitCode = 1;
   }
 }

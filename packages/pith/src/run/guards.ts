@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PithError, type RunOptions } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
+import { problemLines } from '../plan/problem-lines.ts';
 import type { Plan } from '../plan/types.ts';
 import { RECEIPT_NAME } from '../receipt/receipt.ts';
 import { REPORT_NAME } from '../report/save-report.ts';
@@ -36,7 +37,9 @@ export function refuseProblems(operation: string, { problems }: Plan): void {
   throw new PithError(
     'PLAN_PROBLEMS',
     `${operation}: the plan must fit, ${problems.length} ${problems.length === 1 ? 'thing does' : 'things do'} not:` +
-      problems.map(({ message }) => `\n  ${message}`).join(''),
+      problemLines(problems)
+        .map((line) => `\n  ${line}`)
+        .join(''),
     { details: { problems } },
   );
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { problemLines } from '../../plan/problem-lines.ts';
 import type { Plan, PlanOptions } from '../../plan/types.ts';
 import type { StageKind } from '../../recipe/stage-kinds.ts';
 import type { RecipeOptions } from '../../run/compress.ts';
@@ -120,6 +121,8 @@ export function describePlan(plan: Plan, session: Pick<Session, 'style'>): strin
 /** Everything that does not fit; empty where all does. */
 export function describeProblems(plan: Plan, session: Pick<Session, 'style'>): string {
   if (plan.problems.length === 0) return '';
-  const lines = plan.problems.map((problem) => `  ${problem.message}\n`).join('');
+  const lines = problemLines(plan.problems)
+    .map((line) => `  ${line}\n`)
+    .join('');
   return `\n${session.style('red', 'does not fit')}\n${lines}`;
 }
