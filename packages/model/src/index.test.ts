@@ -225,6 +225,8 @@ describe('@pith/model', () => {
         "genaiConfig",
         "generate",
         "ggufFamily",
+        "ggufKeepsWindows",
+        "ggufLeavesOut",
         "ggufMetadata",
         "ggufTensors",
         "ggufTokenizer",

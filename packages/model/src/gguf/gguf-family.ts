@@ -11,7 +11,7 @@ export interface TensorRule {
   /**
    * `rotary`: the rows of each head change places, because llama.cpp rotates neighbours of a head where Hugging Face rotates its
    * two halves. Row i of the lower half goes to 2 i, of the upper half to 2 i + 1.
-   * `grouped`: query, key and value of a head lie together in the checkpoint, in the file all queries come first.
+   * `grouped`: queries, key and value of a group of heads lie together in the checkpoint, in the file all queries come first.
    */
   readonly rows?: 'rotary' | 'grouped';
   /** Added to every value in the file: 1 for norms that multiply by `1 + weight`. */
@@ -174,9 +174,42 @@ const FAMILIES: readonly GgufFamily[] = [
   family('granite', 'granite', 'GraniteForCausalLM', { block: llamaBlock }),
   family('smollm3', 'smollm3', 'SmolLM3ForCausalLM', { block: llamaBlock }),
   family('cohere', 'command-r', 'CohereForCausalLM', {
-    block: layers({ attn_norm: 'input_layernorm', ...attention(), ...GATED }),
+    block: layers({ attn_norm: 'input_layernorm', ...attention(), ...HEAD_NORMS, ...GATED }),
   }),
-  family('stablelm', 'stablelm', 'StableLmForCausalLM', { block: plainBlock }),
+  family('stablelm', 'stablelm', 'StableLmForCausalLM', {
+    block: layers({
+      ...NORMS,
+      ...attention(),
+      attn_q_norm: ['self_attn.q_layernorm.norms.{e}', { stacked: true }],
+      attn_k_norm: ['self_attn.k_layernorm.norms.{e}', { stacked: true }],
+      ...GATED,
+    }),
+  }),
+  family('phi3', 'phi3', 'Phi3ForCausalLM', {
+    block: layers({
+      ...NORMS,
+      attn_qkv: 'self_attn.qkv_proj',
+      attn_output: 'self_attn.o_proj',
+      ffn_up: 'mlp.gate_up_proj',
+      ffn_down: 'mlp.down_proj',
+    }),
+  }),
+  family('falcon', 'falcon', 'FalconForCausalLM', {
+    before: [{ gguf: 'token_embd', hf: 'transformer.word_embeddings' }],
+    block: [
+      ...rules('transformer.h', {
+        attn_norm: 'input_layernorm',
+        // Where there are two norms, `attn_norm` is that of the feed-forward part.
+        attn_norm_2: 'ln_attn',
+        attn_qkv: ['self_attention.query_key_value', { rows: 'grouped' }],
+        attn_output: 'self_attention.dense',
+        ffn_up: 'mlp.dense_h_to_4h',
+        ffn_down: 'mlp.dense_4h_to_h',
+      }),
+      ...rules('transformer.h', { attn_norm: 'ln_mlp' }),
+    ],
+    after: [{ gguf: 'output_norm', hf: 'transformer.ln_f' }, OUTPUT],
+  }),
   family('gpt2', 'gpt2', 'GPT2LMHeadModel', {
     before: [
       { gguf: 'token_embd', hf: 'transformer.wte' },
@@ -208,7 +241,29 @@ const FAMILIES: readonly GgufFamily[] = [
     block: rules('transformer.h', groupedBlock('self_attention')),
     after: [{ gguf: 'output_norm', hf: 'transformer.ln_f' }, OUTPUT],
   }),
+  family('bert', 'bert', 'BertModel', {
+    before: [
+      { gguf: 'token_embd', hf: 'bert.embeddings.word_embeddings' },
+      { gguf: 'position_embd', hf: 'bert.embeddings.position_embeddings' },
+      { gguf: 'token_types', hf: 'bert.embeddings.token_type_embeddings' },
+      { gguf: 'token_embd_norm', hf: 'bert.embeddings.LayerNorm' },
+    ],
+    block: rules('bert.encoder.layer', {
+      attn_q: 'attention.self.query',
+      attn_k: 'attention.self.key',
+      attn_v: 'attention.self.value',
+      attn_output: 'attention.output.dense',
+      attn_output_norm: 'attention.output.LayerNorm',
+      ffn_up: 'intermediate.dense',
+      ffn_down: 'output.dense',
+      layer_output_norm: 'output.LayerNorm',
+    }),
+    after: [],
+  }),
 ];
+
+/** Architectures that llama.cpp does not have. */
+const UNKNOWN_TO_LLAMA = ['opt'];
 
 /**
  * What llama.cpp calls an architecture.
@@ -218,9 +273,10 @@ const FAMILIES: readonly GgufFamily[] = [
 export function ggufFamily(modelType: string): GgufFamily {
   const found = FAMILIES.find((one) => one.modelType === modelType);
   if (found !== undefined) return found;
+  const why = UNKNOWN_TO_LLAMA.includes(modelType) ? `llama.cpp has no ${modelType}: ` : '';
   throw new PithError(
     'GGUF_ARCHITECTURE_UNSUPPORTED',
-    `export GGUF: the architecture must be one of ${FAMILIES.map((one) => one.modelType).join(', ')}, got ${modelType}; choose another format`,
+    `export GGUF: ${why}the architecture must be one of ${FAMILIES.map((one) => one.modelType).join(', ')}, got ${modelType}; choose another format`,
     { details: { modelType } },
   );
 }

@@ -1,9 +1,10 @@
 // Metadata of a GGUF file: hyperparameters by the names of llama.cpp.
 import type { GgufValue } from '@pith/checkpoint';
-import { PithError } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import type { ModelConfig } from '../config/model-config.ts';
 import { ggufFamily } from './gguf-family.ts';
+import { checkLimits } from './gguf-limits.ts';
+import { ggufRope } from './gguf-rope.ts';
 
 /** What a file is called and how it was quantized. */
 export interface GgufNaming {
@@ -11,6 +12,8 @@ export interface GgufNaming {
   readonly name: string;
   /** `general.file_type`: llama.cpp's number of the mixture. */
   readonly fileType: number;
+  /** How an encoder's states become one vector: their mean or that of the first token; `mean` when left out. */
+  readonly pooling?: 'mean' | 'cls';
 }
 
 const u32 = (value: number): GgufValue => ({ type: 'uint32', value });
@@ -23,28 +26,15 @@ const QUANTIZATION_VERSION = 2;
 /**
  * General facts and hyperparameters, in the order in which they are written.
  *
- * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`, `GGUF_SCALING_UNSUPPORTED`,
- * `GGUF_SCALE_UNSUPPORTED`.
+ * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`, `GGUF_MODEL_UNSUPPORTED` (llama.cpp would compute something else).
  */
-export function ggufMetadata(architecture: Architecture, { name, fileType }: GgufNaming): Map<string, GgufValue> {
+export function ggufMetadata(
+  architecture: Architecture,
+  { name, fileType, pooling = 'mean' }: GgufNaming,
+): Map<string, GgufValue> {
   const { config } = architecture;
-  const { rope } = config;
   const { architecture: family } = ggufFamily(config.modelType);
-  if (rope !== null && !['none', 'linear', 'llama3'].includes(rope.scaling.kind)) {
-    throw new PithError(
-      'GGUF_SCALING_UNSUPPORTED',
-      `export GGUF: the scaling of the rotary frequencies must be none, linear or llama3, got ${rope.scaling.kind}; choose another format`,
-      { details: { scaling: rope.scaling.kind } },
-    );
-  }
-  const usual = 1 / Math.sqrt(config.headDim);
-  if (config.modelType !== 'granite' && Math.abs(config.attentionScale - usual) > 1e-6 * usual) {
-    throw new PithError(
-      'GGUF_SCALE_UNSUPPORTED',
-      `export GGUF: products of queries and keys must be scaled by 1 / sqrt(${config.headDim}) for llama.cpp, they are by ${config.attentionScale}; choose another format`,
-      { details: { attentionScale: config.attentionScale, headDim: config.headDim } },
-    );
-  }
+  checkLimits(config);
   const own: [string, GgufValue][] = [
     ['block_count', u32(config.layers)],
     ['context_length', u32(config.maxPositions)],
@@ -55,23 +45,19 @@ export function ggufMetadata(architecture: Architecture, { name, fileType }: Ggu
     ['attention.key_length', u32(config.headDim)],
     ['attention.value_length', u32(config.headDim)],
     [`attention.layer_norm_${config.norm.kind === 'rms' ? 'rms_' : ''}epsilon`, f32(config.normEpsilon)],
-    ...(rope === null
-      ? []
-      : ([
-          ['rope.freq_base', f32(rope.theta)],
-          ['rope.dimension_count', u32(rope.dim)],
-        ] satisfies [string, GgufValue][])),
+    ...ggufRope(config),
     ['vocab_size', u32(config.vocabularySize)],
     ...ownFacts(config),
+    ...(config.kind === 'encoder' ? encoderFacts(pooling) : []),
   ];
-  if (rope?.scaling.kind === 'linear') {
-    own.push(['rope.scaling.type', text('linear')], ['rope.scaling.factor', f32(rope.scaling.factor)]);
-  }
   return new Map<string, GgufValue>([
     ['general.architecture', text(family)],
     ['general.type', text('model')],
     ['general.name', text(name)],
     ...own.map(([key, value]): [string, GgufValue] => [`${family}.${key}`, value]),
+    ...(config.tokenTypes > 0
+      ? ([['tokenizer.ggml.token_type_count', u32(config.tokenTypes)]] satisfies [string, GgufValue][])
+      : []),
     ['general.file_type', u32(fileType)],
     ['general.quantization_version', u32(QUANTIZATION_VERSION)],
   ]);
@@ -85,10 +71,7 @@ function ownFacts(config: ModelConfig): [string, GgufValue][] {
     facts.push(['expert_count', u32(experts.count)], ['expert_used_count', u32(experts.perToken)]);
     if (modelType === 'qwen3_moe') facts.push(['expert_feed_forward_length', u32(experts.intermediateSize)]);
   }
-  const window = config.windows.find((one) => one !== null);
-  if (window != null && ['gemma2', 'gemma3_text'].includes(modelType)) {
-    facts.push(['attention.sliding_window', u32(window)]);
-  }
+  facts.push(...windowFacts(config));
   if (config.attentionSoftCap !== null) facts.push(['attn_logit_softcapping', f32(config.attentionSoftCap)]);
   if (config.logitSoftCap !== null) facts.push(['final_logit_softcapping', f32(config.logitSoftCap)]);
   if (modelType === 'cohere') facts.push(['logit_scale', f32(config.logitScale)]);
@@ -105,4 +88,33 @@ function ownFacts(config: ModelConfig): [string, GgufValue][] {
     facts.push(['use_parallel_residual', { type: 'bool', value: config.residual.startsWith('parallel') }]);
   }
   return facts;
+}
+
+/** llama.cpp's numbers of `pooling_type`. */
+const POOLING = { mean: 1, cls: 2 } as const;
+
+function encoderFacts(pooling: keyof typeof POOLING): [string, GgufValue][] {
+  return [
+    ['attention.causal', { type: 'bool', value: false }],
+    ['pooling_type', u32(POOLING[pooling])],
+  ];
+}
+
+/** Every so many blocks one sees all tokens, unless the file says which. */
+const PATTERNS: Readonly<Record<string, number>> = { gemma2: 2, gemma3_text: 6 };
+
+/** Sliding windows, of architectures for which llama.cpp has them; Phi-3's is told and not used there. */
+function windowFacts({ modelType, windows }: ModelConfig): [string, GgufValue][] {
+  const window = windows.find((one) => one !== null) ?? null;
+  if (modelType === 'phi3') return [['attention.sliding_window', u32(window ?? 0)]];
+  const pattern = PATTERNS[modelType];
+  if (pattern === undefined) return [];
+  if (window === null) return modelType === 'gemma2' ? [flags(windows)] : [];
+  const usual = windows.every((one, layer) => (one !== null) === ((layer + 1) % pattern !== 0));
+  return [['attention.sliding_window', u32(window)], ...(usual ? [] : [flags(windows)])];
+}
+
+function flags(windows: ModelConfig['windows']): [string, GgufValue] {
+  const values = windows.map((one) => one !== null);
+  return ['attention.sliding_window_pattern', { type: 'array', items: { type: 'bool', values } }];
 }

@@ -2,8 +2,10 @@
 import { PithError } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
+import { partRows } from '../architecture/part-rows.ts';
 import { ggufFamily, rulesOf } from './gguf-family.ts';
-import { rotaryFactors } from './rotary-factors.ts';
+import { headOf, needsBias } from './gguf-limits.ts';
+import { rotaryTensors } from './rotary-factors.ts';
 
 /** A weight whose rows go into a tensor of a GGUF file. */
 export interface GgufPart {
@@ -39,16 +41,23 @@ export interface GgufTensorSource {
  */
 export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
   const { config } = architecture;
+  const family = ggufFamily(config.modelType);
   const left = new Map(expectedTensors(architecture).map(({ name, shape }) => [name, shape]));
-  const factors = rotaryFactors(config);
+  for (const name of left.keys()) if (ggufLeavesOut(config.modelType, name)) left.delete(name);
   const tensors: GgufTensorSource[] = [];
-  for (const { gguf, hf, rows, offset, stacked } of rulesOf(ggufFamily(config.modelType), config.layers)) {
+  for (const { gguf, hf, rows, offset, stacked, index } of rulesOf(family, config.layers)) {
     for (const suffix of ['weight', 'bias']) {
       const first = `${hf}.${suffix}`.replace('{e}', '0');
       const shape = left.get(first);
-      if (shape === undefined) continue;
+      if (shape === undefined) {
+        const weight = tensors.at(-1);
+        if (suffix === 'bias' && weight?.name === `${gguf}.weight` && needsBias(config.modelType, moduleOf(gguf))) {
+          tensors.push(zeros(`${gguf}.bias`, weight.shape[0]!));
+        }
+        continue;
+      }
       const rotaryHeadDim = rows === 'rotary' ? config.headDim : null;
-      const rowOrder = rows === 'grouped' ? ungroupedRows(config.heads, config.headDim) : undefined;
+      const rowOrder = rows === 'grouped' ? ungroupedRows(architecture, hf, index!) : undefined;
       const names = stacked ? expertNames(`${hf}.${suffix}`, left) : [first];
       for (const name of names) left.delete(name);
       tensors.push({
@@ -57,9 +66,16 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
         parts: names.map((name) => ({ name, rotaryHeadDim, ...(rowOrder && { rowOrder }), ...(offset && { offset }) })),
       });
     }
-    if (gguf === 'token_embd' && factors !== null) {
-      tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], parts: [], values: factors });
+    if (gguf === 'token_embd') {
+      for (const [name, values] of rotaryTensors(config)) {
+        tensors.push({ name: `${name}.weight`, shape: [values.length], parts: [], values });
+      }
     }
+  }
+  const { embedding, head } = architecture;
+  if (head.tied && headOf(config.modelType) === 'own') {
+    const shape = [embedding.rows, embedding.columns];
+    tensors.push({ name: 'output.weight', shape, parts: [{ name: embedding.name, rotaryHeadDim: null }] });
   }
   const [unmapped] = left.keys();
   if (unmapped === undefined) return tensors;
@@ -70,8 +86,23 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
   );
 }
 
+/** `attn_q` of `blk.0.attn_q`. */
+function moduleOf(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1);
+}
+
+/** A vector that llama.cpp wants and the model does without. */
+function zeros(name: string, length: number): GgufTensorSource {
+  return { name, shape: [length], parts: [], values: new Float32Array(length) };
+}
+
+/** Weights without a place in the file that are left out, as llama.cpp's own converter does: BERT's head for masked words. */
+export function ggufLeavesOut(modelType: string, name: string): boolean {
+  return modelType === 'bert' && name.startsWith('cls.');
+}
+
 /** Names of the matrices of all experts. */
-function expertNames(pattern: string, known: ReadonlyMap<string, unknown>): string[] {
+export function expertNames(pattern: string, known: ReadonlyMap<string, unknown>): string[] {
   const names: string[] = [];
   for (let expert = 0; known.has(pattern.replace('{e}', String(expert))); expert++) {
     names.push(pattern.replace('{e}', String(expert)));
@@ -79,11 +110,8 @@ function expertNames(pattern: string, known: ReadonlyMap<string, unknown>): stri
   return names;
 }
 
-/** Rows that lie by head, query, key and value of one together, in the order query, key, value of all heads. */
-function ungroupedRows(heads: number, headDim: number): Int32Array {
-  return Int32Array.from({ length: 3 * heads * headDim }, (_, row) => {
-    const part = Math.floor(row / (heads * headDim));
-    const head = Math.floor((row % (heads * headDim)) / headDim);
-    return (3 * head + part) * headDim + (row % headDim);
-  });
+/** Rows that lie by group of heads, queries, key and value of one together, in the order query, key, value of all groups. */
+export function ungroupedRows({ blocks }: Architecture, path: string, index: number): Int32Array {
+  const linear = blocks[index]!.linears.find((one) => one.path === path)!;
+  return Int32Array.from((['query', 'key', 'value'] as const).flatMap((role) => [...partRows(linear, role)]));
 }

@@ -79,6 +79,29 @@ export const PRE_TOKENIZERS: readonly NamedPreTokenizer[] = [
     json: sequence({ type: 'Punctuation', behavior: 'Contiguous' }, GPT2, digits(false), split('[0-9][0-9][0-9]')),
   },
   {
+    name: 'deepseek-coder',
+    json: sequence(
+      split('[\r\n]'),
+      split('\\s?\\p{L}+'),
+      split('\\s?\\p{P}+'),
+      split('[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+'),
+      digits(true),
+      BYTES,
+    ),
+  },
+  {
+    name: 'deepseek-v3',
+    aliases: ['joyai-llm'],
+    json: sequence(
+      split('\\p{N}{1,3}'),
+      split('[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+'),
+      split(
+        '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+',
+      ),
+      BYTES,
+    ),
+  },
+  {
     name: 'bloom',
     aliases: ['poro-chat', 'gpt3-finnish'],
     json: sequence(split(' ?[^(\\s|[.,!?…。，、।۔،])]+'), BYTES),

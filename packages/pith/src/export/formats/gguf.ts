@@ -2,7 +2,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CheckpointTensor } from '@pith/checkpoint';
-import { ggufFamily, ggufTensors, type GgufTensorSource } from '@pith/model';
+import { ggufFamily, ggufKeepsWindows, ggufLeavesOut, ggufTensors, type GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
 import { readTextOrIds } from '../../evaluate/read-text.ts';
@@ -13,6 +13,7 @@ import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
 import { fitImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
+import { poolingOf } from '../gguf/pooling.ts';
 import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
 import { layoutShards, type GgufShard } from '../gguf/shards.ts';
 import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
@@ -43,6 +44,8 @@ function describeMixture({ name, base, pure }: Mixture): string {
 async function prepare(model: OpenModel, mixture: Mixture, request: ExportRequest): Promise<PreparedExport> {
   const { architecture, checkpoint, config } = model;
   const fromGguf = checkpoint.quantization?.method === 'gguf';
+  // First, because it names what llama.cpp would compute otherwise.
+  const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
   const sources = fromGguf ? sortedByBlock(ggufTensors(architecture)) : ggufTensors(architecture);
   const file = request.importance === undefined ? undefined : await readImportance(request.importance);
   const types = chooseTypes(
@@ -59,7 +62,6 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
   );
   const importance = file && fitImportance(file.imatrix, sources, types);
   const calibration = request.calibration && (await plannedCalibration(model, request, sources, types));
-  const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
   const specs = sources.map(({ name, shape }) => ({ name, shape, type: types.get(name)?.type ?? ('f32' as const) }));
   const shards = layoutShards(request.name, metadata, specs, request.shardBytes);
   const placed = new Map(
@@ -73,6 +75,9 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     dataBytes: [...placed.values()].reduce((sum, { place }) => sum + place.byteLength, 0),
     notices: [
       ...windowNotices(model),
+      ...factorNotices(model),
+      ...(fromGguf ? [] : (await poolingOf(model)).notices),
+      ...headNotices(model),
       ...fallbackNotices(types),
       ...((importance ?? calibration?.fitted)?.notices ?? []),
       ...requantized(model, copies),
@@ -141,18 +146,24 @@ function sortedByBlock(sources: readonly GgufTensorSource[]): GgufTensorSource[]
 }
 
 function plannedTensors(
-  { weights }: OpenModel,
+  { weights, config }: OpenModel,
   sources: readonly GgufTensorSource[],
   types: ReadonlyMap<string, ChosenType>,
   placed: ReadonlyMap<string, { readonly place: { readonly type: string; readonly byteLength: number } }>,
   copies: ReadonlyMap<string, CheckpointTensor>,
 ): PlannedTensor[] {
-  const byWeight = new Map(sources.flatMap((source) => source.parts.map(({ name }) => [name, source] as const)));
+  const byWeight = new Map<string, GgufTensorSource>();
+  for (const source of sources) {
+    // A head that is a copy of the embedding comes second.
+    for (const { name } of source.parts) if (!byWeight.has(name)) byWeight.set(name, source);
+  }
   return [...weights.values()].map((weight): PlannedTensor => {
     const { name, byteLength: bytesBefore } = weight;
     const source = byWeight.get(name);
     if (source === undefined) {
-      const reason = 'left out: the output projection is the token embedding';
+      const reason = ggufLeavesOut(config.modelType, name)
+        ? 'left out: llama.cpp has no head for masked words'
+        : 'left out: the output projection is the token embedding';
       return { name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
     }
     const { type, byteLength } = placed.get(source.name)!.place;
@@ -168,14 +179,27 @@ function plannedTensors(
   });
 }
 
-/** Architectures whose sliding window llama.cpp knows. */
-const WINDOWED = ['gemma2', 'gemma3'];
-
 function windowNotices({ config }: OpenModel): string[] {
   const windows = config.windows.filter((window) => window !== null && window < config.maxPositions);
-  if (windows.length === 0 || WINDOWED.includes(ggufFamily(config.modelType).architecture)) return [];
+  if (windows.length === 0 || ggufKeepsWindows(config.modelType)) return [];
   return [
     `llama.cpp has no sliding window for ${config.modelType}: beyond ${Math.min(...(windows as number[]))} tokens its results differ from those of the model`,
+  ];
+}
+
+function factorNotices({ config: { rope } }: OpenModel): string[] {
+  if (rope?.scaling.kind !== 'longrope') return [];
+  return [
+    `llama.cpp divides the rotary frequencies by the factors for long texts where its context has more than ${rope.scaling.originalMaxPositions} ` +
+      'tokens, however short the text; the model where the text has',
+  ];
+}
+
+function headNotices({ config, weights }: OpenModel): string[] {
+  const names = [...weights.keys()].filter((name) => ggufLeavesOut(config.modelType, name));
+  if (names.length === 0) return [];
+  return [
+    `the head for masked words (${names.length} weights, ${names[0]!}) is left out: llama.cpp makes embeddings of ${config.modelType} and guesses no words`,
   ];
 }
 

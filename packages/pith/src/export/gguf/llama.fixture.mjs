@@ -16,8 +16,30 @@ for (const text of jobs) {
   const job = JSON.parse(text);
   const model = await llama.loadModel({ modelPath: job.path });
   if (job.tokenize !== undefined) print({ ids: [...model.tokenize(job.tokenize, false)] });
+  // Texts, each by itself; with `special`, texts of special tokens become those.
+  if (job.texts !== undefined) {
+    print({ ids: job.texts.map((/** @type {string} */ text) => [...model.tokenize(text, job.special ?? false)]) });
+  }
+  if (job.embed !== undefined) {
+    const context = await model.createEmbeddingContext({ contextSize: 64, batchSize: 64, threads: 1 });
+    const vectors = [];
+    for (const ids of job.embed) vectors.push([...(await context.getEmbeddingFor(ids)).vector]);
+    print({ vectors });
+    await context.dispose();
+  }
+  if (job.template) print({ template: model.fileInfo.metadata.tokenizer?.chat_template ?? null });
   if (job.ids !== undefined) {
-    const context = await model.createContext({ contextSize: 256, batchSize: 256, threads: 1 });
+    const context = await model.createContext({
+      contextSize: job.contextSize ?? 256,
+      batchSize: 256,
+      threads: 1,
+      // Keys and values in f32, so that nothing is rounded that the file has not.
+      ...(job.exact && {
+        experimentalKvCacheKeyType: 'F32',
+        experimentalKvCacheValueType: 'F32',
+        flashAttention: false,
+      }),
+    });
     const sequence = context.getSequence();
     if (job.greedy !== undefined) {
       const ids = [];

@@ -3,6 +3,7 @@ import { openGguf, type GgufValue } from '@pith/checkpoint';
 import { ggufMetadata, ggufTokenizer } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { PithError } from '@pith/tensor-core';
+import { poolingOf } from './pooling.ts';
 
 /** Keys that say how a file is cut, which an output says anew. */
 const SPLIT = ['split.no', 'split.count', 'split.tensors.count'];
@@ -15,7 +16,8 @@ export async function exportMetadata(
 ): Promise<Map<string, GgufValue>> {
   const { checkpoint, architecture } = model;
   if (checkpoint.quantization?.method === 'gguf') return carriedMetadata(model, fileType);
-  const metadata = ggufMetadata(architecture, { name, fileType });
+  const { pooling } = await poolingOf(model);
+  const metadata = ggufMetadata(architecture, { name, fileType, ...(pooling && { pooling }) });
   for (const [key, value] of await tokenizerMetadata(model)) metadata.set(key, value);
   return metadata;
 }
@@ -32,52 +34,44 @@ async function carriedMetadata({ checkpoint }: OpenModel, fileType: number): Pro
   return carried;
 }
 
+/** The text of a file beside the weights, or undefined where there is none. */
+async function textOf({ checkpoint }: OpenModel, name: string): Promise<string | undefined> {
+  if (!checkpoint.files.some((file) => file.name === name)) return undefined;
+  const source = await checkpoint.store.open(name);
+  return new TextDecoder().decode(await source.read(0, source.byteLength));
+}
+
 async function tokenizerMetadata(model: OpenModel): Promise<Map<string, GgufValue>> {
   const { checkpoint, config } = model;
-  const text = async (name: string): Promise<string | undefined> => {
-    if (!checkpoint.files.some((file) => file.name === name)) return undefined;
-    const source = await checkpoint.store.open(name);
-    return new TextDecoder().decode(await source.read(0, source.byteLength));
-  };
-  const tokenizer = await text('tokenizer.json');
+  const tokenizer = await textOf(model, 'tokenizer.json');
   if (tokenizer === undefined || model.tokenizer === null) {
     throw new PithError('TOKENIZER_MISSING', 'export GGUF: the model must have a tokenizer.json, it has none; add it', {
       details: { directory: checkpoint.label },
     });
   }
-  const settings = JSON.parse((await text('tokenizer_config.json')) ?? '{}') as Record<string, unknown>;
-  const template = (await text('chat_template.jinja')) ?? templateOf(settings['chat_template']);
-  const json = JSON.parse(tokenizer) as Record<string, unknown>;
+  const settings = JSON.parse((await textOf(model, 'tokenizer_config.json')) ?? '{}') as Record<string, unknown>;
+  const template = (await textOf(model, 'chat_template.jinja')) ?? templateOf(settings['chat_template']);
+  const paddingToken = tokenOf(settings['pad_token']);
+  const maskToken = tokenOf(settings['mask_token']);
   const eos = config.eosTokenIds[0] ?? model.stopTokenIds[0];
   const others = [...model.stopTokenIds, ...config.eosTokenIds].filter((id) => id !== eos);
-  return ggufTokenizer(json, {
+  return ggufTokenizer(JSON.parse(tokenizer), {
     vocabularySize: config.vocabularySize,
     bosTokenId: config.bosTokenId,
     eosTokenId: eos ?? null,
     ...(others.length > 0 && { endOfTurnTokenId: others[0]! }),
-    addBos:
-      typeof settings['add_bos_token'] === 'boolean'
-        ? settings['add_bos_token']
-        : opensWithSpecial(json, config.bosTokenId),
+    ...(paddingToken !== undefined && { paddingToken }),
+    ...(maskToken !== undefined && { maskToken }),
+    ...(typeof settings['add_bos_token'] === 'boolean' && { addBos: settings['add_bos_token'] }),
     ...(template !== undefined && { chatTemplate: template }),
   });
 }
 
-/** True where the post-processor puts this token before a text. */
-function opensWithSpecial(json: Record<string, unknown>, id: number | null): boolean {
-  interface Step {
-    readonly type?: string;
-    readonly processors?: readonly Step[];
-    readonly single?: readonly { readonly SpecialToken?: { readonly id: string } }[];
-    readonly special_tokens?: Readonly<Record<string, { readonly ids: readonly number[] }>>;
-    readonly cls?: readonly [string, number];
-  }
-  const opens = (step: Step | null | undefined): boolean => {
-    if (step?.type === 'Sequence') return step.processors?.some(opens) ?? false;
-    const first = step?.single?.[0]?.SpecialToken?.id;
-    return first !== undefined && step?.special_tokens?.[first]?.ids[0] === id;
-  };
-  return opens(json['post_processor'] as Step | null);
+/** A token of tokenizer_config.json: its text, or an object that has it. */
+function tokenOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  const { content } = (value ?? {}) as { content?: unknown };
+  return typeof content === 'string' ? content : undefined;
 }
 
 /** The template, or the one named `default` of several. */
