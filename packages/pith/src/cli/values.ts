@@ -21,7 +21,8 @@ export function realNumber(option: string, min: number, max: number): (text: str
   return (text) => {
     const value = text.trim() === '' ? NaN : Number(text);
     if (!(value >= min && value <= max)) {
-      throw new UsageError('OPTION_NOT_A_NUMBER', `${option}: must be a number from ${min} to ${max}, got "${text}"`, {
+      const range = min === -Number.MAX_VALUE && max === Number.MAX_VALUE ? '' : ` from ${min} to ${max}`;
+      throw new UsageError('OPTION_NOT_A_NUMBER', `${option}: must be a number${range}, got "${text}"`, {
         option,
         value: text,
       });

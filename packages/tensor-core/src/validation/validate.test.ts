@@ -64,6 +64,9 @@ describe('validate', () => {
     expect(problemsOf({ bits: 4, range: { kind: 'percentil', percentile: 1 } })).toEqual([
       'range.kind: must be one of absmax, percentile, got "percentil", did you mean percentile?',
     ]);
+    expect(problemsOf({ bits: 4, range: { percentile: 1 } })).toEqual([
+      'range.kind: must be one of absmax, percentile, it is missing',
+    ]);
     expect(problemsOf({ bits: 4, range: { kind: 'percentile', percent: 99 } })).toEqual([
       'range.percentile: must be a number, it is missing',
       'range.percent: unknown, did you mean percentile?',

@@ -78,11 +78,12 @@ function unionProblems(
   const field = issue.discriminator;
   const choices = field === undefined || schema === undefined ? [] : discriminatorValues(schema, issue.path, field);
   if (field === undefined || choices.length === 0) return [{ path, message: `${issue.message}, ${got(issue.input)}` }];
-  const value = (issue.input as Record<string, unknown> | undefined)?.[field];
+  const held = typeof issue.input === 'object' && issue.input !== null;
+  const value = held ? (issue.input as Record<string, unknown>)[field] : issue.input;
   const meant = typeof value === 'string' ? suggestion(value, choices) : '';
   // zod 4 may or may not end the path with the discriminator itself
   const at = issue.path.at(-1) === field ? path : pathText([...issue.path, field]);
-  return [{ path: at, message: `must be ${listed(choices)}, ${got(value ?? issue.input)}${meant}` }];
+  return [{ path: at, message: `must be ${listed(choices)}, ${got(value)}${meant}` }];
 }
 
 const TYPE_NAMES = new Map<string, string>([
