@@ -228,6 +228,7 @@ describe('@pith/model', () => {
         "ggufKeepsWindows",
         "ggufLeavesOut",
         "ggufMetadata",
+        "ggufName",
         "ggufTensors",
         "ggufTokenizer",
         "globalNorm",

@@ -163,6 +163,7 @@ export { ggufFamily } from './gguf/gguf-family.ts';
 export type { GgufFamily, TensorRule } from './gguf/gguf-family.ts';
 export { ggufMetadata } from './gguf/gguf-metadata.ts';
 export type { GgufNaming } from './gguf/gguf-metadata.ts';
+export { ggufName } from './gguf/gguf-name.ts';
 export { ggufKeepsWindows } from './gguf/gguf-limits.ts';
 export { ggufLeavesOut, ggufTensors } from './gguf/gguf-tensors.ts';
 export type { GgufPart, GgufTensorSource } from './gguf/gguf-tensors.ts';

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
 import { openModel } from '../node/open-model.ts';
+import { ggufName } from './gguf-name.ts';
 import { ggufMetadata } from './gguf-metadata.ts';
 import { ggufTensors } from './gguf-tensors.ts';
 import { ggufTokenizer } from './gguf-tokenizer.ts';
@@ -162,5 +163,15 @@ describe('GGUF of made-up models', () => {
     expect(values(metadata, 'tokenizer.ggml.token_type')).toEqual([1, 1, 1, 3, 5, 5]);
     expect(values(metadata, 'tokenizer.ggml.merges')).toEqual(['a b']);
     expect(metadata.has('tokenizer.ggml.bos_token_id')).toBe(false);
+  });
+
+  it('says phi-3 in the name where llama.cpp must read it there, and only there', () => {
+    const tokens = (rstrip: boolean) =>
+      ['</s>', '<unk>', '<s>', '<|endoftext|>'].map((content, id) => ({ id: id + 10, content, special: true, rstrip }));
+    const json = (added_tokens: object[]) => ({ ...bpe(null), added_tokens });
+    expect(ggufName('Phi3-mini', json(tokens(true)))).toBe('Phi3-mini');
+    expect(ggufName('mine', json(tokens(true)))).toBe('phi-3 mine');
+    expect(ggufName('mine', json(tokens(false)))).toBe('mine');
+    expect(ggufName('my-phi-3.q8_0', json(tokens(true).slice(1)))).toBe('my-phi 3.q8_0');
   });
 });

@@ -22,7 +22,12 @@ export interface TokenizerJson {
     readonly unk_id?: number | null;
     readonly continuing_subword_prefix?: string | null;
   };
-  readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
+  readonly added_tokens?: readonly {
+    readonly id: number;
+    readonly content: string;
+    readonly special?: boolean;
+    readonly rstrip?: boolean;
+  }[];
   readonly pre_tokenizer?: TokenizerStep | null;
   readonly normalizer?: TokenizerStep | null;
   readonly post_processor?: TokenizerStep | null;

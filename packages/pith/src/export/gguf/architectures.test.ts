@@ -231,7 +231,8 @@ describe.skipIf(!hasRuntime('node-llama-cpp')).each([
     const jobs: object[] = [];
     for (const one of cases) {
       const model = await prepare(one);
-      const path = join(root, `tiny-${count++}.gguf`);
+      // The name of a file becomes that of the model, out of which llama.cpp reads something for Phi-3.
+      const path = join(root, `${model.config.model_type}-${count++}.gguf`);
       await exportModel(model.directory, { format: 'gguf:f32', output: path, threads: 1 });
       prepared.push(model);
       jobs.push({ path, ids: model.ids, vocabulary: model.config.vocab_size, exact: true });

@@ -1,6 +1,6 @@
 // The metadata of an exported GGUF file: of a checkpoint, made from its config and tokenizer; of a GGUF file, carried over.
 import { openGguf, type GgufValue } from '@pith/checkpoint';
-import { ggufMetadata, ggufTokenizer } from '@pith/model';
+import { ggufMetadata, ggufName, ggufTokenizer } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { PithError } from '@pith/tensor-core';
 import { poolingOf } from './pooling.ts';
@@ -17,8 +17,9 @@ export async function exportMetadata(
   const { checkpoint, architecture } = model;
   if (checkpoint.quantization?.method === 'gguf') return carriedMetadata(model, fileType);
   const { pooling } = await poolingOf(model);
-  const metadata = ggufMetadata(architecture, { name, fileType, ...(pooling && { pooling }) });
-  for (const [key, value] of await tokenizerMetadata(model)) metadata.set(key, value);
+  const json = await tokenizerOf(model);
+  const metadata = ggufMetadata(architecture, { name: ggufName(name, json), fileType, ...(pooling && { pooling }) });
+  for (const [key, value] of await tokenizerMetadata(model, json)) metadata.set(key, value);
   return metadata;
 }
 
@@ -41,21 +42,24 @@ async function textOf({ checkpoint }: OpenModel, name: string): Promise<string |
   return new TextDecoder().decode(await source.read(0, source.byteLength));
 }
 
-async function tokenizerMetadata(model: OpenModel): Promise<Map<string, GgufValue>> {
-  const { checkpoint, config } = model;
+/** The parsed tokenizer.json. @throws PithError `TOKENIZER_MISSING`. */
+async function tokenizerOf(model: OpenModel): Promise<unknown> {
   const tokenizer = await textOf(model, 'tokenizer.json');
-  if (tokenizer === undefined || model.tokenizer === null) {
-    throw new PithError('TOKENIZER_MISSING', 'export GGUF: the model must have a tokenizer.json, it has none; add it', {
-      details: { directory: checkpoint.label },
-    });
-  }
+  if (tokenizer !== undefined && model.tokenizer !== null) return JSON.parse(tokenizer);
+  throw new PithError('TOKENIZER_MISSING', 'export GGUF: the model must have a tokenizer.json, it has none; add it', {
+    details: { directory: model.checkpoint.label },
+  });
+}
+
+async function tokenizerMetadata(model: OpenModel, json: unknown): Promise<Map<string, GgufValue>> {
+  const { config } = model;
   const settings = JSON.parse((await textOf(model, 'tokenizer_config.json')) ?? '{}') as Record<string, unknown>;
   const template = (await textOf(model, 'chat_template.jinja')) ?? templateOf(settings['chat_template']);
   const paddingToken = tokenOf(settings['pad_token']);
   const maskToken = tokenOf(settings['mask_token']);
   const eos = config.eosTokenIds[0] ?? model.stopTokenIds[0];
   const others = [...model.stopTokenIds, ...config.eosTokenIds].filter((id) => id !== eos);
-  return ggufTokenizer(JSON.parse(tokenizer), {
+  return ggufTokenizer(json, {
     vocabularySize: config.vocabularySize,
     bosTokenId: config.bosTokenId,
     eosTokenId: eos ?? null,
