@@ -7,7 +7,7 @@ import { planOutput } from '@pith/checkpoint';
 import { openCheckpoint, openOutput } from '@pith/checkpoint/node';
 import { describeArchitecture, readModelConfig } from '@pith/model';
 import { parsePattern, pruneInto } from '@pith/prune';
-import { randomStream } from '@pith/tensor-core';
+import { mapLimited, randomStream } from '@pith/tensor-core';
 import { createKernelPool } from '@pith/tensor-core/node';
 
 const { values: flags, positionals } = parseArgs({
@@ -24,6 +24,7 @@ const pattern = flags.pattern
   ? parsePattern(flags.pattern)
   : /** @type {const} */ ({ kind: 'unstructured', sparsity: Number(flags.sparsity) });
 
+const COPY_BYTES = 4 << 20;
 const start = performance.now();
 const checkpoint = await openCheckpoint(source);
 const pool = createKernelPool();
@@ -31,14 +32,22 @@ const { blocks } = describeArchitecture(readModelConfig(checkpoint.config));
 const linears = new Map(blocks.flatMap((block) => block.linears).map((linear) => [linear.name, linear]));
 const output = await openOutput(target, planOutput([...checkpoint.tensors.values()]));
 let weights = 0;
-for (const tensor of checkpoint.tensors.values()) {
+// Two at a time: while the last chunks of one tensor are made, the next begins.
+await mapLimited([...checkpoint.tensors.values()], 2, async (tensor) => {
   const linear = linears.get(tensor.name);
   if (linear === undefined) {
-    for (let at = 0; at < tensor.byteLength; at += 8 << 20) {
-      const length = Math.min(8 << 20, tensor.byteLength - at);
-      await output.write(tensor.name, at, await tensor.source.read(at, length));
+    const to = output.location(tensor.name);
+    const buffer = pool.allocate(Math.min(COPY_BYTES, tensor.byteLength));
+    for (let done = 0; done < tensor.byteLength; done += COPY_BYTES) {
+      const part = { length: Math.min(COPY_BYTES, tensor.byteLength - done), at: buffer.at };
+      const from = tensor.source.file;
+      await pool.run([
+        { op: 'read', path: from.path, offset: from.offset + done, ...part },
+        { op: 'write', path: to.path, offset: to.offset + done, ...part },
+      ]);
     }
-    continue;
+    pool.free(buffer);
+    return;
   }
   const stream = randomStream(0, linear.inputGroup);
   const norms = Float32Array.from({ length: linear.inFeatures }, () => stream.uniform());
@@ -54,7 +63,7 @@ for (const tensor of checkpoint.tensors.values()) {
     },
   );
   weights += result.count;
-}
+});
 await output.writeFile('config.json', checkpoint.configText);
 await pool.closeFiles();
 await output.finish();

@@ -460,17 +460,19 @@ function copyFull(to: usize, from: usize): void {
   v128.store(to, v128.load(from, 48), 48);
 }
 
-/** a += b for `count` f32; sums of the block's columns become weights. */
-export function addF32(a: usize, b: usize, count: i32): void {
+/** `count` f32 of target = a + b, which may be the same; sums of the block's columns become weights. */
+export function addF32(target: usize, a: usize, b: usize, count: i32): void {
   const end = a + (<usize>count << 2);
   const full = a + ((<usize>count & ~3) << 2);
   while (a < full) {
-    v128.store(a, f32x4.add(v128.load(a), v128.load(b)));
+    v128.store(target, f32x4.add(v128.load(a), v128.load(b)));
+    target += 16;
     a += 16;
     b += 16;
   }
   while (a < end) {
-    store<f32>(a, load<f32>(a) + load<f32>(b));
+    store<f32>(target, load<f32>(a) + load<f32>(b));
+    target += 4;
     a += 4;
     b += 4;
   }

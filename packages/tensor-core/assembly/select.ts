@@ -12,6 +12,29 @@ const LOW_BITS: u32 = 20;
 const BINS: usize = 2048;
 /** Bins of `countKeys`: the upper 15 bits of a key, or the 16 below them. */
 const COUNT_BINS: usize = 65536;
+/** How far around the threshold of one row that of the next is looked for first: up to an eighth of its value. */
+const WINDOW_BITS: u32 = 20;
+
+/** For each set of the four lanes of a vector, the bytes that bring them to its beginning. */
+const GATHER: usize = memory.data<u8>([
+
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0,
+  8, 9, 10, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 8, 9, 10, 11, 0, 0, 0, 0, 0, 0, 0, 0,
+  4, 5, 6, 7, 8, 9, 10, 11, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 0, 0, 0,
+  12, 13, 14, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 12, 13, 14, 15, 0, 0, 0, 0, 0, 0, 0, 0,
+  4, 5, 6, 7, 12, 13, 14, 15, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 0, 0, 0, 0,
+  8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0,
+  4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0,
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+]);
 
 /** Bytes of scratch that the kernels below need for rows of `columns` columns. */
 export function selectScratchBytes(columns: i32): i32 {
@@ -32,6 +55,8 @@ function keyBytes(columns: i32): usize {
  * factorStride  values between the factors of one row and the next; 0: all rows share them
  * span          divides the columns
  * mask          0, or where u8 [rows, columns] is written, 1 for what stays; then `values` are not changed
+ * sums          0, or where f64 [rows, 3] is written: the sum of squared scores before and after, how many weights of
+ *               `values` are zero in the end
  * scratch       selectScratchBytes(columns) bytes
  *
  * Returns -1, or the first row with a score that is not finite; rows before it are done.
@@ -46,28 +71,44 @@ export function pruneRows(
   pruned: i32,
   span: i32,
   mask: usize,
+  sums: usize,
   scratch: usize,
 ): i32 {
   const keys = scratch;
   const candidates = scratch + keyBytes(columns);
   const histogram = candidates + keyBytes(columns);
   const rowBytes = <usize>columns << (dtype === 0 ? 2 : 1);
+  let threshold: u32 = 0;
   for (let row = 0; row < rows; row++) {
     const at = values + <usize>row * rowBytes;
     const factorAt = factors === 0 ? 0 : factors + ((<usize>row * <usize>factorStride) << 2);
     if (!keysOf(at, dtype, columns, factorAt, 1, keys)) return row;
     const maskAt = mask === 0 ? 0 : mask + <usize>row * <usize>columns;
+    const sumsAt = sums === 0 ? 0 : sums + <usize>row * 24;
+    if (sumsAt !== 0) store<f64>(sumsAt, sumOfSquares(keys, columns));
+    const scores = sumsAt === 0 ? 0 : keys;
     if (span === columns) {
-      const threshold = rankedKey(keys, columns, pruned, candidates, histogram);
+      threshold = rankedKey(keys, columns, pruned, threshold, candidates, histogram);
       const ties = pruned - countBelow(keys, columns, threshold);
-      takeBelow(at, dtype, columns, keys, threshold, ties, maskAt);
+      takeBelow(at, dtype, columns, keys, threshold, ties, maskAt, scores);
     } else {
-      // Keys become 0 for what goes and 1 for what stays: a threshold of 1 takes them out.
-      for (let from = 0; from < columns; from += span) rankRun(keys + (<usize>from << 2), span, pruned, candidates);
-      takeBelow(at, dtype, columns, keys, 1, 0, maskAt);
+      // Ranks are 0 for what goes and 1 for what stays: a threshold of 1 takes them out.
+      for (let from = 0; from < columns; from += span) {
+        rankRun(keys + (<usize>from << 2), span, pruned, candidates + (<usize>from << 2));
+      }
+      takeBelow(at, dtype, columns, candidates, 1, 0, maskAt, scores);
     }
+    if (sumsAt !== 0) finishSums(sumsAt, keys, at, dtype, columns);
   }
   return -1;
+}
+
+/** What is left of a row: the sum of its squared scores, and how many of its weights are zero. */
+// @ts-ignore: decorator
+@inline
+function finishSums(sums: usize, keys: usize, values: usize, dtype: i32, columns: i32): void {
+  store<f64>(sums, sumOfSquares(keys, columns), 8);
+  store<f64>(sums, <f64>zerosOf(values, dtype, columns), 16);
 }
 
 /**
@@ -109,7 +150,7 @@ export function countKeys(
 
 /**
  * Takes out the weights with a key below `threshold`, and the first `ties` of those with exactly this key, in the order of
- * rows. Arguments as `pruneRows` and `countKeys`; `threshold` is a key.
+ * rows. Arguments as `pruneRows` and `countKeys`; `threshold` is a key below that of infinity.
  *
  * Returns how many went.
  */
@@ -124,6 +165,7 @@ export function pruneBelow(
   threshold: u32,
   ties: i32,
   mask: usize,
+  sums: usize,
   scratch: usize,
 ): i32 {
   const rowBytes = <usize>columns << (dtype === 0 ? 2 : 1);
@@ -134,58 +176,58 @@ export function pruneBelow(
     const factorAt = factors === 0 ? 0 : factors + ((<usize>row * <usize>factorStride) << 2);
     keysOf(at, dtype, columns, factorAt, perColumn, scratch);
     const before = left;
-    left = takeBelow(at, dtype, columns, scratch, threshold, left, mask === 0 ? 0 : mask + <usize>row * <usize>columns);
-    gone += countBelow(scratch, columns, threshold) + (before - left);
+    gone += countBelow(scratch, columns, threshold);
+    const maskAt = mask === 0 ? 0 : mask + <usize>row * <usize>columns;
+    const sumsAt = sums === 0 ? 0 : sums + <usize>row * 24;
+    if (sumsAt !== 0) store<f64>(sumsAt, sumOfSquares(scratch, columns));
+    left = takeBelow(at, dtype, columns, scratch, threshold, left, maskAt, sumsAt === 0 ? 0 : scratch);
+    gone += before - left;
+    if (sumsAt !== 0) finishSums(sumsAt, scratch, at, dtype, columns);
   }
   return gone;
 }
 
-/**
- * Sums of squared scores by rows, in f64: sums[row] of (|w| * factor)^2. Arguments as `countKeys`; `sums` f64 [rows].
- *
- * Returns how many weights are zero.
- */
-export function sumScores(
-  values: usize,
-  dtype: i32,
-  rows: i32,
-  columns: i32,
-  factors: usize,
-  factorStride: i32,
-  perColumn: i32,
-  sums: usize,
-  scratch: usize,
-): i32 {
-  const rowBytes = <usize>columns << (dtype === 0 ? 2 : 1);
-  const magnitude = dtype === 0 ? <u32>0x7fffffff : <u32>0x7fff;
-  let zeros = 0;
-  for (let row = 0; row < rows; row++) {
-    const at = values + <usize>row * rowBytes;
-    const factorAt = factors === 0 ? 0 : factors + ((<usize>row * <usize>factorStride) << 2);
-    keysOf(at, dtype, columns, factorAt, perColumn, scratch);
-    let low = f64x2.splat(0);
-    let high = f64x2.splat(0);
-    let i = 0;
-    for (; i <= columns - 4; i += 4) {
-      const key = v128.load(scratch + (<usize>i << 2));
-      const a = f64x2.promote_low_f32x4(key);
-      const b = f64x2.promote_low_f32x4(i32x4.shuffle(key, key, 2, 3, 2, 3));
-      low = f64x2.add(low, f64x2.mul(a, a));
-      high = f64x2.add(high, f64x2.mul(b, b));
-    }
-    const both = f64x2.add(low, high);
-    let sum = f64x2.extract_lane(both, 0) + f64x2.extract_lane(both, 1);
-    for (; i < columns; i++) {
-      const score = <f64>load<f32>(scratch + (<usize>i << 2));
-      sum += score * score;
-    }
-    store<f64>(sums + (<usize>row << 3), sum);
-    // A score can be zero where the weight is not.
-    for (i = 0; i < columns; i++) {
-      const bits = dtype === 0 ? load<u32>(at + (<usize>i << 2)) : <u32>load<u16>(at + (<usize>i << 1));
-      zeros += <i32>((bits & magnitude) === 0);
-    }
+/** The sum of squared scores, in f64. */
+function sumOfSquares(keys: usize, columns: i32): f64 {
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  let i = 0;
+  for (; i <= columns - 4; i += 4) {
+    const key = v128.load(keys + (<usize>i << 2));
+    const a = f64x2.promote_low_f32x4(key);
+    const b = f64x2.promote_low_f32x4(i32x4.shuffle(key, key, 2, 3, 2, 3));
+    low = f64x2.add(low, f64x2.mul(a, a));
+    high = f64x2.add(high, f64x2.mul(b, b));
   }
+  const both = f64x2.add(low, high);
+  let sum = f64x2.extract_lane(both, 0) + f64x2.extract_lane(both, 1);
+  for (; i < columns; i++) {
+    const score = <f64>load<f32>(keys + (<usize>i << 2));
+    sum += score * score;
+  }
+  return sum;
+}
+
+/** Weights that are zero. (A score can be zero where the weight is not.) */
+function zerosOf(values: usize, dtype: i32, columns: i32): i32 {
+  const none = i32x4.splat(0);
+  let zeros = 0;
+  let i = 0;
+  if (dtype === 0) {
+    const magnitude = i32x4.splat(0x7fffffff);
+    for (; i <= columns - 4; i += 4) {
+      const bits = v128.and(v128.load(values + (<usize>i << 2)), magnitude);
+      zeros += popcnt(i32x4.bitmask(i32x4.eq(bits, none)));
+    }
+    for (; i < columns; i++) zeros += <i32>((load<u32>(values + (<usize>i << 2)) & 0x7fffffff) === 0);
+    return zeros;
+  }
+  const magnitude = i16x8.splat(0x7fff);
+  for (; i <= columns - 8; i += 8) {
+    const bits = v128.and(v128.load(values + (<usize>i << 1)), magnitude);
+    zeros += popcnt(i16x8.bitmask(i16x8.eq(bits, none)));
+  }
+  for (; i < columns; i++) zeros += <i32>((<u32>load<u16>(values + (<usize>i << 1)) & 0x7fff) === 0);
   return zeros;
 }
 
@@ -224,13 +266,22 @@ function keysOf(values: usize, dtype: i32, columns: i32, factors: usize, perColu
   return !v128.any_true(i32x4.ge_s(largest, i32x4.splat(<i32>NOT_FINITE)));
 }
 
+
 /**
- * The key with `rank` keys before it in order: the first one that stays. A histogram of the upper 11 bits finds its bin;
- * the lower bits are found by bisection among the keys of that bin.
+ * The key with `rank` keys before it in order: the first one that stays. It is looked for around `guess` (0 for none), where
+ * that of the row before was; where it is not, a histogram of the upper 11 bits finds its bin. Among the few keys there it
+ * is found bit by bit.
  */
-function rankedKey(keys: usize, columns: i32, rank: i32, candidates: usize, histogram: usize): u32 {
+function rankedKey(keys: usize, columns: i32, rank: i32, guess: u32, candidates: usize, histogram: usize): u32 {
   if (rank <= 0) return 0;
   if (rank >= columns) return 0x7fffffff;
+  const width: u32 = 1 << WINDOW_BITS;
+  if (guess >= width && guess < NOT_FINITE - width) {
+    const low = guess - width;
+    const found = collect(keys, columns, low, guess + width, candidates, histogram);
+    const before = load<i32>(histogram);
+    if (before <= rank && rank < before + found) return lastKey(candidates, found, rank - before, low, WINDOW_BITS + 1);
+  }
   memory.fill(histogram, 0, 2 * BINS * 4);
   const second = histogram + BINS * 4;
   let i: usize = 0;
@@ -249,21 +300,43 @@ function rankedKey(keys: usize, columns: i32, rank: i32, candidates: usize, hist
     before += count;
     bin++;
   }
-  let found = 0;
-  for (i = 0; i < end; i += 4) {
-    const key = load<u32>(keys + i);
-    store<u32>(candidates + (<usize>found << 2), key);
-    found += <i32>(key >> LOW_BITS === <u32>bin);
+  const low = <u32>bin << LOW_BITS;
+  const found = collect(keys, columns, low, low + (1 << LOW_BITS), candidates, histogram);
+  return lastKey(candidates, found, rank - before, low, LOW_BITS);
+}
+
+/**
+ * Gathers the keys from `low` to below `high` in order, and pads them to a multiple of four; returns how many there are.
+ * How many are below `low` is written to `below`, i32.
+ */
+function collect(keys: usize, columns: i32, low: u32, high: u32, target: usize, below: usize): i32 {
+  const lowest = i32x4.splat(<i32>low);
+  const limit = i32x4.splat(<i32>high);
+  let before = i32x4.splat(0);
+  let end = target;
+  for (let i = 0; i < columns; i += 4) {
+    const key = v128.load(keys + (<usize>i << 2));
+    const under = i32x4.lt_s(key, lowest);
+    before = i32x4.sub(before, under);
+    const taken = i32x4.bitmask(v128.andnot(i32x4.lt_s(key, limit), under));
+    v128.store(end, i8x16.swizzle(key, v128.load(GATHER + (<usize>taken << 4))));
+    end += <usize>popcnt(taken) << 2;
   }
-  for (let pad = 0; pad < 3; pad++) store<u32>(candidates + (<usize>(found + pad) << 2), 0x7fffffff);
-  // The largest key of which no more than `rank` keys are smaller is the one with this rank.
-  const base = <u32>bin << LOW_BITS;
-  let low: u32 = 0;
-  for (let bit: i32 = <i32>LOW_BITS - 1; bit >= 0; bit--) {
-    const middle = low | (<u32>1 << bit);
-    if (before + countBelow(candidates, found, base + middle) <= rank) low = middle;
+  for (let pad: usize = 0; pad < 12; pad += 4) store<u32>(end + pad, 0x7fffffff);
+  store<i32>(below, sumOfLanes(before));
+  return <i32>((end - target) >> 2);
+}
+
+/** The largest key from `low` on, in so many bits, of which no more than `rank` candidates are smaller: the one with this rank. */
+// @ts-ignore: decorator
+@inline
+function lastKey(candidates: usize, count: i32, rank: i32, low: u32, bits: u32): u32 {
+  let above: u32 = 0;
+  for (let bit: i32 = <i32>bits - 1; bit >= 0; bit--) {
+    const middle = above | (<u32>1 << bit);
+    if (countBelow(candidates, count, low + middle) <= rank) above = middle;
   }
-  return base + low;
+  return low + above;
 }
 
 /** Keys below a threshold. Keys are padded to a multiple of four with keys that are never below. */
@@ -273,15 +346,17 @@ function countBelow(keys: usize, count: i32, threshold: u32): i32 {
   for (let i = 0; i < count; i += 4) {
     total = i32x4.sub(total, i32x4.lt_s(v128.load(keys + (<usize>i << 2)), limit));
   }
-  return (
-    i32x4.extract_lane(total, 0) +
-    i32x4.extract_lane(total, 1) +
-    i32x4.extract_lane(total, 2) +
-    i32x4.extract_lane(total, 3)
-  );
+  return sumOfLanes(total);
 }
 
-/** Replaces the keys of a run by 0 for the `pruned` smallest, the earlier of equals, and by 1 for the others. */
+// @ts-ignore: decorator
+@inline
+function sumOfLanes(v: v128): i32 {
+  const pairs = i32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+  return i32x4.extract_lane(pairs, 0) + i32x4.extract_lane(pairs, 1);
+}
+
+/** Writes ranks for the keys of a run: 0 for the `pruned` smallest, the earlier of equals, and 1 for the others. */
 function rankRun(keys: usize, span: i32, pruned: i32, ranks: usize): void {
   if ((span & 3) === 0) {
     rankVectors(keys, span, pruned, ranks);
@@ -294,7 +369,6 @@ function rankRun(keys: usize, span: i32, pruned: i32, ranks: usize): void {
     for (let j = i + 1; j < span; j++) smaller += <i32>(load<u32>(keys + (<usize>j << 2)) < key);
     store<u32>(ranks + (<usize>i << 2), <u32>(smaller >= pruned));
   }
-  memory.copy(keys, ranks, <usize>span << 2);
 }
 
 /** `rankRun` for runs of a multiple of four columns, four ranks at a time. */
@@ -321,10 +395,12 @@ function rankVectors(keys: usize, span: i32, pruned: i32, ranks: usize): void {
     }
     v128.store(ranks + (<usize>i << 2), v128.and(i32x4.ge_s(rank, limit), one));
   }
-  memory.copy(keys, ranks, <usize>span << 2);
 }
 
-/** Takes keys below `threshold` and the first `ties` equal to it out of a row; the ties that are left over. */
+/**
+ * Takes keys below `threshold` and the first `ties` equal to it out of a row; the ties that are left over. `scores`: 0, or f32
+ * [columns] of which those that go become 0: the keys themselves or others.
+ */
 function takeBelow(
   values: usize,
   dtype: i32,
@@ -333,6 +409,7 @@ function takeBelow(
   threshold: u32,
   ties: i32,
   mask: usize,
+  scores: usize,
 ): i32 {
   const limit = i32x4.splat(<i32>threshold);
   let left = ties;
@@ -343,7 +420,7 @@ function takeBelow(
     const a = v128.load(at);
     const b = v128.load(at, 16);
     if (left > 0 && v128.any_true(v128.or(i32x4.eq(a, limit), i32x4.eq(b, limit)))) {
-      left = takeSome(values, dtype, i, i + step, keys, threshold, left, mask);
+      left = takeSome(values, dtype, i, i + step, keys, threshold, left, mask, scores);
       continue;
     }
     const keepA = i32x4.ge_s(a, limit);
@@ -359,8 +436,13 @@ function takeBelow(
       const target = values + (<usize>i << 1);
       v128.store(target, v128.and(v128.load(target), i16x8.narrow_i32x4_s(keepA, keepB)));
     }
+    if (scores !== 0) {
+      const score = scores + (<usize>i << 2);
+      v128.store(score, v128.and(v128.load(score), keepA));
+      v128.store(score, v128.and(v128.load(score, 16), keepB), 16);
+    }
   }
-  return takeSome(values, dtype, i, columns, keys, threshold, left, mask);
+  return takeSome(values, dtype, i, columns, keys, threshold, left, mask, scores);
 }
 
 /** `takeBelow` for columns `from` to `to`, one at a time. */
@@ -373,6 +455,7 @@ function takeSome(
   threshold: u32,
   ties: i32,
   mask: usize,
+  scores: usize,
 ): i32 {
   let left = ties;
   for (let i = from; i < to; i++) {
@@ -385,6 +468,7 @@ function takeSome(
     if (mask !== 0) store<u8>(mask + <usize>i, keep ? 1 : 0);
     else if (!keep && dtype === 0) store<u32>(values + (<usize>i << 2), 0);
     else if (!keep) store<u16>(values + (<usize>i << 1), 0);
+    if (scores !== 0 && !keep) store<f32>(scores + (<usize>i << 2), 0);
   }
   return left;
 }

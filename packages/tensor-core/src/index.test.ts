@@ -180,6 +180,7 @@ describe('@pith/tensor-core', () => {
         "byteRange",
         "cholesky",
         "codeTable",
+        "columnSolveBytes",
         "compactWeights",
         "compile",
         "compileGraph",

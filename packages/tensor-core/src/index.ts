@@ -162,7 +162,7 @@ export type { RandomizedSvd, RandomizedSvdOptions } from './linalg/randomized-sv
 export type { RealMatrix } from './linalg/matrix.ts';
 export { Products } from './linalg/products.ts';
 export type { Operand, ProductOptions, RealDType } from './linalg/products.ts';
-export { blockColumnsFor, OBS_BLOCK_COLUMNS, solveColumns } from './obs/solve.ts';
+export { blockColumnsFor, columnSolveBytes, OBS_BLOCK_COLUMNS, solveColumns } from './obs/solve.ts';
 export type { ColumnRule, ColumnSpan, Solution, SolveOptions } from './obs/solve.ts';
 export type { PoolBlock, SweepRule } from './obs/sweep.ts';
 export type { SweepSums } from './obs/sweep-reference.ts';

@@ -14,6 +14,7 @@ import type { CalibrationOptions, EvaluationOptions } from '../recipe/types.ts';
 import { refuseChangedSource, refuseProblems } from '../run/guards.ts';
 import { hashFile } from '../run/hash-file.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
+import type { TensorLeaves } from '../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../run/leaves.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
 import { kvCacheNotices } from '../source/kv-cache-notice.ts';
@@ -126,7 +127,7 @@ export async function exportModel(name: string, options: ExportModelOptions): Pr
       const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
       const written = await prepared.write({ ...run, directory: output.directory, pool });
       const files = await hashFiles(output.directory, await output.files(), written, run);
-      const source = await hashSource(job.source, pool, run);
+      const source = await hashSource(job.source, written.source ?? new Map(), pool, run);
       await pool.closeFiles();
       await refuseChangedSource('export', job.source);
       const quality =
@@ -302,23 +303,26 @@ async function hashFiles(
   return files;
 }
 
-async function hashSource({ checkpoint }: Source, pool: KernelPool, run: RunOptions): Promise<TensorHash[]> {
+/** Hashes of all tensors of the source: known ones, and those that nobody has hashed on the way. */
+async function hashSource(
+  { checkpoint }: Source,
+  known: ReadonlyMap<string, TensorLeaves>,
+  pool: KernelPool,
+  run: RunOptions,
+): Promise<TensorHash[]> {
   const tensors = [...checkpoint.tensors.values()];
-  const jobs = tensors.map((tensor) => ({
+  const unknown = tensors.filter(({ name }) => !known.has(name));
+  const jobs = unknown.map((tensor) => ({
     from: locationOf(tensor),
     byteLength: tensor.byteLength,
     leafBytes: LEAF_BYTES,
   }));
-  const leaves = await runLeaves(pool, jobs, run.signal === undefined ? {} : { signal: run.signal });
-  return tensors.map(({ name, file, dtype, shape, byteLength }, i) => ({
-    name,
-    file,
-    dtype,
-    shape: [...shape],
-    bytes: byteLength,
-    leafBytes: LEAF_BYTES,
-    sha256: treeHash(leaves[i]!),
-  }));
+  const found = await runLeaves(pool, jobs, run.signal === undefined ? {} : { signal: run.signal });
+  const read = new Map(unknown.map(({ name }, i) => [name, { leafBytes: LEAF_BYTES, leaves: found[i]! }]));
+  return tensors.map(({ name, file, dtype, shape, byteLength: bytes }) => {
+    const { leafBytes, leaves } = known.get(name) ?? read.get(name)!;
+    return { name, file, dtype, shape: [...shape], bytes, leafBytes, sha256: treeHash(leaves) };
+  });
 }
 
 function artefactName({ format, prepared, request }: Job): string {

@@ -19,6 +19,8 @@ import type { CopyUnit, EncodeUnit, QuantizeUnit, Unit, UnitOutput } from '../pl
 import { locationOf } from '../source/open-source.ts';
 import type { Journal, JournalUnit, TensorLeaves } from './journal.ts';
 import { LEAF_BYTES, runLeaves } from './leaves.ts';
+import { backgroundSync } from './background-sync.ts';
+import { chunkLeaves } from './chunk-leaves.ts';
 import { LeafHasher } from './leaf-hasher.ts';
 import { sha256 } from './hash-tree.ts';
 
@@ -34,15 +36,12 @@ export interface RunUnitsOptions extends RunOptions {
   readonly context: FormatContext;
 }
 
-/** Output bytes after which the system is asked to bring them to the disk, while the work goes on. */
-const SYNC_BYTES = 256e6;
-
 /** Does all units that are not finished; returns every unit's journal entry in the order of the plan. */
 export async function runUnits(units: readonly Unit[], options: RunUnitsOptions): Promise<JournalUnit[]> {
   const { pool, output, journal, finished, format, context, signal } = options;
   const bytesTotal = units.reduce((sum, unit) => sum + unit.source.byteLength, 0);
   const progress = progressOf(units, finished, bytesTotal, options);
-  const sync = backgroundSync(output);
+  const sync = backgroundSync(() => output.sync());
   const globalScale = globalScales(units, pool, signal);
   const results = await mapLimited(units, WEIGHTS_IN_HAND, async (unit) => {
     const earlier = finished.get(unit.source.name);
@@ -205,23 +204,22 @@ function isPiece(role: UnitOutput['role']): role is PieceName {
   return role === 'codes' || role === 'scales' || role === 'zeroPoints' || role === 'globalScale';
 }
 
-/** Chunks of a tensor as leaves: all of one length but the last, without gaps. */
+/** Chunks of a tensor as leaves. */
 function leavesOf(name: string, byteLength: number, of: ChunkHash['of'], hashes: readonly ChunkHash[]): TensorLeaves {
-  const chunks = hashes.filter((chunk) => chunk.of === of).sort((a, b) => a.offset - b.offset);
-  const leafBytes = Math.max(1, chunks[0]?.byteLength ?? 1);
-  let end = 0;
-  for (const chunk of chunks) {
-    const last = chunk.offset + chunk.byteLength === byteLength;
-    if (chunk.offset !== end || (!last && chunk.byteLength !== leafBytes) || chunk.byteLength > leafBytes) break;
-    end += chunk.byteLength;
-  }
-  if (end !== byteLength) {
-    throw new PithError('HASHES_INCOMPLETE', `quantize ${name}: hashed chunks cover ${end} of ${byteLength} bytes`, {
+  const leaves = chunkLeaves(
+    name,
+    byteLength,
+    hashes.filter((chunk) => chunk.of === of),
+  );
+  if (leaves !== undefined) return leaves;
+  throw new PithError(
+    'HASHES_INCOMPLETE',
+    `quantize ${name}: hashed chunks must cover its ${byteLength} bytes, they do not`,
+    {
       kind: 'internal',
-      details: { name, of, byteLength, end },
-    });
-  }
-  return { name, leafBytes, leaves: chunks.map((chunk) => chunk.sha256) };
+      details: { name, of, byteLength },
+    },
+  );
 }
 
 function errorOf({ error }: WeightResult): NonNullable<JournalUnit['error']> {
@@ -262,32 +260,6 @@ function progressOf(
     end: ({ source }: Unit): void => {
       done++;
       emit(source);
-    },
-  };
-}
-
-/** Brings bytes to the disk while more are made, so that little is left to wait for at the end. */
-function backgroundSync(output: CheckpointOutput) {
-  let bytes = 0;
-  let running: Promise<void> | undefined;
-  let failure: unknown;
-  return {
-    wrote: (more: number): void => {
-      bytes += more;
-      if (bytes < SYNC_BYTES || running !== undefined) return;
-      bytes = 0;
-      running = output
-        .sync()
-        .catch((error: unknown) => {
-          failure ??= error;
-        })
-        .finally(() => {
-          running = undefined;
-        });
-    },
-    settled: async (): Promise<void> => {
-      await running;
-      if (failure !== undefined) throw failure;
     },
   };
 }

@@ -35,7 +35,7 @@ export function blockSelection(pool: KernelPool, rows: number, columns: number):
       };
       const [high, above] = nth(await count(-1), pruned);
       const [low, ties] = nth(await count(high), above);
-      const args = [...shared, high * BINS + low, ties, mask.at, scratch.at];
+      const args = [...shared, high * BINS + low, ties, mask.at, 0, scratch.at];
       await pool.run([{ op: 'call', kernel: 'pruneBelow', args, expect: pruned }], options);
     },
     free: () => [factors, histogram, scratch].forEach((region) => pool.free(region)),

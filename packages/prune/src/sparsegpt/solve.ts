@@ -5,6 +5,7 @@
 // and section 3.4 (the mask is chosen block by block, from weights that earlier blocks have already moved).
 import {
   blockColumnsFor,
+  columnSolveBytes,
   solveColumns,
   sweepFactor,
   transposeOnPool,
@@ -75,10 +76,18 @@ export interface Sparsified {
  * @throws PithError `GRAM_NOT_FINITE`, `GRAM_NOT_POSITIVE`, `STOPPED`, and what the rounding throws.
  */
 export async function sparsify(target: SparsifyTarget, options: SparsifyOptions): Promise<Sparsified> {
-  const { name, dtype, rows, columns } = target;
-  const { pattern, damping, rounding, device, pool, signal } = options;
+  const { name, rows, columns } = target;
+  const { damping, device, pool, signal } = options;
   const stop = signal && { signal };
   const factor = await sweepFactor(target.gram, columns, device, { damping, label: name, ...stop });
+  const bytes = columnSolveBytes(rows, columns, Math.min(columns, 2 * options.blockColumns));
+  return pool.near(bytes, (near) => sparsifyOn(target, factor, { ...options, pool: near }));
+}
+
+async function sparsifyOn(target: SparsifyTarget, factor: SweepFactor, options: SparsifyOptions): Promise<Sparsified> {
+  const { name, dtype, rows, columns } = target;
+  const { pattern, rounding, device, pool, signal } = options;
+  const stop = signal && { signal };
   const weights = withoutDead(target, factor.deadColumns);
   const importance = Float64Array.from({ length: columns }, (_, i) => target.gram[i * (columns + 1)]!);
   const turned = () => transposeOnPool(pool, weights, rows, columns, stop);

@@ -16,6 +16,9 @@ import type { MaskOptions } from '../pattern/mask.ts';
 import { prunedCount } from '../pattern/pattern.ts';
 import { layerThreshold, type ChunkThreshold } from './layer-threshold.ts';
 
+/** Numbers that kernels say of a row: squared scores before and after, weights that are zero. */
+const ROW_SUMS = 3;
+
 /** Dtypes that are pruned. */
 export const PRUNABLE_DTYPES = ['f32', 'f16', 'bf16'] as const;
 
@@ -140,26 +143,19 @@ export async function pruneInto(
   const hashes: PruneChunkHash[] = [];
   let zeros = 0;
   let rowsDone = 0;
-  await runChunks<'factors' | 'scratch' | 'before' | 'after'>({
+  await runChunks<'factors' | 'scratch' | 'sums'>({
     ...pass,
     hashSource: hash,
     parts: {
       factors: source.factorBytes(perChunk),
       scratch: source.scratchBytes,
-      before: 8 * perChunk,
-      after: 8 * perChunk,
+      sums: ROW_SUMS * 8 * perChunk,
     },
     ...factorLoading(source),
     steps: (chunk, at) => {
       const { stride, address } = factorArguments(source, at.factors);
       const shared = [dtype, chunk.rows, columns, address, stride] as const;
-      const sums = (to: number): JobStep => ({
-        op: 'call',
-        kernel: 'sumScores',
-        args: [at.source, ...shared, 1, to, at.scratch],
-      });
-      const steps: JobStep[] = [sums(at.before), cut(thresholds?.[chunk.index])];
-      steps.push(sums(at.after));
+      const steps: JobStep[] = [cut(thresholds?.[chunk.index])];
       const length = chunk.rows * rowBytes;
       if (hash) steps.push({ op: 'sha256', at: at.source, length });
       if (destination.kind === 'file') {
@@ -170,21 +166,24 @@ export async function pruneInto(
 
       function cut(limit: ChunkThreshold | undefined): JobStep {
         if (limit === undefined) {
-          const args = [at.source, ...shared, perSpan, span, 0, at.scratch];
+          const args = [at.source, ...shared, perSpan, span, 0, at.sums, at.scratch];
           return { op: 'call', kernel: 'pruneRows', args, expect: -1 };
         }
-        const args = [at.source, ...shared, 1, limit.key, limit.ties, 0, at.scratch];
+        const args = [at.source, ...shared, 1, limit.key, limit.ties, 0, at.sums, at.scratch];
         return { op: 'call', kernel: 'pruneBelow', args };
       }
     },
     finish: (chunk, results, part, sourceHash) => {
       const offset = chunk.firstRow * rowBytes;
       const byteLength = chunk.rows * rowBytes;
-      before.set(f64Of(part('before')).subarray(0, chunk.rows), chunk.firstRow);
-      after.set(f64Of(part('after')).subarray(0, chunk.rows), chunk.firstRow);
-      zeros += results[2] as number;
+      const sums = f64Of(part('sums'));
+      for (let row = 0; row < chunk.rows; row++) {
+        before[chunk.firstRow + row] = sums[ROW_SUMS * row]!;
+        after[chunk.firstRow + row] = sums[ROW_SUMS * row + 1]!;
+        zeros += sums[ROW_SUMS * row + 2]!;
+      }
       if (sourceHash !== undefined) hashes.push({ of: 'source', offset, byteLength, sha256: sourceHash });
-      if (hash) hashes.push({ of: 'pruned', offset, byteLength, sha256: results[3] as string });
+      if (hash) hashes.push({ of: 'pruned', offset, byteLength, sha256: results[1] as string });
       if (destination.kind === 'memory') destination.bytes.set(part('source').subarray(0, byteLength), offset);
       rowsDone += chunk.rows;
       progress?.({

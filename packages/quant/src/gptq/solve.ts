@@ -2,6 +2,7 @@
 // come as the inverse Gram matrix says. The sweep itself is tensor-core's; here are the order, dead columns and the errors.
 import {
   blockColumnsFor,
+  columnSolveBytes,
   OBS_BLOCK_COLUMNS,
   PithError,
   solveColumns,
@@ -65,7 +66,17 @@ export function fallingOrder(diagonal: Float64Array): Int32Array {
  *
  * @throws PithError `WEIGHT_NOT_FINITE`, `GPTQ_DIVERGED`, and those of the rounding and the solver.
  */
-export async function gptqSolve(
+export function gptqSolve(
+  weight: GptqWeight,
+  input: FactoredInput,
+  rounding: ColumnRounding,
+  context: SolveContext,
+): Promise<GptqSolution> {
+  const bytes = columnSolveBytes(weight.rows, weight.columns);
+  return context.pool.near(bytes, (pool) => solveOn(weight, input, rounding, { ...context, pool }));
+}
+
+async function solveOn(
   weight: GptqWeight,
   input: FactoredInput,
   rounding: ColumnRounding,

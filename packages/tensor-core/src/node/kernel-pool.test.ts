@@ -316,6 +316,51 @@ describe('files', () => {
   });
 });
 
+describe('near', () => {
+  it('runs on memory of its own that is an ordinary buffer, kept for the next time', async () => {
+    const shared = pool({ threads: 2 });
+    const buffers = await Promise.all(
+      [1, 2].map(() =>
+        shared.near(1000, async (near) => {
+          const [source, target] = [near.allocate(64), near.allocate(64)];
+          source.u16.set([0x3f80, 0x4000]);
+          await near.run([{ op: 'call', kernel: 'bf16ToF32', args: [source.at, target.at, 2] }]);
+          expect([...target.f32.subarray(0, 2)]).toEqual([1, 2]);
+          near.free(source);
+          near.free(target);
+          return target.f32.buffer;
+        }),
+      ),
+    );
+    // The first has it in hand when the second asks: that one gets the pool itself.
+    expect(buffers.map((buffer) => buffer instanceof ArrayBuffer)).toEqual([true, false]);
+    expect(await shared.near(1000, (near) => Promise.resolve(near.allocate(64).f32.buffer))).toBe(buffers[0]);
+  });
+
+  it('is the pool itself where it has many threads or little memory', async () => {
+    for (const options of [{ threads: 3 }, { threads: 1, maxBytes: 2 ** 20 }]) {
+      const own = pool(options);
+      expect(await own.near(2 ** 21, (near) => Promise.resolve(near === own))).toBe(true);
+    }
+  });
+
+  it('refuses what does not fit, frees once, stops, and passes failures on', async () => {
+    const own = pool({ threads: 1 });
+    await own.near(0, async (near) => {
+      expect(() => near.allocate(2 ** 30)).toThrow(/do not fit/);
+      const region = near.allocate(64);
+      near.free(region);
+      expect(() => near.free(region)).toThrow(/not in use/);
+      await expect(near.run([], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'STOPPED' });
+      const step = { op: 'read', path: join(folder, 'none'), offset: 0, length: 1, at: region.at } as const;
+      await expect(near.run([step])).rejects.toMatchObject({ code: 'FILE_READ_FAILED' });
+      await near.dispose();
+    });
+    await expect(own.near(0, () => Promise.reject(new Error('inside')))).rejects.toThrow('inside');
+    expect(await own.near(0, (near) => Promise.resolve(near === own))).toBe(false);
+  });
+});
+
 describe('built', () => {
   it('works from plain JavaScript, and an idle pool that nobody disposed lets the process end', async () => {
     const entry = transpile(join(import.meta.dirname, 'kernel-pool.ts'), join(import.meta.dirname, '..'), folder);

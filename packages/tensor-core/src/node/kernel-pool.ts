@@ -3,12 +3,14 @@
 //
 // Shared: the memory, the compiled kernels, one stop flag per worker. Posted: the steps and their results, a few numbers.
 import { availableParallelism } from 'node:os';
-import { PithError, throwIfStopped } from '../errors/pith-error.ts';
+import { throwIfStopped, type PithError } from '../errors/pith-error.ts';
 import { STATIC_BYTES, compileKernels, createKernelMemory, instantiateKernels } from '../kernels/instance.ts';
 import { PAGE_BYTES, type WasmMemory } from '../kernels/web-assembly.ts';
 import { FileCache } from './file-cache.js';
-import type { JobFailure, JobOutcome, JobStep, StepResult } from './kernel-job.ts';
+import type { JobOutcome, JobStep, StepResult } from './kernel-job.ts';
 import { MemoryRegion } from './memory-region.ts';
+import { disposedError, exhausted, failureError, notInUse, requireInteger, resultsOf } from './pool-results.ts';
+import { PrivatePool } from './private-pool.ts';
 import { RegionAllocator } from './region-allocator.ts';
 import { closeFiles, runSteps } from './run-steps.js';
 import { WorkerHandle } from './worker-handle.ts';
@@ -21,6 +23,15 @@ export const DEFAULT_POOL_BYTES = 2 ** 30;
 
 /** Most bytes that one pool can have: what a 32-bit address reaches. */
 export const MAX_POOL_BYTES = 2 ** 32;
+
+/** Pools of more threads than this are worth the copies that {@link KernelPool.near} saves. */
+const FEW_THREADS = 2;
+
+/** Most bytes that are set aside for one thread alone. */
+const MAX_NEAR_BYTES = 2 ** 31;
+
+/** Small things that work near a device sets aside as well. */
+const NEAR_SPARE_BYTES = 2 ** 27;
 
 /** How a pool is made. */
 export interface KernelPoolOptions {
@@ -60,6 +71,15 @@ export interface KernelPool {
    * `KERNEL_FAILED`, `KERNEL_RESULT`, `KERNEL_MEMORY_RANGE`, `KERNEL_WORKER_DIED`, `STOPPED`; details always carry the `step`.
    */
   run(steps: readonly JobStep[], options?: JobOptions): Promise<StepResult[]>;
+  /**
+   * Runs work on a pool whose memory a device can read and write without a copy: arrays of its regions lie in an ordinary
+   * `ArrayBuffer`, and its kernels run on the calling thread. Where this pool has many threads, or the memory would be large, it
+   * is this pool itself. Results are the same.
+   *
+   * @param bytes that the work sets aside at most, on top of 128 MiB. What is not touched takes no memory; what is stays for
+   * the next such work.
+   */
+  near<T>(bytes: number, work: (pool: KernelPool) => Promise<T>): Promise<T>;
   /** Closes the files that threads keep open; each thread does so after its job in hand. */
   closeFiles(): Promise<void>;
   /** Fails the queued jobs, waits for the running ones, closes files and ends the threads. */
@@ -91,6 +111,8 @@ export class WorkerPool implements KernelPool {
   readonly #idle: WorkerHandle[] = [];
   readonly #busy = new Map<WorkerHandle, Promise<void>>();
   readonly #queue: QueuedJob[] = [];
+  #near: PrivatePool | undefined;
+  #nearInUse = false;
   #disposed = false;
 
   constructor({ threads = availableParallelism(), maxBytes = DEFAULT_POOL_BYTES }: KernelPoolOptions, entry: URL) {
@@ -120,9 +142,7 @@ export class WorkerPool implements KernelPool {
   }
 
   free(region: MemoryRegion): void {
-    if (this.#allocator.free(region.at)) return;
-    const text = `kernel pool: the region at address ${region.at} is not in use; free a region once`;
-    throw new PithError('KERNEL_MEMORY_RANGE', text, { kind: 'internal', details: { at: region.at } });
+    if (!this.#allocator.free(region.at)) throw notInUse(region);
   }
 
   async run(steps: readonly JobStep[], { signal, bytes = Infinity }: JobOptions = {}): Promise<StepResult[]> {
@@ -158,6 +178,20 @@ export class WorkerPool implements KernelPool {
     }
   }
 
+  async near<T>(bytes: number, work: (pool: KernelPool) => Promise<T>): Promise<T> {
+    this.#requireOpen();
+    const wanted = bytes + NEAR_SPARE_BYTES;
+    const room = Math.min(MAX_NEAR_BYTES, this.#maxBytes);
+    if (this.threads > FEW_THREADS || bytes > room || this.#nearInUse) return work(this);
+    if (this.#near === undefined || this.#near.memoryBytes < wanted) this.#near = new PrivatePool(wanted);
+    this.#nearInUse = true;
+    try {
+      return await work(this.#near);
+    } finally {
+      this.#nearInUse = false;
+    }
+  }
+
   async closeFiles(): Promise<void> {
     const failures = [closeFiles(this.#files)];
     const handles = [...this.#idle, ...this.#busy.keys()].filter((handle) => handle.alive);
@@ -169,6 +203,7 @@ export class WorkerPool implements KernelPool {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#near = undefined;
     for (const job of this.#queue.splice(0)) job.reject(disposedError());
     await Promise.all(this.#busy.values());
     try {
@@ -218,37 +253,10 @@ export class WorkerPool implements KernelPool {
   }
 
   #exhausted(bytes: number, cause?: unknown): PithError {
-    const used = this.#allocator.usedBytes;
-    return new PithError(
-      'KERNEL_MEMORY_EXHAUSTED',
-      `kernel pool: ${bytes} bytes do not fit, ${used} of at most ${this.#maxBytes} are in use; ` +
-        'allow more memory, or work in smaller pieces',
-      { details: { bytes, usedBytes: used, maxBytes: this.#maxBytes }, cause },
-    );
+    return exhausted(bytes, this.#allocator.usedBytes, this.#maxBytes, cause);
   }
 
   #requireOpen(): void {
     if (this.#disposed) throw disposedError();
   }
-}
-
-function resultsOf(outcome: JobOutcome, signal: AbortSignal | undefined): StepResult[] {
-  if (outcome.kind === 'done') return [...outcome.results];
-  if (outcome.kind === 'failed') throw failureError(outcome.failure);
-  throwIfStopped(signal, 'kernel pool');
-  throw new PithError('STOPPED', 'kernel pool: stopped before it was done', { kind: 'stopped' });
-}
-
-function failureError({ code, message, kind, details }: JobFailure): PithError {
-  return new PithError(code, message, { kind, details });
-}
-
-function disposedError(): PithError {
-  return new PithError('KERNEL_POOL_DISPOSED', 'kernel pool: it was disposed; make a new one', { kind: 'internal' });
-}
-
-function requireInteger(name: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  const text = `kernel pool: ${name} must be an integer from ${min} to ${max}, got ${value}`;
-  throw new PithError('KERNEL_POOL_OPTION', text, { details: { option: name, value, min, max } });
 }

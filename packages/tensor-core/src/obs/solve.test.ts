@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { cpuDevice } from '../node/cpu-device.ts';
 import { createKernelPool } from '../node/kernel-pool.ts';
 import { sweepReference } from './sweep-reference.ts';
-import { blockColumnsFor, solveColumns, type ColumnRule } from './solve.ts';
+import { blockColumnsFor, columnSolveBytes, solveColumns, type ColumnRule } from './solve.ts';
 import { transposeMatrix } from './transpose.ts';
 
 const pool = createKernelPool({ threads: 2 });
@@ -117,6 +117,30 @@ describe('solveColumns', () => {
     await serial.dispose();
     expect(a.values).toEqual(b.values);
     expect(a.loss).toBe(b.loss);
+  });
+
+  it.each([
+    { rows: 600, columns: 32, span: 8, blockColumns: 8 },
+    { rows: 21, columns: 48, span: 8, blockColumns: 16, reordered: true },
+    { rows: 3, columns: 1200, span: 600, blockColumns: 100 },
+  ])('is the same where the memory of kernels is lent to the device: %j', async ({ reordered, ...shape }) => {
+    const { rows, columns, span } = shape;
+    const order = Int32Array.from({ length: columns }, (_, i) => (i * 5) % columns);
+    const weights = values(rows * columns, 5);
+    const options = { ...shape, weights, factor: factorOf(columns), device, ...(reordered && { order }) };
+    const expected = await solveColumns({ ...options, pool, rule: groups(span, rows) });
+    const masked: ColumnRule = { span: 4, decide: () => ({ masked: true, pattern: { pruned: 2, span: 4 } }) };
+    await pool.near(columnSolveBytes(rows, columns), async (near) => {
+      expect(near).not.toBe(pool);
+      // Twice: what the first one leaves in the memory does not matter.
+      for (let round = 0; round < 2; round++) {
+        const found = await solveColumns({ ...options, pool: near, rule: groups(span, rows) });
+        expect([found.values, found.codes, found.loss]).toEqual([expected.values, expected.codes, expected.loss]);
+      }
+      const pruned = await solveColumns({ ...options, blockColumns: 4, pool: near, rule: masked });
+      const same = await solveColumns({ ...options, blockColumns: 4, pool, rule: masked });
+      expect([pruned.values, pruned.mask, pruned.codes]).toEqual([same.values, same.mask, same.codes]);
+    });
   });
 
   it('takes columns in another order, and weights that lie transposed', async () => {

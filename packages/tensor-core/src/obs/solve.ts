@@ -7,6 +7,7 @@
 import type { Device } from '../device/device.ts';
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { KernelPool } from '../node/kernel-pool.ts';
+import type { MemoryRegion } from '../node/memory-region.ts';
 import { splitPoint } from '../linalg/blocks.ts';
 import { Products } from '../linalg/products.ts';
 import type { SweepFactor } from './sweep-factor.ts';
@@ -103,6 +104,13 @@ export function blockColumnsFor(span: number, limit: number = OBS_BLOCK_COLUMNS)
   return size;
 }
 
+/** Bytes of the pool's memory that {@link solveColumns} and the choice of scales work in, at most; what `KernelPool.near` asks for. */
+export function columnSolveBytes(rows: number, columns: number, blockColumns: number = OBS_BLOCK_COLUMNS): number {
+  const block = 22 * rows * blockColumns + 4 * blockColumns ** 2;
+  // Staged, moving, and codes of a byte; then a block, and pieces of rows that are turned.
+  return 9 * rows * columns + block + 16 * 512 * columns;
+}
+
 /**
  * Rounds every column of a weight in order, each one's error moved onto the columns that are still to come.
  *
@@ -134,8 +142,11 @@ class ColumnSolver {
   /** Columns that are staged together: whole blocks. */
   readonly #stagedColumns: number;
   /** f32 [columns, rows] in the order of the sweep: what errors add to a column, then the column's own errors. */
-  readonly #moving: Float32Array<ArrayBuffer>;
+  readonly #moving: Float32Array;
+  /** Where the pool's memory can be lent to the device, kernels work on whole matrices that lie there. */
+  readonly #lent: { readonly moving: MemoryRegion; readonly codes: MemoryRegion } | undefined;
   readonly #values: Float32Array;
+  /** i8 [columns, rows] in the order of the sweep. */
   readonly #codes: Int8Array;
   #wholeTurned: Promise<Float32Array> | undefined;
   #mask: Uint8Array | undefined;
@@ -148,10 +159,13 @@ class ColumnSolver {
     this.#options = options;
     this.#size = size;
     this.#unit = rule.span > size && rule.span < columns ? rule.span : size;
-    this.#moving = new Float32Array(rows * columns);
-    this.#values = new Float32Array(keepValues ? rows * columns : 0);
-    this.#codes = new Int8Array(rows * columns);
     this.#block = allocateBlock(pool, rows, Math.min(size, columns));
+    if (!(this.#block.weights.buffer instanceof SharedArrayBuffer)) {
+      this.#lent = { moving: pool.allocate(4 * rows * columns), codes: pool.allocate(rows * columns) };
+    }
+    this.#moving = this.#lent?.moving.f32 ?? new Float32Array(rows * columns);
+    this.#values = new Float32Array(keepValues ? rows * columns : 0);
+    this.#codes = this.#lent?.codes.i8 ?? new Int8Array(rows * columns);
     const width = this.#block.columns;
     this.#stagedColumns = Math.min(columns, width * Math.max(1, Math.floor(STAGED_BYTES / (4 * rows * width))));
     this.#staged = options.transposed ? undefined : new StagedRows(pool, rows, this.#stagedColumns);
@@ -171,7 +185,7 @@ class ColumnSolver {
   async solution(): Promise<Solution> {
     const { rows, columns, order, pool, signal } = this.#options;
     const [values, mask] = [this.#values, this.#mask];
-    const codes = await restoreOnPool(pool, this.#codes, rows, columns, order, signal);
+    const codes = await restoreOnPool(pool, this.#codes, rows, columns, { order, signal, at: this.#lent?.codes.at });
     return {
       ...this.#sums,
       codes,
@@ -185,14 +199,17 @@ class ColumnSolver {
   }
 
   dispose(): Promise<void> {
+    const { pool } = this.#options;
     this.#block.free();
     this.#staged?.free();
+    for (const region of this.#lent ? [this.#lent.moving, this.#lent.codes] : []) pool.free(region);
     return this.#products.dispose();
   }
 
   async #solveBlock(start: number, end: number): Promise<void> {
     const { rows, columns, rule, pool, keepValues = true, signal } = this.#options;
     const block = this.#block;
+    const lent = this.#lent;
     throwIfStopped(signal, 'column solver');
     await this.#fill(start, end);
     const width = end - start;
@@ -212,7 +229,12 @@ class ColumnSolver {
       const sweepRule = await rule.decide(span, block, at);
       masked ||= sweepRule.masked;
       quantized ||= sweepRule.quantize !== undefined;
-      const sweepOptions = { end: width, keepValues, ...(signal && { signal }) };
+      if (lent && sweepRule.quantize === undefined) this.#codes.fill(0, (start + at) * rows, (start + to) * rows);
+      const into = lent && {
+        codes: { at: lent.codes.at + start * rows },
+        errors: { at: lent.moving.at + 4 * start * rows },
+      };
+      const sweepOptions = { end: width, keepValues, ...(into && { into }), ...(signal && { signal }) };
       const sums = await sweep(pool, block, sweepRule, at, to, sweepOptions);
       const { loss, squaredDifference, squares } = this.#sums;
       this.#sums = {
@@ -222,9 +244,9 @@ class ColumnSolver {
       };
       at = to;
     }
-    if (end < columns) this.#moving.set(block.errors.subarray(0, width * rows), start * rows);
+    if (end < columns && !lent) this.#moving.set(block.errors.subarray(0, width * rows), start * rows);
     if (keepValues) this.#values.set(block.weights.subarray(0, width * rows), start * rows);
-    if (quantized) this.#codes.set(block.codes.subarray(0, width * rows), start * rows);
+    if (quantized && !lent) this.#codes.set(block.codes.subarray(0, width * rows), start * rows);
     if (masked) {
       this.#mask ??= new Uint8Array(rows * columns).fill(1);
       this.#mask.set(block.mask.subarray(0, width * rows), start * rows);
@@ -238,6 +260,7 @@ class ColumnSolver {
     const width = end - start;
     await this.#fillOriginals(start, end);
     if (start === 0) block.weights.set(block.originals.subarray(0, width * rows));
+    else if (this.#lent) await addOriginals(pool, block, width, signal, this.#lent.moving.at + 4 * start * rows);
     else {
       block.weights.set(this.#moving.subarray(start * rows, end * rows));
       await addOriginals(pool, block, width, signal);
@@ -310,7 +333,7 @@ class ColumnSolver {
       const from = (middle + k) * columns + start;
       this.#coupling.set(factor.coupling.subarray(from, from + width), k * width);
     }
-    const part = (from: number, to: number): Float32Array<ArrayBuffer> => this.#moving.subarray(from * rows, to * rows);
+    const part = (from: number, to: number): Float32Array => this.#moving.subarray(from * rows, to * rows);
     const target = part(middle, end);
     await this.#products.multiply(
       { data: this.#coupling.subarray(0, width * count), rows: count, columns: width },

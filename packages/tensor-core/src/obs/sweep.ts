@@ -64,6 +64,18 @@ export interface SweepRule {
   };
 }
 
+/** How {@link sweep} goes over a block. */
+export interface SweepOptions {
+  /** One past the last column that errors are moved onto; the last of the block when left out. */
+  readonly end?: number;
+  /** Leaves rounded values in `weights`; true when left out. */
+  readonly keepValues?: boolean;
+  /** Stops before the sweep. */
+  readonly signal?: AbortSignal;
+  /** Where codes and errors go, as from the first column of the block on; into the block when left out. */
+  readonly into?: { readonly codes: { readonly at: number }; readonly errors: { readonly at: number } };
+}
+
 /**
  * Sets memory aside for blocks of up to `columns` columns of a weight with `rows` rows.
  *
@@ -117,7 +129,7 @@ export async function sweep(
   { quantize, masked, pattern }: SweepRule,
   first: number,
   last: number,
-  { end = block.columns, keepValues = true, signal }: { end?: number; keepValues?: boolean; signal?: AbortSignal } = {},
+  { end = block.columns, keepValues = true, signal, into = block.regions }: SweepOptions = {},
 ): Promise<SweepSums> {
   const { rows, columns, regions } = block;
   const at = (name: keyof typeof regions): number => regions[name].at;
@@ -128,7 +140,7 @@ export async function sweep(
     ...[quantize ? 1 : 0, at('scales'), at('zeros'), quantize?.perColumn ? rows : 0],
     ...[quantize?.low ?? 0, quantize?.high ?? 0],
     ...[masked ? at('mask') : 0, pattern?.pruned ?? 0, pattern?.span ?? 1],
-    ...[at('codes'), at('errors'), at('sums'), Number(keepValues), at('scratch') + job * scratchBytes(columns)],
+    ...[into.codes.at, into.errors.at, at('sums'), Number(keepValues), at('scratch') + job * scratchBytes(columns)],
   ]);
   const sums = regions.sums.f64;
   let [loss, squaredDifference, squares] = [0, 0, 0];
@@ -140,12 +152,16 @@ export async function sweep(
   return { loss: loss / 2, squaredDifference, squares };
 }
 
-/** Adds `originals` to the first `columns` columns of `weights`, which hold what earlier columns made of them. */
+/**
+ * The first `columns` columns of `weights` become the sum of `originals` and what earlier columns add to them: f32 [columns, rows] at an
+ * address of the pool, `weights` themselves when left out.
+ */
 export async function addOriginals(
   pool: KernelPool,
   { rows, regions }: PoolBlock,
   columns: number,
   signal?: AbortSignal,
+  added: number = regions.weights.at,
 ): Promise<void> {
   // Columns lie one behind the other: any cut will do.
   const count = columns * rows;
@@ -153,7 +169,8 @@ export async function addOriginals(
   const starts = Array.from({ length: Math.ceil(count / part) }, (_, i) => i * part);
   await Promise.all(
     starts.map((from) => {
-      const args = [regions.weights.at + 4 * from, regions.originals.at + 4 * from, Math.min(part, count - from)];
+      const at = (address: number): number => address + 4 * from;
+      const args = [at(regions.weights.at), at(added), at(regions.originals.at), Math.min(part, count - from)];
       return pool.run([{ op: 'call', kernel: 'addF32', args }], { bytes: 4 * part, ...(signal && { signal }) });
     }),
   );

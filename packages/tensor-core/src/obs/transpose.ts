@@ -138,6 +138,16 @@ export async function transposeOnPool(
   return values;
 }
 
+/** How {@link restoreOnPool} runs. */
+export interface RestoreOptions {
+  /** Row i of the source goes to column `order[i]`; in order when left out. */
+  readonly order?: Int32Array | undefined;
+  /** Stops between pieces. */
+  readonly signal?: AbortSignal | undefined;
+  /** Address of the source, where it lies in the pool's memory. */
+  readonly at?: number | undefined;
+}
+
 /**
  * {@link restoreMatrix} of i8 on kernel threads.
  *
@@ -148,20 +158,21 @@ export async function restoreOnPool(
   source: Int8Array,
   rows: number,
   columns: number,
-  order?: Int32Array,
-  signal?: AbortSignal,
+  { order, signal, at }: RestoreOptions = {},
 ): Promise<Int8Array> {
   const values = new Int8Array(source.length);
   await inPieces(pool, rows, signal, (most) => {
-    const [input, output] = [pool.allocate(columns * most), pool.allocate(columns * most)];
+    const within = order === undefined ? at : undefined;
+    const [input, output] = [pool.allocate(within === undefined ? columns * most : 0), pool.allocate(columns * most)];
     return {
       async piece(first, count) {
         const given = input.i8;
-        for (let c = 0; c < columns; c++) {
+        for (let c = 0; within === undefined && c < columns; c++) {
           const from = c * rows + first;
           given.set(source.subarray(from, from + count), (order === undefined ? c : order[c]) * count);
         }
-        const args = [input.at, columns, count, 0, count, output.at];
+        const place = within === undefined ? [input.at, columns, count] : [within + first, columns, rows];
+        const args = [...place, 0, count, output.at];
         await pool.run([{ op: 'call', kernel: 'transposeI8', args }], { bytes: 2 * count * columns });
         values.set(output.i8.subarray(0, count * columns), first * columns);
       },

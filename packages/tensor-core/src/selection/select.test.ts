@@ -12,6 +12,7 @@ const VALUES = STATIC_BYTES + 1;
 const FACTORS = STATIC_BYTES + 2 ** 20;
 const MASK = STATIC_BYTES + 3 * 2 ** 20 + 1;
 const HISTOGRAM = STATIC_BYTES + 4 * 2 ** 20;
+const SUMS = STATIC_BYTES + 6 * 2 ** 20;
 const SCRATCH = STATIC_BYTES + 5 * 2 ** 20;
 const bytes = () => new Uint8Array(memory.buffer);
 
@@ -44,6 +45,21 @@ function applied(stored: Uint8Array, mask: Uint8Array): Uint8Array {
   return stored.map((byte, i) => (mask[Math.floor(i / width)] === 1 ? byte : 0));
 }
 
+/** Squared scores before and after, and zeros in the end, of each row. */
+function expectSums(exact: Float32Array, scores: Float32Array, mask: Uint8Array, columns: number): void {
+  const sums = new Float64Array(memory.buffer, SUMS, (3 * exact.length) / columns);
+  for (let row = 0; row * columns < exact.length; row++) {
+    const [from, to] = [row * columns, (row + 1) * columns];
+    const before = scores.subarray(from, to).reduce((sum, x) => sum + x * x, 0);
+    const after = scores.subarray(from, to).reduce((sum, x, i) => sum + (mask[from + i] === 1 ? x * x : 0), 0);
+    const zeros = exact.subarray(from, to).filter((w, i) => w === 0 || mask[from + i] === 0).length;
+    // f64 sums of exact squares, in another order.
+    expect(Math.abs(sums[3 * row]! - before)).toBeLessThanOrEqual(columns * 2 ** -52 * before);
+    expect(Math.abs(sums[3 * row + 1]! - after)).toBeLessThanOrEqual(columns * 2 ** -52 * before);
+    expect(sums[3 * row + 2]).toBe(zeros);
+  }
+}
+
 describe('pruneRows', () => {
   const cases = [
     { rows: 1, columns: 1, pruned: 0, span: 1 },
@@ -72,7 +88,11 @@ describe('pruneRows', () => {
       ] as const) {
         const expected = maskReference(scoreReference(exact, factors), { pruned, span });
         if (factors) put(FACTORS, factors);
-        for (const mask of [0, MASK]) {
+        for (const [mask, sums] of [
+          [0, 0],
+          [0, SUMS],
+          [MASK, 0],
+        ] as const) {
           put(VALUES, stored);
           const args = [
             DTYPES.indexOf(dtype),
@@ -83,10 +103,12 @@ describe('pruneRows', () => {
             pruned,
             span,
             mask,
+            sums,
           ] as const;
           expect(kernels.pruneRows(VALUES, ...args, SCRATCH)).toBe(-1);
           const found = bytes().slice(VALUES, VALUES + stored.length);
           expect(Buffer.compare(found, mask === 0 ? applied(stored, expected) : stored)).toBe(0);
+          if (sums !== 0) expectSums(exact, scoreReference(exact, factors), expected, columns);
         }
         expect(Buffer.compare(bytes().subarray(MASK, MASK + expected.length), expected)).toBe(0);
       }
@@ -97,7 +119,21 @@ describe('pruneRows', () => {
     const weights = new Float32Array(5 * 9).fill(1);
     weights[3 * 9 + 8] = value;
     put(VALUES, weights);
-    expect(kernels.pruneRows(VALUES, 0, 5, 9, 0, 0, 4, 9, 0, SCRATCH)).toBe(3);
+    expect(kernels.pruneRows(VALUES, 0, 5, 9, 0, 0, 4, 9, 0, 0, SCRATCH)).toBe(3);
+  });
+
+  it.each([0, 1, 2])('finds thresholds of rows that are nothing like the one before: %d of three pruned', (third) => {
+    const columns = 300;
+    const sizes = [1, 1, 1.05, 1.4, 1e-3, 1e-38, 1e-42, 0, 1, 5e37, 1e37];
+    const stream = randomStream(5, 'scales');
+    const exact = Float32Array.from(
+      sizes.flatMap((size) => Array.from({ length: columns }, () => size * stream.normal())),
+    );
+    put(VALUES, exact);
+    const pruned = (third * columns) / 3 + 7;
+    const expected = maskReference(exact.map(Math.abs), { pruned, span: columns });
+    expect(kernels.pruneRows(VALUES, 0, sizes.length, columns, 0, 0, pruned, columns, MASK, 0, SCRATCH)).toBe(-1);
+    expect(Buffer.compare(bytes().subarray(MASK, MASK + expected.length), expected)).toBe(0);
   });
 
   it('stays within its scratch', () => {
@@ -105,7 +141,7 @@ describe('pruneRows', () => {
       const end = SCRATCH + kernels.selectScratchBytes(columns);
       bytes().fill(0xaa, SCRATCH, end + 4096);
       put(VALUES, values(columns, 'f32', 'scratch').stored);
-      kernels.pruneRows(VALUES, 0, 1, columns, 0, 0, columns >> 1, columns, 0, SCRATCH);
+      kernels.pruneRows(VALUES, 0, 1, columns, 0, 0, columns >> 1, columns, 0, 0, SCRATCH);
       expect(
         bytes()
           .subarray(end, end + 4096)
@@ -136,36 +172,16 @@ describe('countKeys and pruneBelow', () => {
     expect(kernels.countKeys(VALUES, ...shared, upper, HISTOGRAM, SCRATCH)).toBe(-1);
     const [lower, ties] = nth(histogram(), left);
     const threshold = upper * 65536 + lower;
-    expect(kernels.pruneBelow(VALUES, ...shared, threshold, ties, MASK, SCRATCH)).toBe(pruned);
+    expect(kernels.pruneBelow(VALUES, ...shared, threshold, ties, MASK, 0, SCRATCH)).toBe(pruned);
     const expected = maskReference(scoreReference(exact, factors), { pruned, span: rows * columns });
     expect(Buffer.compare(bytes().subarray(MASK, MASK + expected.length), expected)).toBe(0);
-    expect(kernels.pruneBelow(VALUES, ...shared, threshold, ties, 0, SCRATCH)).toBe(pruned);
+    expect(kernels.pruneBelow(VALUES, ...shared, threshold, ties, 0, SUMS, SCRATCH)).toBe(pruned);
     expect(Buffer.compare(bytes().subarray(VALUES, VALUES + stored.length), applied(stored, expected))).toBe(0);
+    expectSums(exact, scoreReference(exact, factors), expected, columns);
   });
 
   it('names the row that is not finite', () => {
     put(VALUES, Float32Array.of(1, 2, 3, NaN, 5, 6));
     expect(kernels.countKeys(VALUES, 0, 3, 2, 0, 0, 1, -1, HISTOGRAM, SCRATCH)).toBe(1);
-  });
-});
-
-describe('sumScores', () => {
-  it.each(DTYPES)('sums squared scores and counts zeros in %s', (dtype) => {
-    for (const columns of [1, 6, 44]) {
-      const rows = 3;
-      const { stored, exact } = values(rows * columns, dtype, 'sums');
-      const factors = uniforms(columns);
-      put(VALUES, stored);
-      put(FACTORS, factors);
-      const scores = scoreReference(exact, factors);
-      const args = [DTYPES.indexOf(dtype), rows, columns, FACTORS, 0, 1, HISTOGRAM, SCRATCH] as const;
-      expect(kernels.sumScores(VALUES, ...args)).toBe(exact.filter((w) => w === 0).length);
-      const sums = new Float64Array(memory.buffer, HISTOGRAM, rows);
-      for (let row = 0; row < rows; row++) {
-        const expected = scores.subarray(row * columns, (row + 1) * columns).reduce((sum, x) => sum + x * x, 0);
-        // f64 sums of a few exact squares, in another order.
-        expect(Math.abs(sums[row]! - expected)).toBeLessThanOrEqual(columns * 2 ** -52 * expected);
-      }
-    }
   });
 });

@@ -8,6 +8,7 @@ import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from 
 import { readTextOrIds } from '../../evaluate/read-text.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { sha256, treeHash } from '../../run/hash-tree.ts';
+import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
@@ -20,8 +21,8 @@ import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
 
 /** Of the process, the header and the vocabulary. */
 const BASE_BYTES = 200e6;
-/** Of a thread: two chunks with everything that a kernel needs for them. */
-const THREAD_BYTES = 32e6;
+/** Of a thread: two chunks of each of two tensors, with everything that a kernel needs for them. */
+const THREAD_BYTES = 64e6;
 
 /** The format `gguf`. */
 export const gguf: ExportFormat = {
@@ -235,7 +236,7 @@ interface Content {
 }
 
 async function write(
-  { weights }: OpenModel,
+  { weights, checkpoint }: OpenModel,
   { shards, sources, copies, importance: importances }: Content,
   context: ExportContext,
 ): Promise<WrittenContent> {
@@ -259,33 +260,37 @@ async function write(
     }
   }
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
-  const errors = await writeTensors(jobs, { pool, weights, ...run });
-  return { errors, ...(await hashes(shards, jobs, context)) };
+  const { errors, wrote, read } = await writeTensors(jobs, { pool, weights, stored: checkpoint.tensors, ...run });
+  return { errors, source: read, ...(await hashes(shards, jobs, wrote, context)) };
 }
 
-/** Headers as they were written, tensors as they read back. */
-async function hashes(shards: readonly GgufShard[], jobs: readonly TensorJob[], { pool, signal }: ExportContext) {
-  const leaves = await runLeaves(
+/** Headers as they were written; tensors as they were written, or as they read back where they were not hashed on the way. */
+async function hashes(
+  shards: readonly GgufShard[],
+  jobs: readonly TensorJob[],
+  wrote: readonly (TensorLeaves | undefined)[],
+  { pool, signal }: ExportContext,
+) {
+  const unknown = jobs.filter((_, i) => wrote[i] === undefined);
+  const found = await runLeaves(
     pool,
-    jobs.map(({ path, place }) => ({
+    unknown.map(({ path, place }) => ({
       from: { path, offset: place.offset },
       byteLength: place.byteLength,
       leafBytes: LEAF_BYTES,
     })),
     signal ? { signal } : {},
   );
+  const readBack = new Map(unknown.map((job, i) => [job, { leafBytes: LEAF_BYTES, leaves: found[i]! }]));
   const files = shards.map(({ name, layout }): FileHash => {
     return { name, bytes: layout.byteLength, hashedBytes: layout.header.length, sha256: sha256(layout.header) };
   });
   const fileOf = new Map(shards.flatMap(({ name, layout }) => layout.tensors.map((place) => [place.name, name])));
-  const tensors = jobs.map(({ place: { name, type, shape, byteLength } }, i): TensorHash => ({
-    name,
-    file: fileOf.get(name)!,
-    dtype: type,
-    shape: [...shape],
-    bytes: byteLength,
-    leafBytes: LEAF_BYTES,
-    sha256: treeHash(leaves[i]!),
-  }));
+  const tensors = jobs.map((job, i): TensorHash => {
+    const { name, type, shape, byteLength } = job.place;
+    const { leafBytes, leaves } = wrote[i] ?? readBack.get(job)!;
+    const file = fileOf.get(name)!;
+    return { name, file, dtype: type, shape: [...shape], bytes: byteLength, leafBytes, sha256: treeHash(leaves) };
+  });
   return { files, tensors };
 }

@@ -89,6 +89,37 @@ describe.skipIf(!hasShared)('a GGUF file of a GGUF file', () => {
     expect((await readReceipt(again)).notices!.join()).not.toMatch(/quantized again/);
   });
 
+  it('hashes what it reads and writes on the way', async () => {
+    const directory = shared('models/stories260k');
+    const output = join(root, 'hashed.gguf');
+    await exportModel(directory, { format: 'gguf:q8_0', output, threads: 2 });
+    const receipt = await readReceipt(output);
+    const treeOf = (bytes: Uint8Array, leafBytes: number): string => {
+      const tree = createHash('sha256');
+      for (let at = 0; at < bytes.length; at += leafBytes) {
+        tree.update(
+          createHash('sha256')
+            .update(bytes.subarray(at, at + leafBytes))
+            .digest(),
+        );
+      }
+      return tree.digest('hex');
+    };
+    const written = readFileSync(output);
+    const model = await openModel(directory);
+    const [read, wrote] = [model.checkpoint.tensors, (await openGguf(memoryBytes(written), 'hashed')).tensors];
+    expect([receipt.source.tensors.length, receipt.output.tensors.length]).toEqual([read.size, wrote.size]);
+    for (const { name, leafBytes, sha256 } of receipt.source.tensors) {
+      const { source: bytes, byteLength } = read.get(name)!;
+      expect(treeOf(await bytes.read(0, byteLength), leafBytes), name).toBe(sha256);
+    }
+    for (const { name, leafBytes, sha256 } of receipt.output.tensors) {
+      const { offset, byteLength } = wrote.get(name)!;
+      expect(treeOf(written.subarray(offset, offset + byteLength), leafBytes), name).toBe(sha256);
+    }
+    await model.close();
+  });
+
   it('in several files is read, and verified, as one', async () => {
     const output = join(root, 'split.gguf');
     const result = await exportModel(source, { format: 'gguf:q8_0', output, shardBytes: 60_000, threads: 1 });

@@ -1,11 +1,13 @@
 // The tensors of GGUF files: quantized from the checkpoint straight into their places by the threads of the pool, or copied
-// where the source has them in the same type.
+// where the source has them in the same type. What is read and written is hashed on the way.
+import { open } from 'node:fs/promises';
 import type { CheckpointTensor, PlacedTensor } from '@pith/checkpoint';
 import type { GgufTensorSource } from '@pith/model';
-import { quantizeGgmlInto, type GgmlWritableType } from '@pith/quant';
+import { quantizeGgmlInto, type ChunkHash, type GgmlWritableType } from '@pith/quant';
 import {
   denseWeight,
   fromF32,
+  mapLimited,
   memoryBytes,
   throwIfStopped,
   type RunOptions,
@@ -13,8 +15,14 @@ import {
 } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
 import type { WeightError } from '../../receipt/types.ts';
+import { backgroundSync } from '../../run/background-sync.ts';
+import { chunkLeaves } from '../../run/chunk-leaves.ts';
+import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import { derivedWeight, rowOrderOf } from './derived-weight.ts';
+
+/** Tensors in hand at a time: while the last chunks of one are made, the next begins. */
+const TENSORS_IN_HAND = 2;
 
 /** A tensor, where it goes, and what it is made of. */
 export interface TensorJob {
@@ -32,49 +40,64 @@ export interface TensorJob {
 export interface WriteTensorsOptions extends RunOptions {
   readonly pool: KernelPool;
   readonly weights: ReadonlyMap<string, WeightTensor>;
+  /** Tensors of the source as they are stored. */
+  readonly stored: ReadonlyMap<string, CheckpointTensor>;
 }
 
-/** Writes every tensor; returns how weights differ from those of the model. */
-export async function writeTensors(
-  jobs: readonly TensorJob[],
-  { pool, weights, signal, progress }: WriteTensorsOptions,
-): Promise<Map<string, WeightError>> {
+/** What {@link writeTensors} has done. */
+export interface WrittenTensors {
+  /** How weights differ from those of the model, by their names there. */
+  readonly errors: ReadonlyMap<string, WeightError>;
+  /** Leaves of each job's tensor, as it was written; undefined where chunks are no leaves. */
+  readonly wrote: readonly (TensorLeaves | undefined)[];
+  /** Leaves of tensors of the source that were read whole, by their names there. */
+  readonly read: ReadonlyMap<string, TensorLeaves>;
+}
+
+/** Writes every tensor. */
+export async function writeTensors(jobs: readonly TensorJob[], options: WriteTensorsOptions): Promise<WrittenTensors> {
+  const { pool, signal, progress } = options;
   const errors = new Map<string, WeightError>();
+  const read = new Map<string, TensorLeaves>();
   const bytesTotal = jobs.reduce((sum, { place }) => sum + place.byteLength, 0);
   let bytesDone = 0;
-  for (const job of jobs) {
+  const paths = [...new Set(jobs.map(({ path }) => path))];
+  const sync = backgroundSync(async () => {
+    for (const path of paths) await syncFile(path);
+  });
+  const wrote = await mapLimited(jobs, TENSORS_IN_HAND, async (job) => {
     throwIfStopped(signal, 'export');
-    const { place } = job;
-    progress?.({
-      phase: 'write',
-      item: place.name,
-      done: bytesDone,
-      total: bytesTotal,
-      unit: 'byte',
-      bytesDone,
-      bytesTotal,
-    });
-    if (job.copy?.source.file !== undefined) {
-      const leaf = { from: job.copy.source.file, byteLength: place.byteLength, leafBytes: LEAF_BYTES };
-      await runLeaves(pool, [{ ...leaf, to: { path: job.path, offset: place.offset } }], signal ? { signal } : {});
+    const { place, copy } = job;
+    const counts = { done: bytesDone, total: bytesTotal, unit: 'byte' as const, bytesDone, bytesTotal };
+    progress?.({ phase: 'write', item: place.name, ...counts });
+    let leaves: TensorLeaves | undefined;
+    if (copy?.source.file !== undefined) {
+      const leaf = { from: copy.source.file, byteLength: place.byteLength, leafBytes: LEAF_BYTES };
+      const to = { path: job.path, offset: place.offset };
+      const [copied = []] = await runLeaves(pool, [{ ...leaf, to }], signal ? { signal } : {});
+      leaves = { name: place.name, leafBytes: LEAF_BYTES, leaves: copied };
+      read.set(copy.name, { ...leaves, name: copy.name });
     } else {
-      await writeParts(job, weights, errors, pool, signal);
+      leaves = await writeParts(job, options, errors, read);
     }
     bytesDone += place.byteLength;
-  }
+    sync.wrote(place.byteLength);
+    return leaves;
+  });
+  await sync.settled();
   progress?.({ phase: 'write', done: bytesTotal, total: bytesTotal, unit: 'byte', bytesDone, bytesTotal });
-  return errors;
+  return { errors, wrote, read };
 }
 
+/** Writes a tensor; returns the leaves of what was written, where chunks are leaves. */
 async function writeParts(
   { source, place, path, importance }: TensorJob,
-  weights: ReadonlyMap<string, WeightTensor>,
+  { weights, stored, pool, signal }: WriteTensorsOptions,
   errors: Map<string, WeightError>,
-  pool: KernelPool,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+  read: Map<string, TensorLeaves>,
+): Promise<TensorLeaves | undefined> {
   const type = place.type as GgmlWritableType;
-  const options = { host: pool, ...(signal && { signal }) };
+  const options = { host: pool, hash: true, ...(signal && { signal }) };
   if (source.values !== undefined) {
     const { values } = source;
     const weight = denseWeight({
@@ -83,16 +106,17 @@ async function writeParts(
       shape: [values.length],
       source: memoryBytes(fromF32('f32', values)),
     });
-    await quantizeGgmlInto({ weight, type }, { kind: 'file', path, offset: place.offset }, options);
-    return;
+    const to = { kind: 'file', path, offset: place.offset } as const;
+    const { hashes } = await quantizeGgmlInto({ weight, type }, to, options);
+    return chunkLeaves(place.name, place.byteLength, ofKind(hashes, 'codes'));
   }
   const columns = place.shape.at(-1)!;
   const each = importance === undefined ? 0 : importance.length / columns;
-  let offset = place.offset;
+  const byteLength = place.byteLength / source.parts.length;
+  const written: ChunkHash[] = [];
   for (const [index, part] of source.parts.entries()) {
     const weight = derivedWeight(weights.get(part.name)!, part);
     const rows = weight.shape.length < 2 ? 1 : weight.shape.slice(0, -1).reduce((a, b) => a * b, 1);
-    const byteLength = place.byteLength / source.parts.length;
     const rowOrder = weight.shape.length > 1 ? rowOrderOf(part, rows) : undefined;
     // Experts of a stack have importances of their own.
     const own = each === source.parts.length ? index * columns : 0;
@@ -104,7 +128,7 @@ async function writeParts(
         ...(importance && { importance: importance.subarray(own, own + columns) }),
         ...(rowOrder && { rowOrder }),
       },
-      { kind: 'file', path, offset },
+      { kind: 'file', path, offset: place.offset + index * byteLength },
       options,
     );
     const { mse, signalToNoise, maxAbsError } = result.error;
@@ -115,6 +139,34 @@ async function writeParts(
         maxError: maxAbsError,
       });
     }
-    offset += byteLength;
+    for (const chunk of ofKind(result.hashes, 'codes')) {
+      written.push({ ...chunk, offset: chunk.offset + index * byteLength });
+    }
+    const tensor = stored.get(part.name);
+    if (tensor !== undefined && isWhole(weight, tensor)) {
+      const leaves = chunkLeaves(tensor.name, tensor.byteLength, ofKind(result.hashes, 'source'));
+      if (leaves) read.set(tensor.name, leaves);
+    }
+  }
+  return chunkLeaves(place.name, place.byteLength, written);
+}
+
+function ofKind(hashes: readonly ChunkHash[], kind: ChunkHash['of']): ChunkHash[] {
+  return hashes.filter(({ of }) => of === kind);
+}
+
+/** True where the weight's bytes are the tensor's, in the same place. */
+function isWhole(weight: WeightTensor, { source, byteLength }: CheckpointTensor): boolean {
+  if (weight.kind !== 'dense' || weight.byteLength !== byteLength) return false;
+  const { file } = source;
+  return file !== undefined && weight.file?.path === file.path && weight.file.offset === file.offset;
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
   }
 }
