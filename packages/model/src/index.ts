@@ -140,6 +140,7 @@ export type { ModelTransform, TransformContext, TransformResult } from './techni
 export { configOfLayers, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
 export { renamedWeight } from './technique/renamed-weight.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';
+export { textCheckpoint } from './architecture/text-checkpoint.ts';
 export { withTensorNames } from './architecture/unknown-parts.ts';
 export { partOfLinear, partRows } from './architecture/part-rows.ts';
 export { outerLinears } from './architecture/scope.ts';

@@ -43,6 +43,8 @@ export interface Checkpoint<Store extends FileStore = FileStore> {
   readonly config: JsonObject;
   /** The text of config.json, for `setMembers`. */
   readonly configText: string;
+  /** What of the files is not in this checkpoint, in words for a plan; absent: everything is. */
+  readonly notices?: readonly string[];
   /** generation_config.json, where there is one. */
   readonly generationConfig?: JsonObject;
   /** Every stored tensor by name, in the order of files and offsets. */

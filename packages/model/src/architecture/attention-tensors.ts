@@ -26,16 +26,22 @@ export function attentionShapes(
   };
 }
 
-/** What a block's attention reads for new tokens at positions `pastUsed` onwards, see `causalMask`. */
+/**
+ * What a block's attention reads for new tokens at positions `pastUsed` onwards, see `causalMask`.
+ *
+ * @param textLength Tokens of the text as far as it is known, which stretched rotations depend on; up to the last new token when
+ * left out.
+ */
 export function attentionTensors(
   architecture: Architecture,
   block: BlockSpec,
   length: AttentionLength,
   pastUsed: number,
+  textLength = pastUsed + length.tokens,
 ): Record<string, HostTensor<'f32'>> {
   const { config } = architecture;
   const { tokens, past } = length;
-  const { cos, sin } = block.rope ? rotaryTable(block.rope, pastUsed, pastUsed + tokens) : {};
+  const { cos, sin } = block.rope ? rotaryTable(block.rope, pastUsed, pastUsed + tokens, textLength) : {};
   const data: Record<string, Float32Array | undefined> = {
     cos,
     sin,

@@ -96,7 +96,7 @@ export function describeLayout(config: ModelConfig, layout: Layout): Architectur
     ...ending(config, layout),
     // Checkpoints of 2023 carry the rotary frequencies of each layer.
     ignored: [
-      /\.rotary_emb\.inv_freq$/,
+      /\.(?:rotary_emb|maybe_rotary|rotary)\.inv_freq$/,
       ...(tiedEmbeddings ? [new RegExp(`^${headPath.replaceAll('.', '\\.')}\\.weight$`)] : []),
       ...ignored,
     ],

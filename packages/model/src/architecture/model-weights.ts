@@ -112,6 +112,12 @@ function unpacked(
   return weights.map(({ name, start, end }) => [name, part(name, start, end)]);
 }
 
+/** The name of a tied head that is stored without the embedding; undefined elsewhere. */
+function headAlone({ embedding, head }: Architecture, has: (name: string) => boolean): string | undefined {
+  const name = `${head.path}.weight`;
+  return head.tied && has(name) && !has(embedding.name) ? name : undefined;
+}
+
 /** How the weights of a checkpoint differ from those of the table, in words for a plan; empty where they do not. */
 export function storageDifferences(architecture: Architecture, names: Iterable<string>): string[] {
   const { storage } = architecture;
@@ -120,7 +126,13 @@ export function storageDifferences(architecture: Architecture, names: Iterable<s
   const renamed = all.filter((name) => storage.rename(name) !== name);
   const tensors = all.filter((name) => packed.has(storage.rename(name)));
   const turned = architecture.blocks.some(({ linears }) => linears.some(({ transposed }) => transposed));
+  const alone = headAlone(architecture, (name) => all.some((given) => storage.rename(given) === name));
   return [
+    ...(alone === undefined
+      ? []
+      : [
+          `the token embedding is stored as ${alone}, to which the config ties it; it is written as ${architecture.embedding.name}`,
+        ]),
     ...(renamed.length === 0
       ? []
       : [
@@ -161,6 +173,11 @@ export function modelWeights(
     }
     const own = renamedWeight(weight, name);
     weights.set(name, turned.has(name) && own.kind === 'dense' && own.shape.length === 2 ? transposedWeight(own) : own);
+  }
+  const alone = headAlone(architecture, (name) => weights.has(name));
+  if (alone !== undefined) {
+    weights.set(architecture.embedding.name, renamedWeight(weights.get(alone)!, architecture.embedding.name));
+    weights.delete(alone);
   }
   return weights;
 }

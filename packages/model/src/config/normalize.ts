@@ -162,7 +162,9 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
   const windows = Array.from({ length: layers }, (_, layer) => given.window?.(layer) ?? null);
   const experts = given.experts?.(layers, sizes.intermediateSize) ?? null;
   if (experts) problems.push(...expertProblems(experts));
-  const normEpsilon = hf.rms_norm_eps ?? hf.layer_norm_eps ?? numbers.norm_epsilon;
+  // A file may carry the key of the other kind as well.
+  const kind = given.norm?.kind ?? 'rms';
+  const normEpsilon = (kind === 'rms' ? hf.rms_norm_eps : hf.layer_norm_eps) ?? numbers.norm_epsilon;
   const norm = Object.freeze({
     ...(given.norm ?? { kind: 'rms', offset: 0, bias: false }),
     epsilon: normEpsilon,
@@ -200,7 +202,9 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
     embeddingScale: given.embeddingScale?.(hiddenSize) ?? 1,
     residualScale: given.residualScale ?? 1,
     traits: Object.freeze(given.traits ?? {}),
-    tiedEmbeddings: hf.tie_word_embeddings ?? numbers.tie_word_embeddings,
+    // null means no, a missing key the default of the architecture.
+    tiedEmbeddings:
+      hf.tie_word_embeddings === undefined ? numbers.tie_word_embeddings : hf.tie_word_embeddings === true,
     bosTokenId: tokenIds(hf.bos_token_id, numbers.bos_token_id)[0] ?? null,
     eosTokenIds: Object.freeze(tokenIds(hf.eos_token_id, numbers.eos_token_id)),
     storedDType: hf.dtype ?? hf.torch_dtype ?? null,

@@ -78,7 +78,7 @@ function readScaling(
         factor: read.number('factor'),
         lowFrequencyFactor: read.number('low_freq_factor'),
         highFrequencyFactor: read.number('high_freq_factor'),
-        originalMaxPositions: read.number('original_max_position_embeddings'),
+        originalMaxPositions: original(),
       };
       if (result.lowFrequencyFactor >= result.highFrequencyFactor && problems.length === 0) {
         problems.push('rope scaling llama3: low_freq_factor must be below high_freq_factor');
@@ -151,5 +151,5 @@ export function readRope(
 
 /** The part of a file that speaks of the rope of all layers. */
 export function ropeOf({ rope_parameters: parameters, rope_scaling: scaling }: HfConfig): RopeEntry {
-  return scaling ?? parameters ?? {};
+  return (scaling && Object.keys(scaling).length > 0 ? scaling : parameters) ?? {};
 }

@@ -56,6 +56,7 @@ export class Decoder {
   readonly #steps = new Map<number, StepPrograms>();
   readonly #headPrograms = new Map<number, Program>();
   readonly #made: Program[] = [];
+  readonly #text: number[] = [];
 
   /**
    * Nothing is compiled or restored yet.
@@ -101,18 +102,28 @@ export class Decoder {
   }
 
   /**
-   * Takes in tokens.
+   * Takes in tokens. Where a text grows beyond the length up to which a model rotates by other factors (LongRoPE), the tokens so
+   * far are taken in again: keys that were rotated by the one set mean nothing to queries rotated by the other.
    *
    * @returns Logits of the token after the last one, f32 [vocabulary].
    */
-  async advance(ids: Int32Array): Promise<Float32Array> {
+  async advance(given: Int32Array): Promise<Float32Array> {
     const { config } = this.#model;
+    const before = this.position;
+    for (const id of given) this.#text.push(id);
+    const length = this.#text.length;
+    const turned = config.ropes.some((rope) => {
+      const limit = rope?.scaling.kind === 'longrope' ? rope.scaling.originalMaxPositions : Infinity;
+      return before > 0 && before <= limit && length > limit;
+    });
+    if (turned) this.#cache.clear();
+    const ids = turned ? Int32Array.from(this.#text) : given;
     let last = new Float32Array(config.hiddenSize);
     for (let start = 0; start < ids.length;) {
       const left = ids.length - start;
       const tokens = left === 1 ? 1 : Math.min(PROMPT_STRETCH, this.#options.promptTokens);
       const part = ids.subarray(start, start + tokens);
-      const hidden = await this.#stretch(part, await this.#programs(tokens));
+      const hidden = await this.#stretch(part, length, await this.#programs(tokens));
       last = hidden.slice((part.length - 1) * config.hiddenSize, part.length * config.hiddenSize);
       start += part.length;
     }
@@ -149,8 +160,8 @@ export class Decoder {
     return made;
   }
 
-  /** Runs all blocks on some tokens, the rest of the shape is padding. Returns hidden states [tokens, hidden]. */
-  async #stretch(ids: Int32Array, { shape, embedding, blocks }: StepPrograms): Promise<Float32Array> {
+  /** Runs all blocks on some tokens of a text of `length`, the rest of the shape is padding. Returns hidden states [tokens, hidden]. */
+  async #stretch(ids: Int32Array, length: number, { shape, embedding, blocks }: StepPrograms): Promise<Float32Array> {
     const { architecture } = this.#model;
     const { clock, signal } = this.#options;
     const padded = new Int32Array(shape.tokens);
@@ -161,7 +172,7 @@ export class Decoder {
     for (const block of architecture.blocks) {
       throwIfStopped(signal, 'generate');
       if (!attention.has(block.variant)) {
-        attention.set(block.variant, attentionTensors(architecture, block, shape, this.#cache.used));
+        attention.set(block.variant, attentionTensors(architecture, block, shape, this.#cache.used, length));
       }
       const weights = await clock.time('restore', this.#blocks.get(block));
       const { keys, values } = this.#cache.layer(block.index);

@@ -168,3 +168,41 @@ describe('sampleToken', () => {
     expect(sampleToken(Float32Array.of(1, 4, 4, 2), { temperature: 0, topP: 1 }, randomStream(1, 'x'))).toBe(1);
   });
 });
+
+describe('rotations that depend on the length of the text', () => {
+  const longrope = (original: number) => ({
+    ...{ model_type: 'llama', vocab_size: 61, hidden_size: 32, intermediate_size: 40, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 4, max_position_embeddings: 512, bos_token_id: null, eos_token_id: null },
+    rope_scaling: {
+      type: 'longrope',
+      original_max_position_embeddings: original,
+      short_factor: [1, 1.1, 1.3, 1.5],
+      long_factor: [2, 3, 5, 9],
+    },
+  });
+  const prompt = (length: number) => Int32Array.from({ length }, (_, i) => (i * 37 + 11) % 60);
+
+  /** The most likely next token, again and again, each time from the whole text. */
+  async function fromScratch(model: ReturnType<typeof madeUpModel>, start: Int32Array, count: number) {
+    const ids = [...start];
+    for (let i = 0; i < count; i++) {
+      const { data, shape } = await logits(model, Int32Array.from(ids), { device });
+      ids.push(argMax(data.subarray(data.length - shape.at(-1)!)));
+    }
+    return ids.slice(start.length);
+  }
+
+  it('a text that grows beyond the original length goes on as if it had been read at once', async () => {
+    const model = madeUpModel(longrope(12));
+    const ids = prompt(8);
+    const result = await generate(model, { device, ids, maxTokens: 10 });
+    expect([...result.ids]).toEqual(await fromScratch(model, ids, 10));
+  });
+
+  it('a prompt that is taken in by stretches is rotated by its whole length', async () => {
+    const model = madeUpModel(longrope(270));
+    const ids = prompt(300);
+    const result = await generate(model, { device, ids, maxTokens: 2 });
+    expect([...result.ids]).toEqual(await fromScratch(model, ids, 2));
+  });
+});

@@ -56,6 +56,11 @@ export class KeyValueCache {
     }
   }
 
+  /** Forgets all tokens. */
+  clear(): void {
+    this.#used = 0;
+  }
+
   /** Counts so many new tokens as used. */
   advance(count: number): void {
     this.#used += count;

@@ -2,14 +2,15 @@
 // model goes through here.
 import type { Checkpoint } from '@pith/checkpoint';
 import { openCheckpoint } from '@pith/checkpoint/node';
+import { textCheckpoint } from '../architecture/text-checkpoint.ts';
 import { isGgufFile, openGgufCheckpoint } from './open-gguf-checkpoint.ts';
 
 /**
- * Opens the model of a name: a Hugging Face directory, or a GGUF file.
+ * Opens the model of a name: a Hugging Face directory, of which the text model is taken where it holds more, or a GGUF file.
  *
- * @throws PithError as `openCheckpoint` and `openGgufCheckpoint` do.
+ * @throws PithError as `openCheckpoint`, `textCheckpoint` and `openGgufCheckpoint` do.
  */
 export async function openCheckpointAt(model: string): Promise<Checkpoint> {
   if (await isGgufFile(model)) return openGgufCheckpoint(model);
-  return openCheckpoint(model);
+  return textCheckpoint(await openCheckpoint(model));
 }

@@ -55,7 +55,7 @@ async function readJson(store: FileStore, name: string): Promise<unknown> {
 /**
  * The tokenizer of a checkpoint; null where it has none.
  *
- * @throws PithError `TOKENIZER_TOO_LARGE`, `TOKENIZER_INVALID`, `TOKENIZER_FAILED`.
+ * @throws PithError `TOKENIZER_TOO_LARGE`, `TOKENIZER_INVALID`, `TOKENIZER_UNSUPPORTED`.
  */
 export async function readTokenizer({ store, files }: Pick<Checkpoint, 'store' | 'files'>): Promise<Tokenizer | null> {
   const has = (name: string) => files.some((file) => file.name === name);
@@ -71,8 +71,14 @@ export async function readTokenizer({ store, files }: Pick<Checkpoint, 'store' |
  */
 export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<CheckpointModel> {
   const config = withTensorNames(checkpoint.weights.keys(), () => readModelConfig(checkpoint.config));
-  const { embedding, head } = describeArchitecture(config);
-  const embeddings = await tiedEmbeddings(checkpoint, embedding.name, `${head.path}.weight`, config.tiedEmbeddings);
+  const { embedding, head, storage } = describeArchitecture(config);
+  const stored = [...checkpoint.tensors.keys()].find((name) => storage.rename(name) === embedding.name);
+  const embeddings = await tiedEmbeddings(
+    checkpoint,
+    stored ?? embedding.name,
+    `${head.path}.weight`,
+    config.tiedEmbeddings,
+  );
   const json = embeddings === 'conflict' ? { ...checkpoint.config, tie_word_embeddings: false } : checkpoint.config;
   const tokenizer = await readTokenizer(checkpoint);
   const { generationConfig } = checkpoint;
@@ -85,7 +91,7 @@ export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<Check
  * asked for.
  *
  * @throws PithError what `openCheckpointAt` and `createModel` throw; `TOKENIZER_TOO_LARGE`, `TOKENIZER_INVALID`,
- * `TOKENIZER_FAILED`.
+ * `TOKENIZER_UNSUPPORTED`.
  */
 export async function openModel(model: string): Promise<OpenModel> {
   const checkpoint = await openCheckpointAt(model);

@@ -83,6 +83,36 @@ describe('tokenizer.json', () => {
       fuse_unk: true,
     },
   };
+  const cut = (behavior: string) => ({ type: 'Punctuation', behavior });
+  const steps = [
+    { type: 'Digits', individual_digits: true },
+    cut('MergedWithNext'),
+    { type: 'CharDelimiterSplit', delimiter: '|' },
+    { type: 'FixedLength', length: 3 },
+    { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+  ];
+  const template = {
+    type: 'TemplateProcessing',
+    single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+    pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: { '<s>': { id: '<s>', ids: [0], tokens: ['<s>'] } },
+  };
+  const mixed = {
+    ...bpe,
+    added_tokens: [...bpe.added_tokens, { id: 6, content: 'ab ', single_word: true, lstrip: true, normalized: true }],
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Precompiled', precompiled_charsmap: 'EAAAAAABAAAAAAAAAAAAAAAAAABYAA==' },
+        { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' },
+        { type: 'Strip', strip_left: true, strip_right: false },
+        { type: 'Nmt' },
+      ],
+    },
+    pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
+    post_processor: template,
+    model: { ...bpe.model, continuing_subword_prefix: '_', end_of_word_suffix: 'b', merges: [['a', 'b']] },
+  };
   const byteLevel = {
     ...bpe,
     normalizer: null,
@@ -119,12 +149,14 @@ describe('tokenizer.json', () => {
   };
 
   it('is read or refused, and encodes and decodes afterwards', () => {
-    const counts = fuzz('tokenizer', [bpe, byteLevel, wordPiece, unigram], (json) => {
+    const counts = fuzz('tokenizer', [bpe, byteLevel, wordPiece, unigram, mixed], (json) => {
       const tokenizer = createTokenizer(json);
       for (const text of ['', 'ab a <s>b\u0000é 漢']) {
         const ids = tokenizer.encode(text);
         for (const id of ids) expect(id).toBeLessThan(tokenizer.size);
         expect(typeof tokenizer.decode([...ids, 0, 1, 99])).toBe('string');
+        const both = tokenizer.encodeWithSpecial(text, 'b');
+        expect(both.segments).toHaveLength(both.ids.length);
       }
     });
     expect(counts.read).toBeGreaterThan(CASES / 10);

@@ -2,6 +2,7 @@
 // error that names the fault and never a giant allocation. What is not bounded: the running time of a regular
 // expression that the file brings for cutting words.
 import { PithError } from '@pith/tensor-core';
+import type { AddedTokenJson } from './added-tokens.ts';
 
 /** Caps on a tokenizer.json. */
 export const TOKENIZER_CAPS = Object.freeze({
@@ -75,11 +76,37 @@ function checkMerges(model: Json): void {
   const pairs = Array.isArray(merges[0]);
   for (const merge of merges as unknown[]) {
     const good = pairs
-      ? Array.isArray(merge) && merge.length === 2 && merge.every(isPiece)
+      ? Array.isArray(merge) && merge.length === 2 && isPiece(merge[0]) && isPiece(merge[1])
       : isPiece(merge) && (merge as string).indexOf(' ') > 0;
     if (!good) refuse('a merge must be two pieces, all written in the same way', show(merge));
   }
 }
+
+/** Options of models with the type of each. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  unk_token: 'string',
+  continuing_subword_prefix: 'string',
+  end_of_word_suffix: 'string',
+  fuse_unk: 'boolean',
+  byte_fallback: 'boolean',
+  ignore_merges: 'boolean',
+  max_input_chars_per_word: 'number',
+};
+
+function checkOptions(model: Json): void {
+  for (const [option, type] of Object.entries(OPTIONS)) {
+    const value = model[option] ?? undefined;
+    const good = typeof value === type && (type !== 'string' || isPiece(value));
+    if (value !== undefined && !good) refuse(`model.${option} must be a ${type}`, show(value));
+  }
+  const { unk_id: unknown, vocab, type } = model;
+  const pieces = Array.isArray(vocab) ? vocab.length : 0;
+  if (type === 'Unigram' && unknown !== undefined && unknown !== null && !(isId(unknown) && unknown < pieces)) {
+    refuse(`model.unk_id must be the index of one of ${pieces} pieces`, show(unknown));
+  }
+}
+
+const FLAGS = ['special', 'single_word', 'lstrip', 'rstrip', 'normalized'];
 
 function checkAddedTokens(tokens: unknown): void {
   if (!Array.isArray(tokens)) refuse('added_tokens must be a list', show(tokens));
@@ -89,6 +116,8 @@ function checkAddedTokens(tokens: unknown): void {
   for (const token of tokens as unknown[]) {
     const good = isObject(token) && isPiece(token.content) && token.content !== '' && isId(token.id);
     if (!good) refuse('an added token must have an id and a content that is not empty', show(token));
+    const odd = FLAGS.find((flag) => token[flag] !== undefined && typeof token[flag] !== 'boolean');
+    if (odd !== undefined) refuse(`${odd} of an added token must be true or false`, show(token));
   }
 }
 
@@ -115,7 +144,7 @@ function checkPipeline(value: unknown, part: string): void {
 
 /** A tokenizer.json whose outline is known to be sound; the parts that may be left out are null. */
 export interface CheckedTokenizerJson {
-  readonly added_tokens: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
+  readonly added_tokens: readonly AddedTokenJson[];
   readonly model: { readonly type: string; readonly vocab: unknown; readonly byte_fallback?: boolean };
   readonly normalizer: unknown;
   readonly pre_tokenizer: unknown;
@@ -138,6 +167,7 @@ export function checkTokenizerJson(json: unknown): CheckedTokenizerJson {
     refuse(`model.type must be one of ${MODELS.join(', ')}`, show(type));
   }
   checkVocabulary({ ...model, type });
+  checkOptions({ ...model, type });
   if (type === 'BPE') checkMerges(model);
   checkAddedTokens(added_tokens);
   const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null } as Record<

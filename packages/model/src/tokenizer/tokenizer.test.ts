@@ -123,7 +123,7 @@ describe('a bad tokenizer.json', () => {
   it('an unknown normalizer is named', () => {
     const file = { ...tiny, normalizer: { type: 'Mystery' } };
     expect(() => createTokenizer(file)).toThrow(
-      expect.objectContaining({ code: 'TOKENIZER_FAILED', message: expect.stringContaining('Mystery') as string }),
+      expect.objectContaining({ code: 'TOKENIZER_UNSUPPORTED', message: expect.stringContaining('Mystery') as string }),
     );
   });
 

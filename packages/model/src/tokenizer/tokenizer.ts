@@ -1,10 +1,16 @@
-// Tokenizers from tokenizer.json, by @huggingface/tokenizers. The file is followed as it stands: added tokens are cut
-// out first and the normalizer runs on every piece between them. Without a pre-tokenizer a whole text is one word; the
-// library merges with a heap, 100 KB in 0.3 s, so long texts need no cutting.
-import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
-import { PithError } from '@pith/tensor-core';
-import { decodeByteRun } from './byte-fallback.ts';
-import { checkTokenizerJson } from './check-tokenizer-json.ts';
+// Tokenizers from tokenizer.json. The file is followed as it stands: added tokens are cut out first, the normalizer runs on every
+// piece between them, each piece is cut into words and each word goes through the model. What each component does is held to
+// the `tokenizers` library. Without a pre-tokenizer a whole text is one word.
+import { createAddedTokens, isNormalized } from './added-tokens.ts';
+import { checkTokenizerJson, type CheckedTokenizerJson } from './check-tokenizer-json.ts';
+import { createDecoder, tidySpaces } from './decoders.ts';
+import { createBpe, type BpeJson } from './models/bpe.ts';
+import { createUnigram, type UnigramJson } from './models/unigram.ts';
+import { createWordPiece, type WordPieceJson } from './models/word-piece.ts';
+import type { WordModel } from './models/word-model.ts';
+import { createNormalizer } from './normalizers.ts';
+import { createPostProcessor } from './post-processors.ts';
+import { createPreTokenizer } from './pre-tokenizers.ts';
 
 /** Options of {@link Tokenizer.decode}. */
 export interface DecodeOptions {
@@ -44,79 +50,86 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
 }
 
-interface DecoderNode {
-  readonly config?: { readonly type?: string };
-  readonly decoders?: readonly DecoderNode[];
-  text_decoder?: { decode(bytes: Uint8Array): string };
+interface Model {
+  readonly encode: WordModel;
+  /** Pieces with their ids. */
+  readonly pieces: ReadonlyMap<string, number>;
 }
 
-function mendByteFallback(decoder: DecoderNode | null): void {
-  if (decoder === null) return;
-  if (decoder.config?.type === 'ByteFallback') decoder.text_decoder = { decode: decodeByteRun };
-  decoder.decoders?.forEach(mendByteFallback);
-}
-
-function failed(what: string, cause: unknown): PithError {
-  const reason = (cause instanceof Error ? cause.message : String(cause)).slice(0, 300);
-  return new PithError('TOKENIZER_FAILED', `${what}: ${reason}`, { cause, details: { reason } });
+function modelOf({ model }: CheckedTokenizerJson): Model {
+  switch (model.type) {
+    case 'Unigram': {
+      const json = model as unknown as UnigramJson;
+      return { encode: createUnigram(json), pieces: new Map(json.vocab.map(([piece], id) => [piece, id])) };
+    }
+    case 'WordPiece': {
+      const json = model as unknown as WordPieceJson;
+      return { encode: createWordPiece(json), pieces: new Map(Object.entries(json.vocab)) };
+    }
+    default: {
+      const json = model as unknown as BpeJson;
+      return { encode: createBpe(json), pieces: new Map(Object.entries(json.vocab)) };
+    }
+  }
 }
 
 /**
- * Makes a tokenizer from a parsed tokenizer.json.
+ * Makes a tokenizer from a parsed tokenizer.json. What the file says of truncation and padding is left to whoever runs a model.
  *
- * @param tokenizerConfig A parsed tokenizer_config.json, where there is one.
- * @throws PithError `TOKENIZER_INVALID` for a file that is malformed or over a cap, `TOKENIZER_FAILED` for a part that
- * the library does not know.
+ * @param tokenizerConfig A parsed tokenizer_config.json, where there is one; `clean_up_tokenization_spaces` is read.
+ * @throws PithError `TOKENIZER_INVALID` for a file that is malformed or over a cap, `TOKENIZER_UNSUPPORTED` for a part that is
+ * not known.
  */
 export function createTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown = {}): Tokenizer {
   const json = checkTokenizerJson(tokenizerJson);
-  const config = typeof tokenizerConfig === 'object' && tokenizerConfig !== null ? tokenizerConfig : {};
-  let library: LibraryTokenizer;
-  try {
-    // The library tidies spaces before punctuation unless told otherwise; tokenizer.json alone never does.
-    library = new LibraryTokenizer(json, { clean_up_tokenization_spaces: false, ...config });
-    mendByteFallback(library.decoder as DecoderNode | null);
-  } catch (cause) {
-    throw failed('read tokenizer', cause);
+  const config = (tokenizerConfig ?? {}) as { readonly clean_up_tokenization_spaces?: unknown };
+  const normalize = createNormalizer(json.normalizer);
+  const added = createAddedTokens(json.added_tokens, normalize);
+  const cut = createPreTokenizer(json.pre_tokenizer);
+  const process = createPostProcessor(json.post_processor);
+  const decoder = createDecoder(json.decoder);
+  const model = modelOf(json);
+  // A token that is looked for in normalized text is decoded as it looks there.
+  const tokens = new Map([...model.pieces].map(([piece, id]) => [id, piece]));
+  const spoken = new Map(tokens);
+  for (const token of json.added_tokens) {
+    tokens.set(token.id, token.content);
+    spoken.set(token.id, isNormalized(token) ? (normalize?.(token.content) ?? token.content) : token.content);
   }
-  const ids = Array.isArray(json.model.vocab)
-    ? [json.model.vocab.length - 1]
-    : Object.values(json.model.vocab as Record<string, number>);
-  const size = 1 + [...ids, ...json.added_tokens.map(({ id }) => id)].reduce((a, b) => Math.max(a, b), -1);
+  const special = new Set(json.added_tokens.filter((token) => token.special).map(({ id }) => id));
+  const tidy = config.clean_up_tokenization_spaces === true;
+
+  const idsOf = (text: string): number[] => {
+    const ids: number[] = [];
+    for (const section of added(text)) {
+      if (typeof section === 'number') {
+        ids.push(section);
+        continue;
+      }
+      for (const word of cut ? cut(section) : [section]) {
+        const own = model.encode(word.text);
+        for (let i = 0; i < own.length; i++) ids.push(own[i]!);
+      }
+    }
+    return ids;
+  };
+  const encoded = (ids: readonly number[], segment: number) => ({ ids, segments: ids.map(() => segment) });
   return Object.freeze({
-    size,
-    tokenOf: (id: number) => library.id_to_token(id),
-    encode: (text: string) => {
-      let encoded: (number | undefined)[];
-      try {
-        encoded = library.encode(text, { add_special_tokens: false }).ids;
-      } catch (cause) {
-        throw failed('tokenize', cause);
-      }
-      const missing = encoded.indexOf(undefined);
-      if (missing >= 0) throw failed('tokenize', `token ${missing} of the text is not in the vocabulary`);
-      return Int32Array.from(encoded as number[]);
-    },
+    size: 1 + [...tokens.keys()].reduce((largest, id) => Math.max(largest, id), -1),
+    tokenOf: (id: number) => tokens.get(id),
+    encode: (text: string) => Int32Array.from(idsOf(text)),
     encodeWithSpecial: (text: string, pair?: string) => {
-      let encoded: { ids: (number | undefined)[]; token_type_ids: number[] };
-      try {
-        const asked = { add_special_tokens: true, return_token_type_ids: true, text_pair: pair ?? null } as const;
-        encoded = library.encode(text, asked);
-      } catch (cause) {
-        throw failed('tokenize', cause);
-      }
-      const missing = encoded.ids.indexOf(undefined);
-      if (missing >= 0) throw failed('tokenize', `token ${missing} of the text is not in the vocabulary`);
-      return { ids: Int32Array.from(encoded.ids as number[]), segments: Int32Array.from(encoded.token_type_ids) };
+      const { ids, segments } = process(
+        encoded(idsOf(text), 0),
+        pair === undefined ? undefined : encoded(idsOf(pair), 1),
+      );
+      return { ids: Int32Array.from(ids), segments: Int32Array.from(segments) };
     },
     decode: (ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}) => {
       // Ids beyond the vocabulary (padded embeddings) decode to nothing.
-      const known = Array.from(ids).filter((id) => library.id_to_token(id) !== undefined);
-      try {
-        return known.length === 0 ? '' : library.decode(known, { skip_special_tokens: skipSpecial });
-      } catch (cause) {
-        throw failed('decode', cause);
-      }
+      const kept = Array.from(ids).flatMap((id) => (skipSpecial && special.has(id) ? [] : (spoken.get(id) ?? [])));
+      const text = decoder ? decoder(kept).join('') : kept.join(' ');
+      return tidy ? tidySpaces(text) : text;
     },
   });
 }

@@ -231,7 +231,11 @@ function planOf(
     options: { format: id, ...prepared.options },
     stages: [],
     tensors: prepared.tensors,
-    notices: [...prepared.notices, ...kvCacheNotices(checkpoint, format.name === 'compressed-tensors')],
+    notices: [
+      ...(checkpoint.notices ?? []),
+      ...prepared.notices,
+      ...kvCacheNotices(checkpoint, format.name === 'compressed-tensors'),
+    ],
     bytesBefore: checkpoint.weightFileBytes + indexBytes,
     bytesAfter: prepared.bytesAfter,
     bitsPerWeight: parameters === 0 ? 0 : (8 * prepared.dataBytes) / parameters,

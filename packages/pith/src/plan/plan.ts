@@ -136,6 +136,7 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   const units = work.flatMap(({ unit }) => (unit === undefined ? [] : [unit]));
   const modelType = String(checkpoint.config['model_type'] ?? 'unknown');
   const notices = [
+    ...(checkpoint.notices ?? []),
     ...genericNotices(config, modelType, unknown),
     ...(unknown ? [] : runtimeNotices(config.format, modelType)),
   ];

@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { openCheckpointFrom, parseHubId, type Checkpoint, type FileStore } from '@pith/checkpoint';
 import { openHubModel, readHubSettings, type HubModel, type OpenHubModelOptions } from '@pith/checkpoint/node';
+import { textCheckpoint } from '@pith/model';
 import { openCheckpointAt } from '@pith/model/node';
 import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
 
@@ -45,7 +46,7 @@ export async function placeOfHeaders(model: string, run: RunOptions = {}): Promi
 
 /** Opens the checkpoint of a place: a directory, a GGUF file, or a store of files. */
 export async function openPlace(place: ModelPlace): Promise<Checkpoint> {
-  return typeof place === 'string' ? openCheckpointAt(place) : openCheckpointFrom(place.store);
+  return typeof place === 'string' ? openCheckpointAt(place) : textCheckpoint(await openCheckpointFrom(place.store));
 }
 
 async function lookUp(model: string, options: OpenHubModelOptions): Promise<HubModel | undefined> {

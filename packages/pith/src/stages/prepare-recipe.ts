@@ -187,7 +187,7 @@ function sourceNotices({ restored, model, source }: StageSource): string[] {
         : 'zeros included')
     );
   });
-  return [...stored, ...again, ...kvCacheNotices(source.checkpoint, false)];
+  return [...(source.checkpoint.notices ?? []), ...stored, ...again, ...kvCacheNotices(source.checkpoint, false)];
 }
 
 function calibrationProblems(

@@ -4,7 +4,11 @@ import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
 
-function layoutOf({ traits }: ModelConfig): Layout {
+function layoutOf({ traits, tiedEmbeddings }: ModelConfig): Layout {
+  // Stored twice; the class reads the decoder's own where it is not tied.
+  const [headBias, otherBias] = tiedEmbeddings
+    ? ['cls.predictions.bias', /^cls\.predictions\.decoder\.bias$/]
+    : ['cls.predictions.decoder.bias', /^cls\.predictions\.bias$/];
   return {
     embedding: 'bert.embeddings.word_embeddings',
     positions: 'bert.embeddings.position_embeddings',
@@ -23,16 +27,11 @@ function layoutOf({ traits }: ModelConfig): Layout {
     ...(!traits['headless'] && {
       outputProjection: { path: 'cls.predictions.transform.dense', bias: true, activated: true },
       finalNorm: 'cls.predictions.transform.LayerNorm',
-      headBias: 'cls.predictions.bias',
+      headBias,
     }),
     head: 'cls.predictions.decoder',
-    // The bias is stored twice; segments, the pooled vector and the guess at the next sentence are not computed.
-    ignored: [
-      /^cls\.predictions\.decoder\.bias$/,
-      /^bert\.embeddings\.position_ids$/,
-      /^bert\.pooler\./,
-      /^cls\.seq_relationship\./,
-    ],
+    // The pooled vector and the guess at the next sentence are not computed.
+    ignored: [otherBias, /^bert\.embeddings\.position_ids$/, /^bert\.pooler\./, /^cls\.seq_relationship\./],
     rename: (name) =>
       (/^(?:embeddings|encoder|pooler)\./.test(name) ? `bert.${name}` : name)
         .replace(/\.LayerNorm\.gamma$/, '.LayerNorm.weight')

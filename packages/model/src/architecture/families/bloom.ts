@@ -2,6 +2,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 const layout: Layout = {
   embedding: 'transformer.word_embeddings',
@@ -17,9 +18,7 @@ const layout: Layout = {
   feedForward: { kind: 'plain', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
   finalNorm: 'transformer.ln_f',
   head: 'lm_head',
-  // Checkpoints of the model without a head leave the prefix out.
-  rename: (name) =>
-    /^(?:word_embeddings|word_embeddings_layernorm|h|ln_f)\./.test(name) ? `transformer.${name}` : name,
+  rename: withPrefix('transformer', ['word_embeddings', 'word_embeddings_layernorm', 'h', 'ln_f']),
 };
 
 /** BLOOM (Scao et al. 2022): linear biases, a norm behind the embedding. */

@@ -4,6 +4,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 function layoutOf({ residual }: ModelConfig): Layout {
   const norms =
@@ -23,7 +24,7 @@ function layoutOf({ residual }: ModelConfig): Layout {
     feedForward: { kind: 'plain', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
     finalNorm: 'transformer.ln_f',
     head: 'lm_head',
-    rename: (name) => (/^(?:word_embeddings|h|ln_f)\./.test(name) ? `transformer.${name}` : name),
+    rename: withPrefix('transformer', ['word_embeddings', 'h', 'ln_f']),
   };
 }
 
@@ -53,7 +54,7 @@ export const falcon: Family = {
     return normalizeConfig(
       {
         ...hf,
-        hidden_size: hf.hidden_size ?? hf.n_embed ?? undefined,
+        hidden_size: hf.n_embed ?? hf.hidden_size,
         num_hidden_layers: hf.num_hidden_layers ?? hf.n_layer,
         num_attention_heads: heads,
         num_key_value_heads: keyValueHeads(hf, heads),

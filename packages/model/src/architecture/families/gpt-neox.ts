@@ -2,6 +2,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 const layout: Layout = {
   embedding: 'gpt_neox.embed_in',
@@ -16,6 +17,7 @@ const layout: Layout = {
   feedForward: { kind: 'plain', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
   finalNorm: 'gpt_neox.final_layer_norm',
   head: 'embed_out',
+  rename: withPrefix('gpt_neox', ['embed_in', 'layers', 'final_layer_norm']),
   // Causal masks and frequencies that were stored.
   ignored: [/\.attention\.(?:bias|masked_bias|rotary_emb\.inv_freq)$/],
 };
@@ -30,8 +32,8 @@ export const gptNeox: Family = {
     return normalizeConfig(
       {
         ...hf,
-        rope_theta: hf.rope_theta ?? hf.rotary_emb_base,
-        partial_rotary_factor: hf.partial_rotary_factor ?? hf.rotary_pct,
+        rope_theta: hf.rotary_emb_base ?? hf.rope_theta,
+        partial_rotary_factor: hf.rotary_pct ?? hf.partial_rotary_factor,
       },
       {
         vocab_size: 50432,

@@ -2,6 +2,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 const layout: Layout = {
   embedding: 'transformer.wte',
@@ -15,8 +16,7 @@ const layout: Layout = {
   transposed: true,
   // Causal masks that were stored.
   ignored: [/\.attn\.(?:bias|masked_bias)$/],
-  // Checkpoints of the model without a head leave the prefix out.
-  rename: (name) => (/^(?:wte|wpe|ln_f|h)\./.test(name) ? `transformer.${name}` : name),
+  rename: withPrefix('transformer', ['wte', 'wpe', 'ln_f', 'h']),
 };
 
 /** GPT-2 (Radford et al. 2019): learned positions, layer norms, matrices stored [in, out]. */

@@ -4,6 +4,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 /** Names of modules that most architectures since Llama share. */
 export const llamaLayout: Layout = {
@@ -21,6 +22,7 @@ export const llamaLayout: Layout = {
   feedForward: { kind: 'gated', gate: 'mlp.gate_proj', up: 'mlp.up_proj', down: 'mlp.down_proj' },
   finalNorm: 'model.norm',
   head: 'lm_head',
+  rename: withPrefix('model', ['embed_tokens', 'layers', 'norm']),
 };
 
 /** Llama 1 to 3, and whatever calls itself so. */

@@ -15,7 +15,7 @@ const layout: Layout = {
     packed: [{ gateUp: 'block_sparse_moe.experts.gate_up_proj', down: 'block_sparse_moe.experts.down_proj' }],
   },
   // Models of transformers 5 call the part `mlp`.
-  rename: (name) => name.replace(/^(model\.layers\.\d+)\.mlp\./, '$1.block_sparse_moe.'),
+  rename: (name) => llamaLayout.rename!(name).replace(/^(model\.layers\.\d+)\.mlp\./, '$1.block_sparse_moe.'),
 };
 
 /** Mixtral (Jiang et al. 2024): Mistral with experts in every block. */

@@ -4,6 +4,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 
 function layoutOf({ embeddingSize, hiddenSize, traits }: ModelConfig): Layout {
   const projected = embeddingSize !== hiddenSize;
@@ -26,7 +27,7 @@ function layoutOf({ embeddingSize, hiddenSize, traits }: ModelConfig): Layout {
     feedForward: { kind: 'plain', up: 'fc1', down: 'fc2' },
     ...(traits['finalNorm'] && { finalNorm: 'model.decoder.final_layer_norm' }),
     head: 'lm_head',
-    rename: (name) => (name.startsWith('decoder.') ? `model.${name}` : name),
+    rename: withPrefix('model', ['decoder']),
   };
 }
 

@@ -4,6 +4,7 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
+import { withPrefix } from '../rename.ts';
 import { llamaLayout } from './llama.ts';
 
 const layout: Layout = {
@@ -22,6 +23,7 @@ const layout: Layout = {
   finalNorm: 'model.final_layernorm',
   head: 'lm_head',
   headBias: 'lm_head.bias',
+  rename: withPrefix('model', ['embed_tokens', 'layers', 'final_layernorm']),
 };
 
 /** Phi-1, Phi-1.5, Phi-2. */

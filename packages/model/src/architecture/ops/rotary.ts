@@ -65,9 +65,16 @@ function yarnFrequencies(
 /**
  * Cosines and sines of positions `start` to `end`, f32 [end - start, dim / 2] row-major each, times what the scaling
  * multiplies them with.
+ *
+ * @param length Tokens of the text so far, see {@link rotaryFrequencies}.
  */
-export function rotaryTable(rope: RopeConfig, start: number, end: number): { cos: Float32Array; sin: Float32Array } {
-  const frequencies = rotaryFrequencies(rope, end);
+export function rotaryTable(
+  rope: RopeConfig,
+  start: number,
+  end: number,
+  length = end,
+): { cos: Float32Array; sin: Float32Array } {
+  const frequencies = rotaryFrequencies(rope, length);
   const factor = 'attentionFactor' in rope.scaling ? rope.scaling.attentionFactor : 1;
   const half = frequencies.length;
   const cos = new Float32Array((end - start) * half);
