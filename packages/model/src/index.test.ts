@@ -266,6 +266,7 @@ describe('@pith/model', () => {
         "storageDifferences",
         "storedWeightOf",
         "supportedModelTypes",
+        "textCheckpoint",
         "tokenWindows",
         "tokensOf",
         "topTargetLoss",

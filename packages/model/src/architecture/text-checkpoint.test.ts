@@ -88,7 +88,7 @@ describe('a model that also sees', () => {
   });
 
   it('a tensor under both names is refused', async () => {
-    const [{ name }] = expectedTensors(architecture) as [{ name: string }];
+    const { name } = expectedTensors(architecture)[0]!;
     await save(whole, (own) => `language_model.model.${inner(own)}`, [`model.language_model.${inner(name)}`]);
     await expect(openCheckpointAt(directory)).rejects.toMatchObject({ code: 'CHECKPOINT_TENSOR_REPEATED' });
   });
