@@ -26,7 +26,7 @@ export function distillTransform(options: DistillOptions): ModelTransform {
     name: 'distill',
     config: { ...config },
     calibrated: true,
-    plan: (model) => planDistill(model, config),
+    plan: (model, teachers) => planDistill(model, config, teachers),
     apply: (model, context) => applyDistill(model, config, context),
   });
 }

@@ -234,6 +234,17 @@ describe('distillTransform', () => {
     expect(distillTransform({ steps: 5, trainable: 'factors' }).plan(model).problems[0]!.message).toMatch(
       /selects none/,
     );
+    const codes = (options: Parameters<typeof distillTransform>[0], teachers: number) =>
+      distillTransform(options)
+        .plan(model, teachers)
+        .problems.map(({ code }) => code);
+    expect(codes({ steps: 5 }, 0)).toEqual(['DISTILL_TEACHER_MISSING']);
+    expect(codes({ steps: 5, loss: 'hard' }, 0)).toEqual([]);
+    expect(codes({ steps: 5, student: 'layers=1' }, 0)).toEqual([]);
+    expect(codes({ steps: 5, mutual: true }, 0)).toEqual(['DISTILL_TEACHER_MISSING']);
+    expect(codes({ steps: 5, cacheTop: 4 }, 2)).toEqual(['DISTILL_TEACHERS']);
+    expect(codes({ steps: 5, teacherWeights: [1] }, 2)).toEqual(['DISTILL_TEACHERS']);
+    expect(codes({ steps: 5 }, 1)).toEqual([]);
   });
 
   it.each([

@@ -22,10 +22,13 @@ import type { DType, WeightTensor } from '@pith/tensor-core';
 import type { DistillConfig } from './distill-config.ts';
 import { layerProblem, randomDType } from './student/student-spec.ts';
 
-/** The plan of a distillation. */
-export function planDistill(model: PlannedModel, config: DistillConfig): TechniquePlan {
+/** The plan of a distillation; `teachers` is how many other models teach, where that is known. */
+export function planDistill(model: PlannedModel, config: DistillConfig, teachers?: number): TechniquePlan {
   const student = planStudent(model, config);
-  if (student.problems.length > 0) return student;
+  const untaught = teachers === undefined ? [] : teacherProblems(config, teachers);
+  if (student.problems.length + untaught.length > 0) {
+    return { ...student, problems: [...student.problems, ...untaught] };
+  }
   const after = afterPlan(model, student);
   const training = planTraining(after.architecture, after.weights, config);
   const trained = new Map(training.changes.map((change) => [change.name, change]));
@@ -41,6 +44,33 @@ export function planDistill(model: PlannedModel, config: DistillConfig): Techniq
     notices: notices(config),
     ...(student.config && { config: student.config }),
   };
+}
+
+/** What the number of teachers does not go with. */
+function teacherProblems(
+  { loss, student, mutual, cacheTop, teacherWeights }: DistillConfig,
+  named: number,
+): TechniqueProblem[] {
+  // A student that is made of the model learns from that model where no other teaches.
+  const teachers = named === 0 && student.kind !== 'model' ? 1 : named;
+  const refuse = (code: string, message: string): TechniqueProblem[] => [{ code, name: 'teacher', message }];
+  if (teachers === 0 && (mutual || loss.some(({ kind }) => kind !== 'hard'))) {
+    const what = mutual ? 'mutual learning asks for a second student' : 'the loss asks for a teacher';
+    return refuse('DISTILL_TEACHER_MISSING', `${what}, got none; name one as teacher, such as source`);
+  }
+  if (cacheTop !== undefined && teachers !== 1) {
+    return refuse(
+      'DISTILL_TEACHERS',
+      `a cache is kept of one teacher, got ${teachers}; leave cacheTop out to train from several`,
+    );
+  }
+  if (teacherWeights !== undefined && teacherWeights.length !== teachers) {
+    return refuse(
+      'DISTILL_TEACHERS',
+      `teacherWeights must be one for each teacher, got ${teacherWeights.length} for ${teachers}`,
+    );
+  }
+  return [];
 }
 
 function notices({ loss, steps, student, generations, mutual, cacheTop }: DistillConfig): string[] {

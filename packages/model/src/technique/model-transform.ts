@@ -39,8 +39,11 @@ export interface ModelTransform {
   readonly config: Readonly<Record<string, unknown>>;
   /** True where it needs calibration windows. */
   readonly calibrated: boolean;
-  /** What it will do, from headers alone; a choice that needs data (which layers) is said as a count and in words. */
-  plan(model: PlannedModel): TechniquePlan;
+  /**
+   * What it will do, from headers alone; a choice that needs data (which layers) is said as a count and in words. `teachers`:
+   * how many models of the context will teach, where the caller knows; what does not go with that is a problem of the plan.
+   */
+  plan(model: PlannedModel, teachers?: number): TechniquePlan;
   /** Does it. The source is not mutated. */
   apply(model: LanguageModel, context: TransformContext): Promise<TransformResult>;
 }

@@ -6,11 +6,15 @@ import type { StepRecord, TrainerOptions } from './trainer-types.ts';
 
 /** The loss or the gradient is not finite. */
 export function diverged(record: StepRecord): PithError {
+  // Before the first step nothing has moved yet.
+  const remedy =
+    record.step === 0
+      ? 'nothing was trained yet: weights of the student or of a teacher are not finite or overflow, evaluate them first'
+      : 'the state before that step is kept: go on from it with a lower learning rate, a longer warm-up or stronger clipping';
   return new PithError(
     'TRAINING_DIVERGED',
     `training: the loss and the gradient must be finite, got loss ${record.loss} and gradient norm ` +
-      `${record.gradientNorm} in step ${record.step}; the state before that step is kept: go on from it with a lower ` +
-      'learning rate, a longer warm-up or stronger clipping',
+      `${record.gradientNorm} in step ${record.step}; ${remedy}`,
     // JSON knows no NaN: the numbers go as text.
     { details: { ...record, loss: String(record.loss), gradientNorm: String(record.gradientNorm) } },
   );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { byteSize, collect, idList, realNumber, wholeNumber } from './values.ts';
+import { amounts, byteSize, collect, idList, realNumber, wholeNumber } from './values.ts';
 
 const codeOf = (run: () => unknown): unknown => {
   try {
@@ -49,6 +49,18 @@ describe('realNumber', () => {
       ).toBe('OPTION_NOT_A_NUMBER');
     }
   });
+});
+
+it('amounts are counts, shares below 1, or lists', () => {
+  const read = amounts('--structure');
+  expect(read('layers=2,neurons=0.25,kv-groups=1')).toEqual({ layers: 2, neurons: 0.25, kvGroups: 1 });
+  expect(read('layers=1+3')).toEqual({ layers: [1, 3] });
+  for (const text of ['neurons=1.0', 'neurons=1.5', 'neurons', 'layers=1,layers=2']) {
+    expect(
+      codeOf(() => read(text)),
+      text,
+    ).toBe('OPTION_NOT_AMOUNTS');
+  }
 });
 
 it('idList reads ids separated by commas', () => {

@@ -98,6 +98,14 @@ export function amounts(option: string): (text: string) => Record<string, unknow
       const match = /^([a-z-]+)=([0-9.+]+)$/.exec(part.trim());
       const name = match?.[1]?.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
       const values = match?.[2]?.split('+').map(Number) ?? [NaN];
+      const share = match?.[2]?.includes('.') === true && values.some((value) => value >= 1);
+      if (share) {
+        throw new UsageError(
+          'OPTION_NOT_AMOUNTS',
+          `${option}: ${match[1]} must be a whole number, which counts, or a share below 1, got ${match[2]}`,
+          { option, value: text },
+        );
+      }
       if (name === undefined || values.some((value) => !Number.isFinite(value)) || name in made) {
         throw new UsageError(
           'OPTION_NOT_AMOUNTS',

@@ -16,6 +16,14 @@ describe('problemLines', () => {
     ]);
   });
 
+  it('knows a weight by the path of its module', () => {
+    const lines = problemLines([
+      problem('a.weight', 'the rank of a.weight must be at most 64; ignore "a"'),
+      problem('b.weight', 'the rank of b.weight must be at most 64; ignore "b"'),
+    ]);
+    expect(lines).toEqual(['the rank of a.weight must be at most 64; ignore "a"\n    the same of b.weight']);
+  });
+
   it('counts what it does not name', () => {
     const [line] = problemLines(Array.from({ length: 12 }, (_, i) => problem(`w${i}`, `store "w${i}": no`)));
     expect(line).toBe('store "w0": no\n    the same of w1, w2, w3, w4, w5, w6, w7, w8, and 3 more');

@@ -8,7 +8,9 @@ const NAMES_SHOWN = 8;
 export function problemLines(problems: readonly PlanProblem[]): string[] {
   const alike = new Map<string, PlanProblem[]>();
   for (const problem of problems) {
-    const said = `${problem.code} ${problem.message.replaceAll(problem.name, '')}`;
+    // Messages name the weight or the module that it belongs to.
+    const [name, path] = [problem.name, problem.name.replace(/\.weight$/, '')];
+    const said = `${problem.code} ${problem.message.replaceAll(name, '').replaceAll(`"${path}"`, '')}`;
     alike.set(said, [...(alike.get(said) ?? []), problem]);
   }
   return [...alike.values()].map(([first, ...others]) => {

@@ -1,7 +1,7 @@
 // The options of quantize, checked once and filled up with defaults.
 import { availableParallelism } from 'node:os';
 import { WEIGHT_FORMATS } from '@pith/checkpoint';
-import { nearestWord, PithError } from '@pith/tensor-core';
+import { nearestWord, PithError, validationProblems } from '@pith/tensor-core';
 import { z } from 'zod';
 import { METHODS_BY_KIND } from '../recipe/method-schemas.ts';
 import type { QuantizeOptions } from './types.ts';
@@ -60,9 +60,10 @@ export interface QuantizeConfig {
  * @throws PithError `OPTIONS_INVALID` with every offending field.
  */
 export function quantizeConfig(given: QuantizeOptions): QuantizeConfig {
-  const parsed = Options.safeParse(given);
+  const parsed = Options.safeParse(given, { reportInput: true });
   if (!parsed.success) {
-    throw invalid(parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`));
+    const found = validationProblems(parsed.error, Options);
+    throw invalid(found.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)));
   }
   const { data } = parsed;
   const problems: string[] = [];

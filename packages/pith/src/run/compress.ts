@@ -30,6 +30,7 @@ import { localModel, placeOfHeaders, type ModelPlace } from '../source/locate-mo
 import { carriedFiles } from '../source/carried-files.ts';
 import { openSource } from '../source/open-source.ts';
 import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
+import { requireSameVocabularies } from '../stages/check-vocabularies.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
 import { prepareRecipe, type PreparedRecipe } from '../stages/prepare-recipe.ts';
 import { runPhases, type FinishedPhases } from '../stages/run-phases.ts';
@@ -111,6 +112,7 @@ export async function compress(model: string, options: CompressOptions): Promise
         own ? [[id, dataWindows(planned.source.model, planned.data.get(id)!, own)] as const] : [],
       ),
     );
+    requireSameVocabularies(planned, (id) => data.get(id) ?? calibration?.windows ?? []);
     const evaluationWindows = await windowsToJudge(planned);
     const memory = memoryOf(planned, calibration);
     // Batches of another size change the last bits of sums: a run goes on only with those that it was begun with.

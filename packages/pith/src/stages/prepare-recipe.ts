@@ -72,7 +72,8 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     // The stage before could not be planned, which was said.
     if (before === undefined) break;
     const { technique } = step;
-    const planned = (technique.kind === 'pass' ? technique.pass : technique.transform).plan(before);
+    const planned =
+      technique.kind === 'pass' ? technique.pass.plan(before) : technique.transform.plan(before, step.teachers.length);
     stagePlans.set(step.id, planned);
     problems.push(
       ...planned.problems.map(({ code, name, message }) => ({
