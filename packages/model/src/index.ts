@@ -67,7 +67,7 @@ export type {
   TokenText,
 } from './evaluate/perplexity.ts';
 export { cutWindows, DEFAULT_CONTEXT, describeProtocol, tokensOf } from './evaluate/windows.ts';
-export type { EvaluationProtocol, EvaluationWindows, WindowOptions } from './evaluate/windows.ts';
+export type { EvaluationProtocol, EvaluationWindows, ProtocolName, WindowOptions } from './evaluate/windows.ts';
 export type { MemoryPlan } from './run/memory-plan.ts';
 export { createModel } from './language-model.ts';
 export type { LanguageModel, ModelParts } from './language-model.ts';
@@ -160,6 +160,7 @@ export type { ModuleMatcher } from './selection/match-module.ts';
 export { linearSelector, selectLinears } from './selection/select-linears.ts';
 export type { LinearPatterns, SelectedLinears } from './selection/select-linears.ts';
 export type { ConfigMembers } from './architecture/family.ts';
+export { readsGguf } from './gguf/family-of-file.ts';
 export { ggufFamily } from './gguf/gguf-family.ts';
 export type { GgufFamily, TensorRule } from './gguf/gguf-family.ts';
 export { ggufMetadata } from './gguf/gguf-metadata.ts';

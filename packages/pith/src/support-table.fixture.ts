@@ -5,6 +5,7 @@ import {
   describeArchitecture,
   ggufTensors,
   readModelConfig,
+  readsGguf,
   supportedModelTypes,
   type Architecture,
 } from '@pith/model';
@@ -52,7 +53,7 @@ function foldable({ blocks }: Architecture): string {
 function gguf(architecture: Architecture): string {
   try {
     ggufTensors(architecture);
-    return 'yes';
+    return readsGguf(architecture.config.modelType) ? 'written and read' : 'written';
   } catch (error) {
     if (isPithError(error)) return 'no';
     throw error;
@@ -147,6 +148,8 @@ export function supportDocument(): string {
       ['model type', 'dense, GPTQ, AWQ', 'compressed-tensors', 'GGUF', 'ONNX'],
       architectures.map(({ formats: cells }) => cells),
     ),
+    '',
+    'GGUF: a file that is read is a `<model>` of every command, and can be exported to all formats of this table.',
     '',
     ...notes,
     '',

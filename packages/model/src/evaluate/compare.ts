@@ -100,7 +100,7 @@ export async function compare(
   for (const one of [model, reference]) requireCausal(one, 'compare');
   checkPair(model, reference, options.context ?? DEFAULT_CONTEXT);
   const cut = cutWindows(reference, idsOf(reference, options), options);
-  const { context, predictedPerWindow } = cut.protocol;
+  const { context, firstPredicted, predictedPerWindow } = cut.protocol;
   const tokens = cut.windows.length * predictedPerWindow;
   const divergences = new Float64Array(tokens);
   let at = 0;
@@ -158,7 +158,7 @@ export async function compare(
         for (let i = 0; i < count; i++) {
           const { reference: a, model: b, kl } = state[Math.floor(i / perBatch)];
           const first = (i % perBatch) * context;
-          for (let row = first; row < first + context - 1; row++) {
+          for (let row = first + firstPredicted - 1; row < first + context - 1; row++) {
             divergences[at++] = kl[row];
             agreed += a.topIndex[row] === b.topIndex[row] ? 1 : 0;
             nll.reference += a.logSum[row] - a.target[row];

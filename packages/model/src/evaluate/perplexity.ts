@@ -93,14 +93,14 @@ export async function perplexity(given: LanguageModel, options: PerplexityOption
         }
       },
       onGroupDone: ({ first, count }) => {
-        const { context } = cut.protocol;
+        const { context, firstPredicted, predictedPerWindow } = cut.protocol;
         const perBatch = state[0].targets.length / context;
         for (let i = 0; i < count; i++) {
           const { logSum, target } = state[Math.floor(i / perBatch)];
           const row = (i % perBatch) * context;
           let sum = 0;
-          for (let t = row; t < row + context - 1; t++) sum += logSum[t] - target[t];
-          windowNll[first + i] = sum / (context - 1);
+          for (let t = row + firstPredicted - 1; t < row + context - 1; t++) sum += logSum[t] - target[t];
+          windowNll[first + i] = sum / predictedPerWindow;
         }
       },
     },

@@ -4,15 +4,17 @@ import type { LanguageModel } from '../language-model.ts';
 
 /** How a perplexity was measured. */
 export interface EvaluationProtocol {
-  /** The whole text is tokenized once, without special tokens. */
-  readonly tokenization: 'whole text once, no special tokens';
+  /** The whole text is tokenized once; BOS is a token of it where it comes first. */
+  readonly tokenization: 'whole text once, no special tokens' | 'whole text once, BOS first';
   /** Positions of a window: BOS and `context - 1` tokens of the text. */
   readonly context: number;
   /** Token that opens each window. */
   readonly bosTokenId: number;
   /** Tokens of the text from one window to the next: windows do not overlap. */
   readonly stride: number;
-  /** Tokens that are predicted in each window: all but BOS. */
+  /** Position of the first token of a window that is predicted: 1 for all but BOS. Those before it are context alone. */
+  readonly firstPredicted: number;
+  /** Tokens that are predicted in each window: from `firstPredicted` to its end. */
   readonly predictedPerWindow: number;
   /** What happens to the tokens that do not fill a window. */
   readonly tail: 'dropped';
@@ -34,10 +36,18 @@ export interface EvaluationWindows {
   readonly protocol: EvaluationProtocol;
 }
 
+/**
+ * How a text is cut. `windows`: BOS and the next `context - 1` tokens, all of which are predicted. `llama.cpp`: as llama-perplexity
+ * does, BOS and the text in pieces of `context` tokens, the first of each replaced by BOS, of which the second half is predicted.
+ */
+export type ProtocolName = 'windows' | 'llama.cpp';
+
 /** Windows of a text, see {@link cutWindows}. */
 export interface WindowOptions {
   /** Positions of a window, BOS included; 512 when left out. */
   readonly context?: number;
+  /** `windows` when left out. */
+  readonly protocol?: ProtocolName;
   /** Uses only the first windows of the text. */
   readonly maxWindows?: number;
   /** Opens the messages of errors; `evaluate` when left out. */
@@ -77,7 +87,8 @@ export function checkIds(ids: Int32Array, vocabularySize: number, operation = 'e
 }
 
 /**
- * Cuts tokens into windows: BOS and the next `context - 1` tokens each, no overlap, the incomplete tail dropped.
+ * Cuts tokens into windows without overlap, the incomplete tail dropped: BOS and the next `context - 1` tokens each, or as
+ * {@link ProtocolName} says.
  *
  * @param ids Tokens of the whole text, without BOS.
  * @throws PithError `EVALUATION_OPTIONS` for a context below 2 or beyond the model's positions, `BOS_MISSING` when the
@@ -86,17 +97,24 @@ export function checkIds(ids: Int32Array, vocabularySize: number, operation = 'e
 export function cutWindows(
   model: LanguageModel,
   ids: Int32Array,
-  { context = DEFAULT_CONTEXT, maxWindows = Infinity, operation = 'evaluate' }: WindowOptions,
+  { context = DEFAULT_CONTEXT, protocol = 'windows', maxWindows = Infinity, operation = 'evaluate' }: WindowOptions,
 ): EvaluationWindows {
   const { bosTokenId, maxPositions, vocabularySize } = model.config;
   const refuse = (code: string, message: string, details: Record<string, unknown>): never => {
     throw new PithError(code, `${operation}: ${message}`, { details });
   };
-  if (!Number.isInteger(context) || context < 2 || context > maxPositions) {
-    refuse('EVALUATION_OPTIONS', `context must be 2 to ${maxPositions} (positions of the model), got ${context}`, {
-      context,
-      maxPositions,
-    });
+  const pieces = protocol === 'llama.cpp';
+  // Half a window is predicted: a token at least.
+  const least = pieces ? 3 : 2;
+  if (!Number.isInteger(context) || context < least || context > maxPositions) {
+    refuse(
+      'EVALUATION_OPTIONS',
+      `context must be ${least} to ${maxPositions} (positions of the model), got ${context}`,
+      {
+        context,
+        maxPositions,
+      },
+    );
   }
   if (!(maxWindows >= 1))
     refuse('EVALUATION_OPTIONS', `maxWindows must be at least 1, got ${maxWindows}`, { maxWindows });
@@ -108,10 +126,12 @@ export function cutWindows(
   }
   checkIds(Int32Array.of(bosTokenId), vocabularySize, operation);
   checkIds(ids, vocabularySize, operation);
-  const stride = context - 1;
-  const count = Math.min(Math.floor(ids.length / stride), Math.floor(maxWindows));
+  const stride = pieces ? context : context - 1;
+  // BOS is the first token of the first piece.
+  const shift = pieces ? 1 : 0;
+  const count = Math.min(Math.floor((ids.length + shift) / stride), Math.floor(maxWindows));
   if (count === 0) {
-    refuse('TEXT_TOO_SHORT', `needs at least ${stride} tokens for a context of ${context}, got ${ids.length}`, {
+    refuse('TEXT_TOO_SHORT', `needs at least ${stride - shift} tokens for a context of ${context}, got ${ids.length}`, {
       tokens: ids.length,
       context,
     });
@@ -119,19 +139,21 @@ export function cutWindows(
   const windows = Array.from({ length: count }, (_, i) => {
     const window = new Int32Array(context);
     window[0] = bosTokenId;
-    window.set(ids.subarray(i * stride, (i + 1) * stride), 1);
+    window.set(ids.subarray((i + 1) * stride - shift - (context - 1), (i + 1) * stride - shift), 1);
     return window;
   });
+  const firstPredicted = pieces ? Math.floor(context / 2) + 1 : 1;
   return Object.freeze({
     windows,
     textTokens: ids.length,
-    droppedTokens: ids.length - count * stride,
+    droppedTokens: ids.length + shift - count * stride,
     protocol: Object.freeze({
-      tokenization: 'whole text once, no special tokens',
+      tokenization: pieces ? 'whole text once, BOS first' : 'whole text once, no special tokens',
       context,
       bosTokenId,
       stride,
-      predictedPerWindow: stride,
+      firstPredicted,
+      predictedPerWindow: context - firstPredicted,
       tail: 'dropped',
       precision: 'f32, summed in f64',
       activations: 'f32',
@@ -140,11 +162,18 @@ export function cutWindows(
 }
 
 /** A protocol in one sentence. */
-export function describeProtocol({ context, bosTokenId, stride, activations }: EvaluationProtocol): string {
+export function describeProtocol(protocol: EvaluationProtocol): string {
+  const { context, bosTokenId, stride, firstPredicted, predictedPerWindow, activations } = protocol;
+  const rounded = activations === 'quantized' ? '; inputs of linears rounded as the weights ask of a runtime' : '';
+  if (firstPredicted > 1) {
+    return (
+      `whole text tokenized once, BOS ${bosTokenId} before it, cut into pieces of ${context} tokens, the first of each replaced by BOS, ` +
+      `incomplete tail dropped; mean negative log-likelihood of the last ${predictedPerWindow} tokens of each piece${rounded}`
+    );
+  }
   return (
     `whole text tokenized once without special tokens, cut into windows of ${context} positions (BOS ${bosTokenId} and ` +
-    `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window` +
-    (activations === 'quantized' ? '; inputs of linears rounded as the weights ask of a runtime' : '')
+    `${stride} tokens), no overlap, incomplete tail dropped; mean negative log-likelihood of all ${stride} tokens of each window${rounded}`
   );
 }
 

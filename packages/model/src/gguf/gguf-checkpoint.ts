@@ -12,11 +12,14 @@ import {
   type StoredFile,
 } from '@pith/checkpoint';
 import { memoryBytes, PithError, type WeightTensor } from '@pith/tensor-core';
+import { describeArchitecture } from '../architecture/registry.ts';
+import { readModelConfig } from '../config/read-config.ts';
 import { ggufConfig, ggufGenerationConfig } from './gguf-config.ts';
-import { familyOfFile } from './gguf-family.ts';
+import { familyOfFile } from './family-of-file.ts';
 import { ggufTokenizerFiles } from './gguf-tokenizer-json.ts';
 import { ggufWeights } from './gguf-weights.ts';
 import { MetadataReader } from './metadata-reader.ts';
+import { findZeroBiases } from './zero-biases.ts';
 
 /** Types of values that stand alone. */
 const PLAIN_TYPES: ReadonlySet<string> = new Set(['f64', 'f32', 'f16', 'bf16', 'i8', 'i16', 'i32', 'i64']);
@@ -37,15 +40,17 @@ export const GGUF_METHOD = 'gguf';
  *
  * @param file the file, or all files of a split one as one.
  * @param store where they lie.
- * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`, `GGUF_KEY_MISSING`, `GGUF_VALUE_INVALID`, `GGUF_TENSOR_UNKNOWN`,
- * `GGUF_TOKENIZER_UNSUPPORTED`.
+ * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`, `GGUF_KEY_MISSING`, `GGUF_VALUE_INVALID`, `GGUF_LIMIT_EXCEEDED`,
+ * `GGUF_TENSOR_UNKNOWN`, `GGUF_SHAPE_INVALID`, `GGUF_TOKENIZER_UNSUPPORTED`, and those of `readModelConfig`.
  */
 export async function ggufCheckpoint(file: GgufFile, store: GgufStore): Promise<Checkpoint> {
   const metadata = new MetadataReader(file.metadata, file.file);
-  const architecture = metadata.require('general.architecture', metadata.text('general.architecture'));
-  const family = familyOfFile(architecture, file.file);
-  const { config, layers, headDim } = await ggufConfig({ family, metadata, tensors: file.tensors });
-  const weights = ggufWeights({ family, layers, headDim, tensors: file.tensors, file: file.file });
+  const family = familyOfFile(metadata, file.file);
+  const zeroBiases = await findZeroBiases(family.modelType, file.tensors);
+  const facts = { family, tensors: file.tensors, zeroBiases, file: file.file };
+  const config = await ggufConfig({ ...facts, metadata });
+  const architecture = describeArchitecture(readModelConfig(config));
+  const weights = ggufWeights({ ...facts, architecture });
   const tokenizer = ggufTokenizerFiles(metadata, file.file);
   const generationConfig = ggufGenerationConfig(metadata);
   const made = new Map<string, string>([

@@ -34,8 +34,6 @@ export interface GgufFamily {
   readonly block: readonly TensorRule[];
   /** Modules behind the blocks. */
   readonly after: readonly TensorRule[];
-  /** True where a file of this architecture is read, too. */
-  readonly read: boolean;
 }
 
 const EMBEDDING: TensorRule = { gguf: 'token_embd', hf: 'model.embed_tokens' };
@@ -92,19 +90,18 @@ interface FamilyParts {
   readonly block: readonly TensorRule[];
   readonly before?: readonly TensorRule[];
   readonly after?: readonly TensorRule[];
-  readonly read?: boolean;
 }
 
 function family(modelType: string, architecture: string, headClass: string, parts: FamilyParts): GgufFamily {
-  const { block, before = [EMBEDDING], after = [OUTPUT_NORM, OUTPUT], read = false } = parts;
-  return { modelType, architecture, headClass, before, block, after, read };
+  const { block, before = [EMBEDDING], after = [OUTPUT_NORM, OUTPUT] } = parts;
+  return { modelType, architecture, headClass, before, block, after };
 }
 
 const GEMMA_AFTER = [{ ...OUTPUT_NORM, ...ONE }, OUTPUT];
 
-/** Every architecture, by `model_type`. Where several share one of llama.cpp's, the first that is read is what a file is read as. */
-const FAMILIES: readonly GgufFamily[] = [
-  family('llama', 'llama', 'LlamaForCausalLM', { block: llamaBlock, read: true }),
+/** Every architecture, by `model_type`. Where several share one of llama.cpp's, `familyOfFile` tells them apart. */
+export const GGUF_FAMILIES: readonly GgufFamily[] = [
+  family('llama', 'llama', 'LlamaForCausalLM', { block: llamaBlock }),
   family('mistral', 'llama', 'MistralForCausalLM', { block: llamaBlock }),
   family('mixtral', 'llama', 'MixtralForCausalLM', {
     block: layers({
@@ -116,10 +113,9 @@ const FAMILIES: readonly GgufFamily[] = [
       ffn_down_exps: ['block_sparse_moe.experts.{e}.w2', { stacked: true }],
     }),
   }),
-  family('qwen2', 'qwen2', 'Qwen2ForCausalLM', { block: plainBlock, read: true }),
+  family('qwen2', 'qwen2', 'Qwen2ForCausalLM', { block: plainBlock }),
   family('qwen3', 'qwen3', 'Qwen3ForCausalLM', {
     block: layers({ ...NORMS, ...attention(), ...HEAD_NORMS, ...GATED }),
-    read: true,
   }),
   family('qwen3_moe', 'qwen3moe', 'Qwen3MoeForCausalLM', {
     block: layers({
@@ -271,31 +267,13 @@ const UNKNOWN_TO_LLAMA = ['opt'];
  * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`.
  */
 export function ggufFamily(modelType: string): GgufFamily {
-  const found = FAMILIES.find((one) => one.modelType === modelType);
+  const found = GGUF_FAMILIES.find((one) => one.modelType === modelType);
   if (found !== undefined) return found;
   const why = UNKNOWN_TO_LLAMA.includes(modelType) ? `llama.cpp has no ${modelType}: ` : '';
   throw new PithError(
     'GGUF_ARCHITECTURE_UNSUPPORTED',
-    `export GGUF: ${why}the architecture must be one of ${FAMILIES.map((one) => one.modelType).join(', ')}, got ${modelType}; choose another format`,
+    `export GGUF: ${why}the architecture must be one of ${GGUF_FAMILIES.map((one) => one.modelType).join(', ')}, got ${modelType}; choose another format`,
     { details: { modelType } },
-  );
-}
-
-/**
- * The family of a file.
- *
- * @throws PithError `GGUF_ARCHITECTURE_UNSUPPORTED`.
- */
-export function familyOfFile(architecture: string, file: string): GgufFamily {
-  const readable = FAMILIES.filter((one) => one.read);
-  const found = readable.find((one) => one.architecture === architecture);
-  if (found !== undefined) return found;
-  const known = readable.map((one) => one.architecture);
-  throw new PithError(
-    'GGUF_ARCHITECTURE_UNSUPPORTED',
-    `open GGUF: ${file}: general.architecture must be one of ${known.join(', ')}, got ${JSON.stringify(architecture.slice(0, 80))}; ` +
-      'open the model that the file was made from',
-    { details: { file, architecture: architecture.slice(0, 80), known } },
   );
 }
 

@@ -103,12 +103,18 @@ function encoderFacts(pooling: keyof typeof POOLING): [string, GgufValue][] {
 /** Every so many blocks one sees all tokens, unless the file says which. */
 const PATTERNS: Readonly<Record<string, number>> = { gemma2: 2, gemma3_text: 6 };
 
-/** Sliding windows, of architectures for which llama.cpp has them; Phi-3's is told and not used there. */
+/** Architectures that have a window in every block or in none, and none in llama.cpp. */
+const EVERY_BLOCK = ['mistral', 'mixtral', 'starcoder2'];
+
+/** Sliding windows. Those that llama.cpp does not have are told all the same: whoever reads the file back knows of them. */
 function windowFacts({ modelType, windows }: ModelConfig): [string, GgufValue][] {
   const window = windows.find((one) => one !== null) ?? null;
   if (modelType === 'phi3') return [['attention.sliding_window', u32(window ?? 0)]];
   const pattern = PATTERNS[modelType];
-  if (pattern === undefined) return [];
+  if (pattern === undefined) {
+    const every = window !== null && EVERY_BLOCK.includes(modelType) && windows.every((one) => one === window);
+    return every ? [['attention.sliding_window', u32(window)]] : [];
+  }
   if (window === null) return modelType === 'gemma2' ? [flags(windows)] : [];
   const usual = windows.every((one, layer) => (one !== null) === ((layer + 1) % pattern !== 0));
   return [['attention.sliding_window', u32(window)], ...(usual ? [] : [flags(windows)])];

@@ -21,17 +21,28 @@ const KEY = 'tokenizer.ggml';
 /** Caps on a tokenizer.json within a file, those of `checkTokenizerJson` in bytes. */
 const EMBEDDED_LIMITS = { maxBytes: 256 * 2 ** 20, maxDepth: 64, maxValues: 2 ** 24 };
 
+/** Caps on a vocabulary. Merges are found by looking at every way to cut every piece: the work grows with the square of a length. */
+export const VOCABULARY_CAPS = Object.freeze({
+  /** Tokens. */
+  tokens: 2 ** 22,
+  /** UTF-16 units of one. */
+  token: 2 ** 10,
+  /** UTF-16 units of all together. */
+  text: 2 ** 23,
+});
+
 /**
  * The tokenizer of a file, or null where it has none.
  *
  * @param file label of the file in errors.
- * @throws PithError `GGUF_TOKENIZER_UNSUPPORTED`, `GGUF_KEY_MISSING`, `GGUF_VALUE_INVALID`, and those of JSON for a
+ * @throws PithError `GGUF_TOKENIZER_UNSUPPORTED`, `GGUF_KEY_MISSING`, `GGUF_VALUE_INVALID`, `GGUF_LIMIT_EXCEEDED`, and those of JSON for a
  * tokenizer.json within the file.
  */
 export function ggufTokenizerFiles(metadata: MetadataReader, file: string): TokenizerFiles | null {
   const kind = metadata.text(`${KEY}.model`);
   if (kind === undefined || kind === 'none' || kind === 'no_vocab') return null;
   const tokens = metadata.require(`${KEY}.tokens`, metadata.texts(`${KEY}.tokens`));
+  checkVocabulary(tokens, file);
   const types = metadata.numbers(`${KEY}.token_type`) ?? [];
   const config = tokenizerConfig(metadata, tokens);
   const kept = metadata.text('tokenizer.huggingface.json');
@@ -50,6 +61,21 @@ export function ggufTokenizerFiles(metadata: MetadataReader, file: string): Toke
     },
     config,
   };
+}
+
+function checkVocabulary(tokens: readonly string[], file: string): void {
+  const refuse = (what: string, limit: number, got: number): never => {
+    throw new PithError(
+      'GGUF_LIMIT_EXCEEDED',
+      `open GGUF: ${file}: ${KEY}.tokens may have at most ${limit} ${what}, it has ${got}; the file is damaged`,
+      { details: { file, key: `${KEY}.tokens`, limit, got } },
+    );
+  };
+  if (tokens.length > VOCABULARY_CAPS.tokens) refuse('tokens', VOCABULARY_CAPS.tokens, tokens.length);
+  const longest = tokens.reduce((most, { length }) => Math.max(most, length), 0);
+  if (longest > VOCABULARY_CAPS.token) refuse('characters in a token', VOCABULARY_CAPS.token, longest);
+  const all = tokens.reduce((sum, { length }) => sum + length, 0);
+  if (all > VOCABULARY_CAPS.text) refuse('characters in all tokens', VOCABULARY_CAPS.text, all);
 }
 
 /** Everything of a tokenizer.json but its added tokens. */

@@ -64,6 +64,17 @@ export class MetadataReader {
       readonly number[] | undefined;
   }
 
+  /** An array of truth values, or undefined where the key is missing. */
+  flags(key: string): readonly boolean[] | undefined {
+    return this.#list(key, 'an array of truth values', (value) => typeof value === 'boolean') as
+      readonly boolean[] | undefined;
+  }
+
+  /** Whether a value is an array; false where the key is missing. */
+  isList(key: string): boolean {
+    return this.#metadata.get(key)?.type === 'array';
+  }
+
   /** The value of a reader, or an error where it is missing. */
   require<T>(key: string, value: T | undefined): T {
     if (value !== undefined) return value;

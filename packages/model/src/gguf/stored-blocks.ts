@@ -1,7 +1,7 @@
 // Weights of a model over the tensors of a GGUF file: blocks stay packed until they are asked for, heads get their halves
 // back, and what is stored as plain numbers is read as it lies.
 import { GGML_TYPES, restoreBlocks, type GgufTensor } from '@pith/checkpoint';
-import { denseWeight, packedWeight, PithError, type ByteSource, type WeightTensor } from '@pith/tensor-core';
+import { denseWeight, fromF32, packedWeight, PithError, type ByteSource, type WeightTensor } from '@pith/tensor-core';
 
 /** How a weight lies in a tensor of the file. */
 export interface BlockView {
@@ -13,6 +13,8 @@ export interface BlockView {
   readonly tensor: GgufTensor;
   /** Which row of the tensor is row i of the weight; the i-th when left out. Rows are along all axes but the last. */
   readonly rowOrder?: Int32Array;
+  /** What was added to every value of the file, and is taken away; of vectors. */
+  readonly offset?: number;
   /** Label of the file in errors. */
   readonly file: string;
 }
@@ -25,7 +27,8 @@ const PLAIN = ['f32', 'f16', 'bf16'] as const;
  * Reading throws `GGUF_VALUE_NOT_FINITE` for blocks that restore to NaN or infinity, and what the source throws.
  */
 export function blockWeight(view: BlockView): WeightTensor {
-  const { name, shape, tensor, rowOrder } = view;
+  const { name, shape, tensor, rowOrder, offset = 0 } = view;
+  if (offset !== 0) return shiftedWeight(view, offset);
   const plain = PLAIN.find((type) => type === tensor.type);
   const rows = rowReader(view);
   if (plain !== undefined) {
@@ -49,6 +52,27 @@ export function blockWeight(view: BlockView): WeightTensor {
       bytes: (start: number, end: number) => rows.read(start * rows.perAxis0, end * rows.perAxis0),
     }),
   });
+}
+
+/** The values less what was added to them, as f32: norms, which are vectors. */
+function shiftedWeight(view: BlockView, offset: number): WeightTensor {
+  const { name, shape } = view;
+  const plain = blockWeight({ ...view, offset: 0 });
+  const shifted = async (start: number, end: number): Promise<Uint8Array> => {
+    const values = await plain.toF32(start, end);
+    for (let i = 0; i < values.length; i++) values[i]! -= offset;
+    return fromF32('f32', values);
+  };
+  const byteLength = 4 * shape.reduce((a, b) => a * b, 1);
+  // Whole values: a part that begins within one is cut from those around it.
+  const read = async (at: number, length: number): Promise<Uint8Array> => {
+    const start = Math.floor(at / 4);
+    const values = await shifted(start, Math.ceil((at + length) / 4));
+    return values.subarray(at - 4 * start, at - 4 * start + length);
+  };
+  const readInto = async (at: number, target: Uint8Array): Promise<void> =>
+    target.set(await read(at, target.byteLength));
+  return denseWeight({ name, dtype: 'f32', shape, source: { byteLength, read, readInto } });
 }
 
 interface RowReader {

@@ -132,6 +132,11 @@ function write(bytes: Uint8Array, name = 'x.gguf'): string {
   return path;
 }
 
+function vocabulary(metadata: Map<string, GgufValue>, tokens: readonly string[]): void {
+  metadata.set('tokenizer.ggml.model', { type: 'string', value: 'llama' });
+  metadata.set('tokenizer.ggml.tokens', { type: 'array', items: { type: 'string', values: tokens } });
+}
+
 describe('blocks of a GGUF file', () => {
   it('stay packed until they are asked for, heads with halves again', async () => {
     const { bytes } = tiny();
@@ -191,7 +196,42 @@ describe('blocks of a GGUF file', () => {
     ],
     ['GGUF_TENSOR_UNKNOWN', (_, tensors) => tensors.push({ name: 'blk.0.extra.weight', type: 'f32', shape: [1] })],
     ['GGUF_TENSOR_UNKNOWN', (_, tensors) => tensors.push({ name: 'blk.7.attn_q.weight', type: 'f32', shape: [1] })],
-    ['GGUF_SHAPE_INVALID', (metadata) => metadata.set('llama.attention.key_length', { type: 'uint32', value: 5 })],
+    ['CONFIG_INVALID', (metadata) => metadata.set('llama.attention.key_length', { type: 'uint32', value: 5 })],
+    ['GGUF_SHAPE_INVALID', (_, tensors) => (tensors[3] = { ...tensors[3]!, shape: [36, 32] })],
+    ['GGUF_SHAPE_INVALID', (_, tensors) => (tensors[3] = { ...tensors[3]!, shape: [0, 32] })],
+    ['GGUF_SHAPE_INVALID', (_, tensors) => tensors.push({ name: 'rope_freqs.weight', type: 'f32', shape: [5] })],
+    ['GGUF_LIMIT_EXCEEDED', (metadata) => metadata.set('llama.block_count', { type: 'uint32', value: 2 ** 32 - 1 })],
+    [
+      'GGUF_LIMIT_EXCEEDED',
+      (metadata) => metadata.set('llama.attention.head_count', { type: 'uint32', value: 2 ** 31 }),
+    ],
+    ['CONFIG_INVALID', (metadata) => metadata.set('llama.attention.key_length', { type: 'uint32', value: 2 ** 31 })],
+    ['GGUF_LIMIT_EXCEEDED', (metadata) => vocabulary(metadata, ['a'.repeat(1025)])],
+    [
+      'GGUF_LIMIT_EXCEEDED',
+      (metadata) =>
+        vocabulary(
+          metadata,
+          Array.from({ length: 2 ** 13 + 1 }, () => 'ab'.repeat(512)),
+        ),
+    ],
+    [
+      'GGUF_SHAPE_INVALID',
+      (metadata, tensors) => {
+        // Two experts that the file says are three.
+        metadata.set('llama.expert_count', { type: 'uint32', value: 3 });
+        metadata.set('llama.expert_used_count', { type: 'uint32', value: 1 });
+        tensors.push({ name: 'blk.0.ffn_up_exps.weight', type: 'q8_0', shape: [2, 64, 32] });
+      },
+    ],
+    [
+      'GGUF_ARCHITECTURE_UNSUPPORTED',
+      (metadata) => {
+        for (const [key, value] of [...metadata]) metadata.set(key.replace('llama', 'olmo2'), value);
+        metadata.set('general.architecture', { type: 'string', value: 'olmo2' });
+        metadata.set('olmo2.attention.sliding_window', { type: 'uint32', value: 4096 });
+      },
+    ],
     ['WEIGHTS_MISMATCH', (_, tensors) => tensors.splice(4, 1)],
     ['CONFIG_INVALID', (metadata) => metadata.set('llama.attention.head_count_kv', { type: 'uint32', value: 3 })],
     ['CONFIG_INVALID', (metadata) => metadata.set('llama.rope.scaling.type', { type: 'string', value: 'spiral' })],

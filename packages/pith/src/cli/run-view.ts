@@ -29,7 +29,8 @@ export function describeTotals(plan: Plan, session: Pick<Session, 'style'>): str
     ],
     ['bits per weight', plan.bitsPerWeight.toFixed(3)],
     ['memory', `at most ${formatBytes(plan.peakMemoryBytes)}`],
-    ['time', `about ${formatSeconds(plan.secondsEstimate)}`],
+    // An export says nothing of it.
+    ...(plan.secondsEstimate > 0 ? [['time', `about ${formatSeconds(plan.secondsEstimate)}`] as const] : []),
   ]);
 }
 

@@ -16,6 +16,23 @@ export function wholeNumber(option: string, min: number, max = Number.MAX_SAFE_I
   };
 }
 
+/** Takes one of a few names. */
+export function oneOf<const T extends string>(option: string, names: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = names.find((name) => name === text);
+    if (found !== undefined) return found;
+    throw new UsageError(
+      'OPTION_NOT_A_CHOICE',
+      `${option}: must be one of ${names.join(', ')}, got "${text.slice(0, 60)}"`,
+      {
+        option,
+        value: text.slice(0, 60),
+        known: [...names],
+      },
+    );
+  };
+}
+
 /** Parses a finite number within limits, both included. */
 export function realNumber(option: string, min: number, max: number): (text: string) => number {
   return (text) => {

@@ -1,5 +1,5 @@
 // Quality of a model on a text, and its distance from a reference.
-import { compare, DEFAULT_CONTEXT, perplexity, type EvaluationProtocol } from '@pith/model';
+import { compare, DEFAULT_CONTEXT, perplexity, type EvaluationProtocol, type ProtocolName } from '@pith/model';
 import { openModel, type OpenModel } from '@pith/model/node';
 import { PithError, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
@@ -13,6 +13,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly data: string;
   /** Positions of a window, BOS included; 512 when left out. */
   readonly context?: number;
+  /** How the text is cut: `windows` when left out, or as llama-perplexity does, for numbers that are compared with its. */
+  readonly protocol?: ProtocolName;
   /** Directory of a model to compare with. */
   readonly reference?: string;
   /** Leave activations alone where the weights ask a runtime to quantize them (W8A8, FP8); they are rounded when left out. */
@@ -71,14 +73,15 @@ export interface Evaluation {
  * Measures perplexity on a text and, with a reference, the distance from it, layer by layer.
  *
  * Protocol: the whole text is tokenized once without BOS; windows of `context` positions (BOS and context - 1 tokens) that
- * do not overlap; mean negative log-likelihood over all predicted tokens; the incomplete tail is dropped.
+ * do not overlap; mean negative log-likelihood over all predicted tokens; the incomplete tail is dropped. `protocol: 'llama.cpp'` cuts
+ * the text as llama-perplexity does.
  *
  * @param model directory of a checkpoint, dense or quantized.
  * @throws PithError `TEXT_NOT_READABLE`, `TEXT_TOO_SHORT`, `COMPARE_MISMATCH`, `MEMORY_LIMIT`, `STOPPED`, and those of
  * opening a checkpoint.
  */
 export async function evaluate(model: string, options: EvaluateOptions): Promise<Evaluation> {
-  const { data, context = DEFAULT_CONTEXT, reference, threads, memoryBytes, signal, progress } = options;
+  const { data, context = DEFAULT_CONTEXT, protocol: cut, reference, threads, memoryBytes, signal, progress } = options;
   const { content, sha256 } = await readTextOrIds(data);
   const opened: OpenModel[] = [];
   const open = async (name: string): Promise<OpenModel> => {
@@ -99,6 +102,7 @@ export async function evaluate(model: string, options: EvaluateOptions): Promise
       device,
       ...content,
       context,
+      ...(cut && { protocol: cut }),
       activations: options.weightsOnly === true ? ('weights-only' as const) : ('quantized' as const),
       ...(memoryBytes === undefined ? {} : { memoryLimitBytes: memoryBytes }),
       ...(signal && { signal }),

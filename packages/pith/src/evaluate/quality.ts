@@ -32,9 +32,11 @@ export async function measureQuality(
   options: Omit<EvaluateOptions, 'reference'>,
 ): Promise<QualityReceipt> {
   const result = await evaluate(artefact, { ...options, reference: source });
-  const { protocol, perplexity, nll, tokens } = result;
+  const { protocol: measured, perplexity, nll, tokens } = result;
+  // Always 1: whole windows are predicted.
+  const { firstPredicted: _, ...protocol } = measured;
   return {
-    protocol: { ...protocol },
+    protocol,
     textSha256: result.text.sha256,
     tokens,
     before: { perplexity: result.referencePerplexity!, nll: Math.log(result.referencePerplexity!) },

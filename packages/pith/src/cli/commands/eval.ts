@@ -3,11 +3,12 @@ import type { Evaluation } from '../../evaluate/evaluate.ts';
 import { formatFacts, formatSeconds, significant } from '../../format.ts';
 import { addCommonOptions, addExamples, type SharedFlags } from '../options.ts';
 import type { RunCommand } from '../program.ts';
-import { wholeNumber } from '../values.ts';
+import { oneOf, wholeNumber } from '../values.ts';
 
 interface Flags extends SharedFlags {
   readonly data: string;
   readonly context?: number;
+  readonly protocol?: 'windows' | 'llama.cpp';
   readonly reference?: string;
   readonly weightsOnly?: boolean;
 }
@@ -24,6 +25,11 @@ export function registerEval(program: Command, run: RunCommand): void {
     .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--data <file>', 'text in UTF-8')
     .option('--context <n>', 'tokens of a window, BOS included (default: 512)', wholeNumber('--context', 2))
+    .option(
+      '--protocol <name>',
+      'windows, or llama.cpp: pieces of which the second half counts, as llama-perplexity has it',
+      oneOf('--protocol', ['windows', 'llama.cpp']),
+    )
     .option('--reference <model>', 'model to compare with, such as the one before compression')
     .option('--weights-only', 'do not round activations where the weights ask a runtime for it (W8A8, FP8)');
   addCommonOptions(command).action((model: string, flags: Flags) =>
@@ -32,6 +38,7 @@ export function registerEval(program: Command, run: RunCommand): void {
       const result = await evaluate(model, {
         data: flags.data,
         ...(flags.context === undefined ? {} : { context: flags.context }),
+        ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
         ...(flags.reference === undefined ? {} : { reference: flags.reference }),
         ...(flags.weightsOnly === undefined ? {} : { weightsOnly: flags.weightsOnly }),
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),

@@ -15,6 +15,7 @@ import {
   addCalibrationFlags,
   addDataFlag,
   addStageFlags,
+  exportOptions,
   kindOf,
   runOptions,
   stageOptions,
@@ -23,6 +24,7 @@ import {
 } from '../stage-flags.ts';
 import { collect } from '../values.ts';
 import { recipeOptions, requireMethod, studentOptions } from './stages.ts';
+import type { ExportPlanOptions } from '../../export/export-model.ts';
 
 /** `pith plan <model>`. */
 export function registerPlan(program: Command, run: RunCommand): void {
@@ -30,13 +32,16 @@ export function registerPlan(program: Command, run: RunCommand): void {
     .command('plan')
     .summary('what a command or a recipe would do to each tensor, in bytes, before any work')
     .description(
-      'Takes the flags of quantize, prune, factorize and distill, or a recipe. Says what will happen to each tensor, what will not ' +
+      'Takes the flags of quantize, prune, factorize and distill, those of export where --format is one of its formats, or a recipe. Says what will happen to each tensor, what will not ' +
         'and why, the output size, the memory and the time it takes. Reads headers only. Exit status 2 when something does not fit.',
     )
     .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .option('-r, --recipe <file>', 'recipe in YAML');
   addStageFlags(command, [...STAGE_KINDS]);
-  command.option('--teacher <dir>', 'distill: a further teacher; may be given again', collect);
+  command
+    .option('--teacher <dir>', 'distill: a further teacher; may be given again', collect)
+    .option('-o, --output <path>', 'export: what would be created; its name is part of some files')
+    .option('--imatrix <file>', "export: llama.cpp's importance matrix");
   addCommonOptions(addArtefactFlags(addDataFlag(addCalibrationFlags(command)))).action((model: string, flags: Flags) =>
     run(flags, async (session) => {
       const made = await planOf(model, flags, session);
@@ -50,6 +55,7 @@ export function registerPlan(program: Command, run: RunCommand): void {
   addExamples(command, [
     ['pith plan ./model --scheme w4g128', 'what 4 bits with groups of 128 would give'],
     ['pith plan ./model -r recipe.yaml', 'what a recipe would do'],
+    ['pith plan ./model --format gguf:q4_k_m', 'what an export would write, and the memory it takes'],
     ["pith plan ./model --scheme w4g64 --json | jq '.problems'", 'everything that does not fit, for a script'],
   ]);
 }
@@ -75,6 +81,7 @@ async function planOf(model: string, flags: Flags, { signal, progress, notice }:
     const { planRecipe } = await import('../../run/compress.ts');
     return planRecipe(model, { ...recipeOptions(flags), ...limits } as unknown as RecipeOptions);
   }
+  if (await namesExport(flags)) return planOfExport(model, flags, run);
   const kind: StageKind = await kindOf(flags);
   const stray = strayFlags(kind, flags);
   if (stray.length > 0) {
@@ -94,6 +101,37 @@ async function planOf(model: string, flags: Flags, { signal, progress, notice }:
   }
   const { planStage } = await import('../../run/stage-commands.ts');
   return planStage(kind, model, { ...requireMethod(kind, all), ...studentOptions(kind, flags) });
+}
+
+/** Flags of a plan that an export has no use for. */
+const NOT_OF_EXPORT = { data: '--data', sparse: '--sparse', eval: '--eval', teacher: '--teacher' } as const;
+
+/** Whether `--format` means an export: a format with a variant, or one that no command but export writes, and no method. */
+async function namesExport(flags: Flags): Promise<boolean> {
+  const { format, method, imatrix } = flags;
+  if (imatrix !== undefined) return true;
+  if (typeof format !== 'string' || method !== undefined) return false;
+  if (STAGE_KINDS.some((kind) => Object.keys(stageOptions(kind, flags)).length > 0)) return false;
+  const { WEIGHT_FORMATS } = await import('@pith/checkpoint');
+  return format.includes(':') || !WEIGHT_FORMATS.includes(format);
+}
+
+async function planOfExport(model: string, flags: Flags, run: object): Promise<Plan> {
+  const stray = [
+    ...Object.entries(NOT_OF_EXPORT).flatMap(([name, flag]) => (flags[name] === undefined ? [] : [flag])),
+    ...STAGE_KINDS.flatMap((kind) => Object.keys(stageOptions(kind, flags))),
+  ];
+  if (stray.length > 0 || flags['format'] === undefined) {
+    throw new UsageError(
+      'OPTION_CONTRADICTS',
+      stray.length > 0
+        ? `--format: ${String(flags['format'])} is an export, which has no use for ${[...new Set(stray)].join(', ')}; leave them out`
+        : '--imatrix: belongs to an export to GGUF; add --format gguf:<variant>',
+      { flags: [...new Set(stray)] },
+    );
+  }
+  const { planExport } = await import('../../export/export-model.ts');
+  return planExport(model, { ...exportOptions(flags), ...run } as unknown as ExportPlanOptions);
 }
 
 /** The plan's table and totals. */
