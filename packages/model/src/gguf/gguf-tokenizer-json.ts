@@ -8,6 +8,7 @@ import { PithError } from '@pith/tensor-core';
 import { TOKEN_TYPES } from './token-types.ts';
 import type { MetadataReader } from './metadata-reader.ts';
 import { preTokenizerOf, PRE_TOKENIZERS } from './pre-tokenizers.ts';
+import { unigramModel, wordPieceModel } from './tokenizer-models.ts';
 
 /** The files of a tokenizer. */
 export interface TokenizerFiles {
@@ -91,10 +92,14 @@ function model(
       return byteLevel(metadata, tokens, types, file);
     case 'llama':
       return sentencePiece(metadata, tokens, types);
+    case 'bert':
+      return wordPieceModel({ metadata, tokens, types, template: template(metadata, tokens), file });
+    case 't5':
+      return unigramModel({ metadata, tokens, types, template: template(metadata, tokens), file });
     default:
       throw new PithError(
         'GGUF_TOKENIZER_UNSUPPORTED',
-        `open GGUF: ${file}: ${KEY}.model must be gpt2 or llama, got ${JSON.stringify(kind.slice(0, 40))}; open the model that the file was made from`,
+        `open GGUF: ${file}: ${KEY}.model must be gpt2, llama, bert or t5, got ${JSON.stringify(kind.slice(0, 40))}; open the model that the file was made from`,
         { details: { file, model: kind.slice(0, 40) } },
       );
   }
@@ -120,7 +125,7 @@ function byteLevel(
   return {
     normalizer: null,
     pre_tokenizer: pre.json as unknown as JsonValue,
-    post_processor: bosTemplate(metadata, tokens),
+    post_processor: template(metadata, tokens),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: 'BPE',
@@ -160,7 +165,7 @@ function sentencePiece(
       ],
     },
     pre_tokenizer: null,
-    post_processor: bosTemplate(metadata, tokens),
+    post_processor: template(metadata, tokens),
     decoder: {
       type: 'Sequence',
       decoders: [
@@ -235,22 +240,32 @@ function addsBos(metadata: MetadataReader): boolean {
   return metadata.flag(`${KEY}.add_bos_token`) ?? metadata.text(`${KEY}.model`) === 'llama';
 }
 
-/** What puts BOS before a text, where the file wants it. */
-function bosTemplate(metadata: MetadataReader, tokens: readonly string[]): JsonValue {
-  const id = metadata.count(`${KEY}.bos_token_id`);
-  const token = id === undefined ? undefined : tokens[id];
-  if (token === undefined || !addsBos(metadata)) return null;
-  const bos = { SpecialToken: { id: token, type_id: 0 } };
+function addsEos(metadata: MetadataReader): boolean {
+  return metadata.flag(`${KEY}.add_eos_token`) ?? metadata.text(`${KEY}.model`) === 't5';
+}
+
+/** What puts tokens before and behind a text, where the file wants them; WordPiece has both always. */
+function template(metadata: MetadataReader, tokens: readonly string[]): JsonValue {
+  const words = metadata.text(`${KEY}.model`) === 'bert';
+  const idOf = (name: string) => metadata.count(`${KEY}.${name}_token_id`);
+  const first = words ? (idOf('cls') ?? idOf('bos')) : addsBos(metadata) ? idOf('bos') : undefined;
+  const last = words ? (idOf('seperator') ?? idOf('eos')) : addsEos(metadata) ? idOf('eos') : undefined;
+  const named = (id: number | undefined) =>
+    id === undefined || tokens[id] === undefined ? [] : [{ id, token: tokens[id] }];
+  const [before, behind] = [named(first), named(last)];
+  if (before.length + behind.length === 0) return null;
+  const special = (of: typeof before, type_id: number) =>
+    of.map(({ token }) => ({ SpecialToken: { id: token, type_id } }));
+  // BERT has one opening token for both texts, others one for each.
+  const second = words ? [] : special(before, 1);
+  const single = [...special(before, 0), { Sequence: { id: 'A', type_id: 0 } }, ...special(behind, 0)];
   return {
     type: 'TemplateProcessing',
-    single: [bos, { Sequence: { id: 'A', type_id: 0 } }],
-    pair: [
-      bos,
-      { Sequence: { id: 'A', type_id: 0 } },
-      { SpecialToken: { id: token, type_id: 1 } },
-      { Sequence: { id: 'B', type_id: 1 } },
-    ],
-    special_tokens: { [token]: { id: token, ids: [id!], tokens: [token] } },
+    single,
+    pair: [...single, ...second, { Sequence: { id: 'B', type_id: 1 } }, ...special(behind, 1)],
+    special_tokens: Object.fromEntries(
+      [...before, ...behind].map(({ id, token }) => [token, { id: token, ids: [id], tokens: [token] }]),
+    ),
   };
 }
 
@@ -264,12 +279,14 @@ function tokenizerConfig(metadata: MetadataReader, tokens: readonly string[]): J
     eos_token: token('eos'),
     unk_token: token('unknown'),
     pad_token: token('padding'),
+    mask_token: token('mask'),
+    ...(metadata.text(`${KEY}.model`) === 'bert' && { cls_token: token('cls'), sep_token: token('seperator') }),
   };
   const template = metadata.text('tokenizer.chat_template');
   return {
     tokenizer_class: 'PreTrainedTokenizerFast',
     add_bos_token: addsBos(metadata),
-    add_eos_token: metadata.flag(`${KEY}.add_eos_token`) ?? false,
+    add_eos_token: addsEos(metadata),
     clean_up_tokenization_spaces: false,
     ...Object.fromEntries(Object.entries(named).filter((entry) => entry[1] !== undefined)),
     ...(template !== undefined && { chat_template: template }),

@@ -1,7 +1,7 @@
 // One file (or several, split) for llama.cpp, Ollama, LM Studio and node-llama-cpp.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CheckpointTensor } from '@pith/checkpoint';
+import { restoreBlocks, type CheckpointTensor, type GgmlTypeName } from '@pith/checkpoint';
 import { ggufFamily, ggufKeepsWindows, ggufLeavesOut, ggufTensors, type GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
@@ -47,7 +47,9 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
   const fromGguf = checkpoint.quantization?.method === 'gguf';
   // First, because it names what llama.cpp would compute otherwise.
   const metadata = await exportMetadata(model, request.name.replace(/\.gguf$/i, ''), mixture.fileType);
-  const sources = fromGguf ? sortedByBlock(ggufTensors(architecture)) : ggufTensors(architecture);
+  const sources = fromGguf
+    ? sortedByBlock(await withStoredConstants(ggufTensors(architecture), checkpoint.tensors))
+    : ggufTensors(architecture);
   const file = request.importance === undefined ? undefined : await readImportance(request.importance);
   const types = chooseTypes(
     mixture,
@@ -139,6 +141,28 @@ function copiesOf(
     if (tensor?.dtype === type && tensor.shape.join() === shape.join()) copies.set(name, tensor);
   }
   return copies;
+}
+
+/**
+ * What a GGUF source holds beside weights (factors of the rotary embedding, biases of zeros) is carried over as it is: its metadata
+ * is, too, and the two belong together.
+ */
+async function withStoredConstants(
+  sources: readonly GgufTensorSource[],
+  stored: ReadonlyMap<string, CheckpointTensor>,
+): Promise<GgufTensorSource[]> {
+  const weights = sources.filter(({ values }) => values === undefined);
+  const known = new Set(weights.map(({ name }) => name));
+  const constants = [...stored.values()].filter(({ name }) => !known.has(name));
+  return [
+    ...weights,
+    ...(await Promise.all(
+      constants.map(async ({ name, shape, dtype, source, byteLength }): Promise<GgufTensorSource> => {
+        const values = restoreBlocks(dtype as GgmlTypeName, await source.read(0, byteLength));
+        return { name, shape, parts: [], values };
+      }),
+    )),
+  ];
 }
 
 function sortedByBlock(sources: readonly GgufTensorSource[]): GgufTensorSource[] {

@@ -4,8 +4,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
-import { logits, type LanguageModel } from '@pith/model';
+import { openGguf } from '@pith/checkpoint';
+import { embeddings, logits, type LanguageModel } from '@pith/model';
 import { openModel } from '@pith/model/node';
+import { memoryBytes } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byteTokenizer, writeMadeUpCheckpoint } from '../../testing/made-up-checkpoint.fixture.ts';
@@ -31,6 +33,11 @@ const SIZES = {
   max_position_embeddings: 256,
   bos_token_id: 1,
   eos_token_id: 2,
+};
+const LONG = {
+  short_factor: [1, 1.1, 1.2, 1.3],
+  long_factor: [1, 1.5, 2, 3],
+  original_max_position_embeddings: 8,
 };
 const ROPE = { low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 };
 
@@ -76,7 +83,11 @@ const MADE_UP: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
   phi: { model_type: 'phi', partial_rotary_factor: 0.5, num_key_value_heads: 4 },
   starcoder2: { model_type: 'starcoder2', sliding_window: 8 },
-  'starcoder2 without biases': { model_type: 'starcoder2', use_bias: false, tie_word_embeddings: false },
+  'starcoder2 without biases, which llama.cpp wants as zeros': {
+    model_type: 'starcoder2',
+    use_bias: false,
+    tie_word_embeddings: false,
+  },
   stablelm: { model_type: 'stablelm', use_qkv_bias: true, partial_rotary_factor: 0.25 },
   olmo2: { model_type: 'olmo2' },
   granite: {
@@ -89,10 +100,39 @@ const MADE_UP: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     mlp_bias: true,
   },
   smollm3: { model_type: 'smollm3', num_hidden_layers: 5 },
+  'llama with YaRN': {
+    model_type: 'llama',
+    rope_scaling: { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 16 },
+  },
+  'llama with LongRoPE': { model_type: 'llama', rope_scaling: { rope_type: 'longrope', ...LONG } },
+  'gemma3, every second block windowed': {
+    model_type: 'gemma3_text',
+    head_dim: 12,
+    query_pre_attn_scalar: 12,
+    sliding_window: 6,
+    sliding_window_pattern: 2,
+    final_logit_softcapping: 7,
+  },
+  phi3: { model_type: 'phi3', sliding_window: 10, head_dim: 8 },
+  'phi3 with LongRoPE': {
+    model_type: 'phi3',
+    original_max_position_embeddings: 8,
+    partial_rotary_factor: 0.5,
+    rope_scaling: { type: 'longrope', short_factor: [1, 1.1], long_factor: [1, 1.5] },
+  },
+  'falcon 7b': { model_type: 'falcon', multi_query: true },
+  'falcon 40b': { model_type: 'falcon', new_decoder_architecture: true, num_kv_heads: 2, ffn_hidden_size: 56 },
+  'falcon 11b': { model_type: 'falcon', new_decoder_architecture: true, num_kv_heads: 2, num_ln_in_parallel_attn: 1 },
   cohere: { model_type: 'cohere', logit_scale: 0.0625 },
+  'stablelm 12b, with a norm for each head': {
+    model_type: 'stablelm',
+    qk_layernorm: true,
+    use_parallel_residual: true,
+    partial_rotary_factor: 0.5,
+  },
   gpt2: { model_type: 'gpt2', num_key_value_heads: 4, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, n_inner: 48 },
   gpt_neox: { model_type: 'gpt_neox', rotary_pct: 0.25, num_key_value_heads: 4, rotary_emb_base: 20000 },
-  'gpt_neox one part after the other': {
+  'gpt_neox, one part after the other': {
     model_type: 'gpt_neox',
     rotary_pct: 0.5,
     num_key_value_heads: 4,
@@ -132,15 +172,61 @@ async function roundTrip(source: string, name: string): Promise<void> {
 
 describe('a GGUF file is the model that it was made of', () => {
   it.each(Object.entries(MADE_UP))('%s', async (label, config) => {
-    const name = label.replaceAll(' ', '-');
+    const name = label.replaceAll(/[ ,.]+/g, '-');
     const source = join(root, name);
     writeMadeUpCheckpoint(source, { ...SIZES, ...config });
     await roundTrip(source, name);
   });
 });
 
+describe('a GGUF file of a GGUF file', () => {
+  // What the file holds beside weights belongs to its metadata, which is carried over as it is.
+  it.each(['llama', 'phi3 with LongRoPE', 'starcoder2 without biases, which llama.cpp wants as zeros'])(
+    'keeps its factors and zeros: %s',
+    async (label) => {
+      const [source, first, second] = ['source', 'first.gguf', 'second.gguf'].map((name) =>
+        join(root, `again-${name}`),
+      );
+      writeMadeUpCheckpoint(source!, { ...SIZES, ...MADE_UP[label] });
+      await exportModel(source!, { format: 'gguf:f32', output: first!, threads: 1, overwrite: true });
+      await exportModel(first!, { format: 'gguf:f32', output: second!, threads: 1, overwrite: true });
+      const tensors = async (path: string) => {
+        const { tensors: all } = await openGguf(memoryBytes(readFileSync(path)), path);
+        const entries = [...all.values()].map(async ({ name, shape, source: bytes, byteLength }) => {
+          return [name, { shape, bytes: [...(await bytes.read(0, byteLength))] }] as const;
+        });
+        return Object.fromEntries(await Promise.all(entries));
+      };
+      expect(await tensors(second!)).toEqual(await tensors(first!));
+    },
+  );
+});
+
+describe('an encoder', () => {
+  it('bert, without the head that files leave out', async () => {
+    const [source, path] = [join(root, 'bert'), join(root, 'bert.gguf')];
+    writeMadeUpCheckpoint(source, {
+      ...SIZES,
+      num_key_value_heads: 4,
+      model_type: 'bert',
+      architectures: ['BertModel'],
+      type_vocab_size: 2,
+    });
+    await exportModel(source, { format: 'gguf:f32', output: path, threads: 1 });
+    const [original, back] = [await openModel(source), await openModel(path)];
+    await expectSame(back, original);
+    const inputs = [{ ids: IDS }];
+    const [before, after] = [
+      await embeddings(original, inputs, { device }),
+      await embeddings(back, inputs, { device }),
+    ];
+    expect(after).toEqual(before);
+    for (const one of [original, back]) await one.close();
+  });
+});
+
 describe.skipIf(!hasShared)('of a reference checkpoint', () => {
-  it.each(['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox'])('%s', async (name) => {
+  it.each(['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'phi3'])('%s', async (name) => {
     const source = join(root, `reference-${name}`);
     cpSync(shared(`golden/arch/${name}`), source, { recursive: true });
     rmSync(join(source, 'reference.safetensors'));
