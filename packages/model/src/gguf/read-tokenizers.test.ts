@@ -14,7 +14,8 @@ const CASES: readonly (readonly [string, object])[] = [
   ['SentencePiece-style BPE without a space before', sentencePiece(false)],
   ['WordPiece', wordPiece({ lowercase: true })],
   ['WordPiece with case', wordPiece({ lowercase: false })],
-  ['Unigram', unigram()],
+  ['Unigram with a map of characters', unigram({ map: true })],
+  ['Unigram without one', unigram({ map: false })],
 ];
 
 function throughFile(
@@ -57,7 +58,7 @@ describe('a tokenizer out of the file that was made of it', () => {
     ],
     ['GGUF_VALUE_INVALID', (metadata) => metadata.set('tokenizer.ggml.unknown_token_id', { type: 'int32', value: -1 })],
   ])('refuses %s by name', (code, change) => {
-    const { metadata } = throughFile(unigram());
+    const { metadata } = throughFile(unigram({ map: true }));
     change(metadata);
     expect(() => ggufTokenizerFiles(new MetadataReader(metadata, 'x.gguf'), 'x.gguf')).toThrow(
       expect.objectContaining({ code }),
