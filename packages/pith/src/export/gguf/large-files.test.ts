@@ -67,6 +67,7 @@ describe.skipIf(!sparse)('a GGUF file of more than 4 GiB (needs a file system wi
     await writeTensors([{ source: { name: coded.name, shape: coded.shape, parts }, place: coded, path }], {
       pool,
       weights,
+      stored: new Map(),
     });
     // The copy is read and written behind the border.
     const from = { path, offset: coded.offset };
