@@ -108,6 +108,7 @@ describe('@pith/checkpoint', () => {
         "formatName",
         "ggmlTypeName",
         "gptq",
+        "hqq",
         "hubStore",
         "isCommit",
         "isConvertible",

@@ -23,6 +23,7 @@ export { WEIGHT_FORMATS, weightFormat } from './formats/weight-formats.ts';
 export { compressedTensors } from './compressed-tensors/format.ts';
 export { gptq } from './gptq/format.ts';
 export { awq } from './awq/format.ts';
+export { hqq } from './hqq/format.ts';
 export { mlx } from './mlx/format.ts';
 export { bitsandbytes } from './bitsandbytes/format.ts';
 export type { BitsandbytesOptions } from './bitsandbytes/format.ts';

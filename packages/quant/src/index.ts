@@ -97,7 +97,15 @@ export type {
 export { roundAwq, roundGptq } from './formats/round-integers.ts';
 export type { IntegerCoding } from './formats/round-integers.ts';
 export { roundMlx } from './formats/round-mlx.ts';
+export { roundMlxMode } from './formats/round-mlx-modes.ts';
+export type { MlxMode } from './formats/round-mlx-modes.ts';
 export { roundTable } from './formats/round-table.ts';
+export { hqqPass } from './hqq/pass.ts';
+export type { HqqConfig, HqqOptions } from './hqq/pass.ts';
+export { roundHqq } from './hqq/round.ts';
+export type { HqqCoding } from './hqq/round.ts';
+export { HQQ_SEARCH } from './hqq/solve.ts';
+export type { HqqSearch } from './hqq/solve.ts';
 export { gptqPass } from './gptq/pass.ts';
 export { gptqRounding } from './gptq/gptq-rounding.ts';
 export type { ActOrder, GptqConfig, GptqOptions } from './gptq/gptq-config.ts';

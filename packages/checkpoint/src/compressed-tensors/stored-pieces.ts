@@ -170,7 +170,9 @@ const GROUP_SIZES = { 'nvfp4-pack-quantized': 16, 'mxfp4-pack-quantized': 32, 'm
 
 function unsupported({ scheme, groupIndex }: QuantizedShape, format: CompressedFormat): string | undefined {
   if (scheme.kind === 'affine' || scheme.kind === 'table') {
-    return `the format has no ${scheme.kind === 'affine' ? 'offsets in floating point' : 'codes of a table'}; restore it and quantize again`;
+    return scheme.kind === 'affine'
+      ? 'the format has no offsets in floating point; store it as mlx or hqq, or quantize it with another method'
+      : 'the format has no codes of a table; restore it and quantize again';
   }
   const { granularity } = scheme;
   if (compressedFormat(scheme, format === 'int-quantized') !== format) {
@@ -195,7 +197,8 @@ function unsupported({ scheme, groupIndex }: QuantizedShape, format: CompressedF
   if (groupIndex !== undefined && scheme.kind === 'int' && 32 % scheme.bits !== 0) {
     return (
       `columns in another order (act-order) are stored with 2, 4 or 8 bits, got ${scheme.bits}, which the versions of ` +
-      'the library that read such columns pack in another way; quantize with actOrder "weight"'
+      'the library that read such columns pack in another way; quantize with actOrder "weight", or store it in the format gptq ' +
+      '(--format gptq)'
     );
   }
   return undefined;

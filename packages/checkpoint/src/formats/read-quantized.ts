@@ -6,6 +6,7 @@ import { readQuantizationConfig } from '../compressed-tensors/quantization-confi
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
 import { readAwqWeights } from '../awq/read-weights.ts';
 import { readGptqWeights } from '../gptq/read-weights.ts';
+import { readHqqWeights } from '../hqq/read-weights.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
 import { readMlxWeights } from '../mlx/read-weights.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
@@ -38,6 +39,7 @@ const READERS: Readonly<Record<string, (source: QuantizedSource) => Promise<Foun
   awq: weightsAlone(readAwqWeights),
   mlx: weightsAlone(readMlxWeights),
   bitsandbytes: weightsAlone(readBitsandbytesWeights),
+  hqq: weightsAlone(readHqqWeights),
 });
 
 async function readCompressed({ quantization, tensors, file }: QuantizedSource): Promise<Found> {

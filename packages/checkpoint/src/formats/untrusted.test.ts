@@ -32,6 +32,12 @@ interface Sample {
   readonly said: JsonObject;
   readonly contents: Contents;
 }
+const numbers = (value: number) => ({ dtype: 'i32', shape: [], bytes: words([value]) }) as const;
+const letters = (text: string) => {
+  const encoded = new TextEncoder().encode(text);
+  return { dtype: 'u8', shape: [encoded.length], bytes: encoded } as const;
+};
+const pair = (rows: number, columns: bigint) => new Uint8Array(BigInt64Array.of(BigInt(rows), columns).buffer);
 const state = quantStateBytes({ table: 'nf4', blockSize: 32, valueDType: 'f16', shape: [4, 12] });
 const samples: Readonly<Record<string, Sample>> = {
   gptq: {
@@ -62,6 +68,40 @@ const samples: Readonly<Record<string, Sample>> = {
       'b.weight': { dtype: 'u32', shape: [2, 8] },
       'b.scales': { dtype: 'f16', shape: [2, 1] },
       'b.biases': { dtype: 'f16', shape: [2, 1] },
+    },
+  },
+  'mlx modes': {
+    said: { quantization: { bits: 4, group_size: 16, mode: 'nvfp4', b: { mode: 'mxfp8' }, c: { mode: 'mxfp4' } } },
+    contents: {
+      'a.weight': { dtype: 'u32', shape: [3, 8] },
+      'a.scales': { dtype: 'u8', shape: [3, 4] },
+      'b.weight': { dtype: 'u32', shape: [2, 16] },
+      'b.scales': { dtype: 'u8', shape: [2, 2] },
+      'c.weight': { dtype: 'u32', shape: [2, 8] },
+      'c.scales': { dtype: 'u8', shape: [2, 2] },
+    },
+  },
+  hqq: {
+    said: {
+      quantization_config: {
+        quant_method: 'hqq',
+        quant_config: { weight_quant_params: { nbits: 4, group_size: 16, axis: 1 } },
+        skip_modules: ['lm_head'],
+      },
+    },
+    contents: {
+      'a.W_q': { dtype: 'u8', shape: [2, 16] },
+      'a.scale': { dtype: 'f16', shape: [4, 1] },
+      'a.zero': { dtype: 'f16', shape: [4, 1] },
+      'a.shape': { dtype: 'i64', shape: [2], bytes: pair(4, 16n) },
+      'a.nbits': numbers(4),
+      'a.group_size': numbers(16),
+      'a.axis': numbers(1),
+      'a.packing': letters('4bit_u8'),
+      'a.compute_dtype': letters('torch.float16'),
+      'a.quant_scale': { dtype: 'u8', shape: [] },
+      'a.quant_zero': { dtype: 'u8', shape: [] },
+      norm: { dtype: 'f32', shape: [4] },
     },
   },
   bitsandbytes: {
@@ -101,7 +141,7 @@ describe.each(Object.keys(samples))('%s from strangers', (format) => {
 
   it('starts from a checkpoint that opens', async () => {
     const weights = await restoreAll(filesOf(sample));
-    expect(weights.some(({ kind }) => kind === 'quantized')).toBe(true);
+    expect(weights.some(({ kind }) => kind !== 'dense')).toBe(true);
   });
 
   it('opens and restores, or is refused, when mutated', async () => {
@@ -126,17 +166,13 @@ describe.each(Object.keys(samples))('%s from strangers', (format) => {
 
 const quant = (format: string, more: JsonObject): Sample => {
   const { said, contents } = samples[format]!;
-  const key = format === 'mlx' ? 'quantization' : 'quantization_config';
+  const key = format.startsWith('mlx') ? 'quantization' : 'quantization_config';
   return { said: { [key]: { ...(said[key] as JsonObject), ...more } }, contents };
 };
 const tensor = (format: string, more: Record<string, Contents[string] | undefined>): Sample => {
   const { said, contents } = samples[format]!;
   const entries = Object.entries({ ...contents, ...more }).filter((entry) => entry[1] !== undefined);
   return { said, contents: Object.fromEntries(entries) as Contents };
-};
-const bytes = (text: string) => {
-  const encoded = new TextEncoder().encode(text);
-  return { dtype: 'u8', shape: [encoded.length], bytes: encoded } as const;
 };
 
 describe('one error for each way to be bad', () => {
@@ -206,7 +242,91 @@ describe('one error for each way to be bad', () => {
       'mlx: rows',
       tensor('mlx', { 'a.biases': { dtype: 'bf16', shape: [2, 2] } }),
       'MLX_TENSORS_INVALID',
-      /must be of 3 rows/,
+      /biases \[2, 2\] must have the shape of scales \[3, 2\]/,
+    ],
+    ['mlx modes: bits', quant('mlx modes', { bits: 8 }), 'MLX_UNSUPPORTED', /nvfp4 of 8 bits in groups of 16/],
+    [
+      'mlx modes: scales',
+      tensor('mlx modes', { 'a.scales': { dtype: 'f16', shape: [3, 4] } }),
+      'MLX_TENSORS_INVALID',
+      /scales is f16, not u8/,
+    ],
+    [
+      'mlx modes: groups',
+      tensor('mlx modes', { 'c.scales': { dtype: 'u8', shape: [2, 3] } }),
+      'MLX_TENSORS_INVALID',
+      /8 words and 3 groups of a row are no 4 bits in groups of 32/,
+    ],
+    [
+      'mlx modes: scales that are no numbers',
+      tensor('mlx modes', { 'b.scales': { dtype: 'u8', shape: [2, 2], bytes: Uint8Array.of(0, 1, 255, 2) } }),
+      'MLX_TENSORS_INVALID',
+      /scales are NaN in row 1/,
+    ],
+    ['hqq: no configuration', quant('hqq', { quant_config: 4 }), 'HQQ_CONFIG_INVALID', /quant_config/],
+    ['hqq: no zeros', tensor('hqq', { 'a.zero': undefined }), 'HQQ_TENSOR_MISSING', /"a.zero"/],
+    ['hqq: zeros alone', tensor('hqq', { 'a.W_q': undefined }), 'HQQ_TENSOR_MISSING', /"a.W_q"/],
+    [
+      'hqq: packing',
+      tensor('hqq', { 'a.packing': letters('5bit_u8') }),
+      'HQQ_TENSORS_INVALID',
+      /"5bit_u8" must be one/,
+    ],
+    ['hqq: bits', tensor('hqq', { 'a.nbits': numbers(6) }), 'HQQ_TENSORS_INVALID', /6 bits are not packed as 4bit_u8/],
+    ['hqq: axis', tensor('hqq', { 'a.axis': numbers(2) }), 'HQQ_TENSORS_INVALID', /axis must be 0 or 1, it is 2/],
+    [
+      'hqq: groups',
+      tensor('hqq', { 'a.group_size': numbers(7) }),
+      'HQQ_TENSORS_INVALID',
+      /groups of 7 do not divide 64/,
+    ],
+    [
+      'hqq: dtype',
+      tensor('hqq', { 'a.compute_dtype': letters('torch.int8') }),
+      'HQQ_TENSORS_INVALID',
+      /float of torch/,
+    ],
+    [
+      'hqq: a word that is too long',
+      tensor('hqq', { 'a.packing': { dtype: 'u8', shape: [100] } }),
+      'HQQ_TENSORS_INVALID',
+      /at most 64 letters/,
+    ],
+    [
+      'hqq: a number that is none',
+      tensor('hqq', { 'a.nbits': { dtype: 'i32', shape: [2] } }),
+      'HQQ_TENSORS_INVALID',
+      /nbits must be one i32/,
+    ],
+    [
+      'hqq: a giant shape',
+      tensor('hqq', { 'a.shape': { dtype: 'i64', shape: [2], bytes: pair(4, 2n ** 60n) } }),
+      'HQQ_TENSORS_INVALID',
+      /that of no matrix/,
+    ],
+    [
+      'hqq: codes',
+      tensor('hqq', { 'a.shape': { dtype: 'i64', shape: [2], bytes: pair(8, 16n) } }),
+      'HQQ_TENSORS_INVALID',
+      /are not those of \[8, 16\] as 4bit_u8/,
+    ],
+    [
+      'hqq: scales',
+      tensor('hqq', { 'a.scale': { dtype: 'f16', shape: [3, 1] } }),
+      'HQQ_TENSORS_INVALID',
+      /scale must be 4 floats/,
+    ],
+    [
+      'hqq: coded zero points',
+      tensor('hqq', { 'a.quant_zero': { dtype: 'u8', shape: [], bytes: Uint8Array.of(1) } }),
+      'HQQ_UNSUPPORTED',
+      /coded scales or zero points/,
+    ],
+    [
+      'hqq: a scale that is no number',
+      tensor('hqq', { 'a.scale': { dtype: 'f16', shape: [4, 1], bytes: new Uint8Array(8).fill(0xff) } }),
+      'HQQ_TENSORS_INVALID',
+      /scale is NaN in group 0/,
     ],
     [
       'bitsandbytes: no state',
@@ -216,7 +336,7 @@ describe('one error for each way to be bad', () => {
     ],
     [
       'bitsandbytes: a state of another kind',
-      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('[]') }),
+      tensor('bitsandbytes', { [`a.weight.${STATE_SUFFIX.nf4}`]: letters('[]') }),
       'BNB_TENSORS_INVALID',
       /must be JSON/,
     ],
@@ -229,7 +349,9 @@ describe('one error for each way to be bad', () => {
     [
       'bitsandbytes: a block',
       tensor('bitsandbytes', {
-        [`a.weight.${STATE_SUFFIX.nf4}`]: bytes('{"quant_type":"nf4","blocksize":3,"dtype":"float16","shape":[4,12]}'),
+        [`a.weight.${STATE_SUFFIX.nf4}`]: letters(
+          '{"quant_type":"nf4","blocksize":3,"dtype":"float16","shape":[4,12]}',
+        ),
       }),
       'BNB_CONFIG_INVALID',
       /blocksize: must be one of/,
@@ -237,7 +359,7 @@ describe('one error for each way to be bad', () => {
     [
       'bitsandbytes: a shape',
       tensor('bitsandbytes', {
-        [`a.weight.${STATE_SUFFIX.nf4}`]: bytes(
+        [`a.weight.${STATE_SUFFIX.nf4}`]: letters(
           '{"quant_type":"nf4","blocksize":32,"dtype":"float16","shape":[4,9007199254740991]}',
         ),
       }),
@@ -264,9 +386,9 @@ describe('one error for each way to be bad', () => {
     ],
     [
       'another method',
-      quant('gptq', { quant_method: 'hqq' }),
+      quant('gptq', { quant_method: 'eetq' }),
       'QUANTIZATION_METHOD_UNSUPPORTED',
-      /"hqq".*gptq, awq, mlx, bitsandbytes are read/,
+      /"eetq".*gptq, awq, mlx, bitsandbytes, hqq are read/,
     ],
   ])('%s', async (_, sample, code, message) => {
     const failure = await restoreAll(filesOf(sample)).then(

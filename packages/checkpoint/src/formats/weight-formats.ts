@@ -4,6 +4,7 @@ import { nearestWord, PithError } from '@pith/tensor-core';
 import { compressedTensors } from '../compressed-tensors/format.ts';
 import { awq } from '../awq/format.ts';
 import { gptq } from '../gptq/format.ts';
+import { hqq } from '../hqq/format.ts';
 import { mlx } from '../mlx/format.ts';
 import type { WeightFormat } from './weight-format.ts';
 
@@ -12,6 +13,7 @@ const FORMATS: Readonly<Record<string, WeightFormat>> = Object.freeze({
   gptq,
   awq,
   mlx,
+  hqq,
 });
 
 /** The names that {@link weightFormat} knows, the default first. */

@@ -46,8 +46,12 @@ export function requireIntegers(weight: StoredShape, { activations }: FormatCont
     });
   const { module, rows, columns } = requireModule(weight, fail);
   if (scheme.kind !== 'int') {
-    const kind = { float: 'floating-point codes', affine: 'offsets in floating point', table: 'codes of a table' };
-    throw fail('SCHEME', `the format holds integer codes, got ${kind[scheme.kind]}; choose a scheme like w4g128`);
+    const kind = {
+      float: 'floating-point codes; choose a scheme like w4g128',
+      affine: 'offsets in floating point; store it as mlx or hqq, or quantize it with another method',
+      table: 'codes of a table; choose a scheme like w4g128',
+    };
+    throw fail('SCHEME', `the format holds integer codes, got ${kind[scheme.kind]}`);
   }
   if (!bits.includes(scheme.bits)) {
     throw fail('SCHEME', `codes must have ${bits.join(', ')} bits, got ${scheme.bits}; choose another scheme`);

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { FormatFaults } from '../formats/read-modules.ts';
 import type { JsonValue } from '../json/parse-json.ts';
+import { MICRO_MODES } from './micro-modes.ts';
 
 /** Bits of affine codes. */
 export const MLX_BITS: readonly number[] = Object.freeze([2, 3, 4, 5, 6, 8]);
@@ -28,7 +29,7 @@ export interface MlxCoding {
   readonly bits: number;
   /** Columns of a group. */
   readonly groupSize: number;
-  /** `affine`, or a format with scales of 8 bits: `mxfp4`, `mxfp8`, `nvfp4`. */
+  /** `affine`, or a name of `MICRO_MODES`. */
   readonly mode: string;
 }
 
@@ -38,12 +39,10 @@ export interface MlxConfig {
   codingOf(module: string): MlxCoding;
 }
 
-/** What the modes without a scheme of their own take where nothing is said. */
+/** What a mode has where nothing is said; those of floating-point codes have nothing else. */
 const DEFAULTS: Readonly<Record<string, { readonly bits: number; readonly groupSize: number }>> = {
   affine: { bits: 4, groupSize: 64 },
-  mxfp4: { bits: 4, groupSize: 32 },
-  mxfp8: { bits: 8, groupSize: 32 },
-  nvfp4: { bits: 4, groupSize: 16 },
+  ...MICRO_MODES,
 };
 
 /**

@@ -29,6 +29,8 @@ export interface PlannedWeight {
   readonly grouped?: boolean;
   /** How the runtime quantizes the inputs of a quantized weight; scales that calibration finds stand for any. */
   readonly activations?: ActivationQuantization;
+  /** What scales in `f8_e4m3` are divided by, where that is known before anything is computed. */
+  readonly globalScale?: number;
   /** Of a factored weight. */
   readonly rank?: number;
   /** Share of weights that are zero, 0 to 1, where a technique made them so. */
@@ -91,6 +93,7 @@ export function plannedWeight(weight: WeightTensor): PlannedWeight {
         scheme: weight.scheme,
         ...(weight.groupIndex && { grouped: true }),
         ...(weight.activations && { activations: weight.activations }),
+        ...(weight.globalScale !== undefined && { globalScale: weight.globalScale }),
       };
     case 'factored': {
       const left = plannedWeight(weight.left);

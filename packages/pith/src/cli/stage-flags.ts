@@ -76,6 +76,11 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       help: 'dtype of stored scales: f16, bf16, f32 (default: that of the weights)',
       option: 'scaleDType',
     },
+    {
+      flag: '--norm <x>',
+      help: 'hqq: exponent of the norm of the errors, to 1 (default: 0.7)',
+      parse: number('--norm'),
+    },
     { flag: '--act-order <name>', help: 'gptq: order of the columns: weight, group, none' },
     DAMPING,
     { flag: '--importance <name>', help: 'gptq: what errors of a range search count: none, hessian' },
@@ -203,7 +208,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
 
 /** What each kind of method is called on the command line. */
 const METHOD_HELP: Readonly<Record<StageKind, string>> = {
-  quantize: 'rtn (to nearest), gptq, awq, smoothquant, qat (default: rtn)',
+  quantize: 'rtn (to nearest), hqq (no text), gptq, awq, smoothquant, qat (default: rtn)',
   prune: 'magnitude, wanda, taylor, sparsegpt, iterative, gradual, structure (--structure alone says it)',
   factorize: 'svd, asvd, whitened-svd, tucker, cp',
   distill: 'offline',
@@ -212,6 +217,7 @@ const METHOD_HELP: Readonly<Record<StageKind, string>> = {
 /** Methods by kind: how `plan` knows what a method belongs to. */
 export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
   rtn: 'quantize',
+  hqq: 'quantize',
   gptq: 'quantize',
   awq: 'quantize',
   smoothquant: 'quantize',
@@ -368,7 +374,11 @@ export function addArtefactFlags(command: Command): Command {
       'positions of a window of --eval, where they differ',
       wholeNumber('--eval-context', 2),
     )
-    .option('--format <name>', 'how quantized weights are stored (default: compressed-tensors)')
+    .option(
+      '--format <name>',
+      'how quantized weights are stored: compressed-tensors (the default), gptq, awq, mlx; a variant stands for the scheme: mlx:4; ' +
+        'without a method it rounds as the format does, as bitsandbytes:nf4 and gguf:q4_k_m do',
+    )
     .option('--sparse', 'store pruned weights as compressed-tensors stores sparse ones, where that is smaller')
     .option('--shard-size <size>', 'most bytes of tensors in a file (default: 5GB)', byteSize('--shard-size'));
 }

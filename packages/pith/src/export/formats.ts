@@ -1,7 +1,7 @@
 // The formats that models are exported to: one line each.
 import { nearestWord, PithError } from '@pith/tensor-core';
 import type { ExportFormat } from './format.ts';
-import { awqExport, bitsandbytesExport, gptqExport, mlxExport } from './formats/coded.ts';
+import { codedExports } from './formats/coded.ts';
 import { compressedTensorsExport } from './formats/compressed-tensors.ts';
 import { gguf } from './formats/gguf.ts';
 import { onnx } from './formats/onnx.ts';
@@ -13,10 +13,7 @@ export const EXPORT_FORMATS: readonly ExportFormat[] = [
   onnx,
   safetensors,
   compressedTensorsExport,
-  gptqExport,
-  awqExport,
-  mlxExport,
-  bitsandbytesExport,
+  ...codedExports,
 ];
 
 /** A format and one of its variants. */

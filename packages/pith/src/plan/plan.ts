@@ -39,6 +39,7 @@ import { packageVersions } from '../versions.ts';
 import { estimatePeakMemory, estimateSeconds } from './estimate.ts';
 import { defaultScheme, quantizeConfig, requireKnown, type QuantizeConfig } from './quantize-config.ts';
 import { runtimeNotices } from './runtime-notices.ts';
+import { ownRounding, withVariantScheme } from './own-rounding.ts';
 import { isSupported, streamsFiles } from './streams-files.ts';
 import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
 import type { Unit, UnitOutput } from './units.ts';
@@ -69,14 +70,31 @@ export interface PreparedPlan {
  * checkpoint. What does not fit is not thrown but listed in `problems`.
  */
 export async function plan(model: string, options: PlanOptions = {}): Promise<Plan> {
-  const { signal, progress, notice, ...quantizeOptions } = options;
+  const { signal, progress, notice, ...asked } = options;
   const run = { ...(signal && { signal }), ...(progress && { progress }), ...(notice && { notice }) };
+  const own = ownRounding(asked);
+  if (own !== undefined) {
+    const { planExport } = await import('../export/export-model.ts');
+    return planExport(model, { ...exportLimits(asked), format: own, ...run });
+  }
+  const quantizeOptions = withVariantScheme(asked);
   const place = await placeOfHeaders(model, run);
   if (await streamsFiles(place, quantizeOptions)) return (await preparePlan(place, quantizeOptions)).plan;
   const { planStage } = await import('../run/stage-commands.ts');
   const { format, method = 'rtn', scheme = defaultScheme(method), generic: _generic, ...stage } = quantizeOptions;
   requireKnown({ method, ...(format !== undefined && { format }) });
   return planStage('quantize', place, { method, scheme, ...stage, ...(format !== undefined && { format }), ...run });
+}
+
+/** What an export takes of the options of a quantization. */
+export function exportLimits({ calibration, shardBytes, seed, memoryBytes, threads }: QuantizeOptions) {
+  return {
+    ...(calibration && { calibration }),
+    ...(shardBytes !== undefined && { shardBytes }),
+    ...(seed !== undefined && { seed }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(threads !== undefined && { threads }),
+  };
 }
 
 /** Makes a plan and all that is needed to carry it out. */

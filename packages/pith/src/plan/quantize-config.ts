@@ -14,6 +14,8 @@ export const FORMATS = WEIGHT_FORMATS;
 const DEFAULT_SCHEME = 'w4g128';
 /** The scheme where none is named; undefined where the method has one of its own. */
 export function defaultScheme(method: string): string | undefined {
+  // It needs zero points, and groups of 64 are what its authors take.
+  if (method === 'hqq') return 'w4g64-asym';
   return method === 'smoothquant' ? undefined : DEFAULT_SCHEME;
 }
 /** Default of `shardBytes`: what transformers writes too. */
@@ -85,11 +87,11 @@ export function quantizeConfig(given: QuantizeOptions): QuantizeConfig {
   });
 }
 
-/** @throws PithError `OPTIONS_INVALID` for a method that there is not, or a format that cannot be written. */
+/** @throws PithError `OPTIONS_INVALID` for a method that there is not, or a format that cannot be written, whatever its variant. */
 export function requireKnown({ method, format }: Pick<QuantizeOptions, 'method' | 'format'>): void {
   const problems: string[] = [];
   if (method !== undefined) oneOf('method', method, METHODS, problems);
-  if (format !== undefined) oneOf('format', format, FORMATS, problems);
+  if (format !== undefined) oneOf('format', format.split(':')[0]!, FORMATS, problems);
   if (problems.length > 0) throw invalid(problems);
 }
 

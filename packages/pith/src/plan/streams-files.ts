@@ -10,10 +10,13 @@ import { PithError } from '@pith/tensor-core';
 import { openPlace, type ModelPlace } from '../source/locate-model.ts';
 import type { QuantizeOptions } from './types.ts';
 
-/** True where weights are rounded from file to file: to nearest, from a source whose weights are all dense and stored as the table has them. */
+/**
+ * True where weights are rounded from file to file: to nearest, from a source whose weights are all dense and stored as the table
+ * has them, and into no variant of a format, which may code matrices outside of the blocks.
+ */
 export async function streamsFiles(
   model: ModelPlace,
-  { method = 'rtn', calibration, data, generic = false }: QuantizeOptions,
+  { method = 'rtn', calibration, data, format, generic = false }: QuantizeOptions,
 ): Promise<boolean> {
   if (method !== 'rtn' || (calibration ?? data) !== undefined) {
     if (!generic) return false;
@@ -22,6 +25,7 @@ export async function streamsFiles(
       `quantize: generic: works with rounding to nearest alone, got ${method}${method === 'rtn' ? ' with a calibration text' : ''}; an unknown architecture cannot be run`,
     );
   }
+  if (format?.includes(':') === true && !generic) return false;
   const { config, quantization, weights, close } = await openPlace(model);
   await close();
   if (quantization !== undefined || [...weights.values()].some(({ kind }) => kind !== 'dense')) return false;

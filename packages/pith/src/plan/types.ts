@@ -4,12 +4,12 @@ import type { CalibrationOptions, TrainingText } from '../recipe/types.ts';
 
 /** What `plan` and `quantize` are asked for; every field has a default. Unknown keys are refused. */
 export interface QuantizeOptions {
-  /** `rtn`, round to nearest (the default), or `gptq`, `qat`. */
+  /** `rtn`, round to nearest (the default), or `hqq`, `gptq`, `awq`, `smoothquant`, `qat`. */
   readonly method?: string;
   /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
   readonly scheme?: string;
   /**
-   * Of `rtn`, `gptq` and `smoothquant`: other schemes by module pattern, `{ lm_head: 'w8' }`. Modules that match are quantized
+   * Of `rtn`, `hqq`, `gptq` and `smoothquant`: other schemes by module pattern, `{ lm_head: 'w8' }`. Modules that match are quantized
    * even where no `include` matches them; of several patterns that match the last counts.
    */
   readonly schemeFor?: Readonly<Record<string, string>>;
@@ -17,6 +17,8 @@ export interface QuantizeOptions {
   readonly range?: string;
   /** `f16`, `bf16`, `f32`; the dtype of each weight when left out. */
   readonly scaleDType?: string;
+  /** Of `hqq`: exponent of the norm of the errors. */
+  readonly norm?: number;
   /** Of `gptq`: order in which columns are rounded, `weight` (the default), `group` or `none`. */
   readonly actOrder?: 'none' | 'weight' | 'group';
   /** Of `gptq`: added to the diagonal of the Gram matrix, as a share of its mean. */
@@ -40,7 +42,11 @@ export interface QuantizeOptions {
    * model is refused.
    */
   readonly generic?: boolean;
-  /** `compressed-tensors` (the default). */
+  /**
+   * `compressed-tensors` (the default), `gptq`, `awq`, `mlx`: how the codes of the method are stored, as they are. With a variant
+   * (`mlx:4`, `gptq:4g128`) it stands for the scheme; where nothing is said of a method it rounds as the tools of the format do, and
+   * so do the formats that hold no codes of methods: `bitsandbytes:nf4`, `gguf:q4_k_m`, `onnx:q4`.
+   */
   readonly format?: string;
   /** Most bytes of tensors in a file; 5 GB when left out. */
   readonly shardBytes?: number;

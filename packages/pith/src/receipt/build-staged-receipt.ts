@@ -150,11 +150,10 @@ async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Pr
     const present = steps === undefined ? name : steps.at(-1)!.name;
     const after = present === null ? undefined : made.get(present);
     const comparable =
-      steps !== undefined &&
+      (steps === undefined ? COMPARABLE.has(action) : steps.every((step) => COMPARABLE.has(step.action))) &&
       after !== undefined &&
       after.kind !== 'factored' &&
-      after.shape.join() === before.shape.join() &&
-      steps.every((step) => COMPARABLE.has(step.action));
+      after.shape.join() === before.shape.join();
     receipts.push({
       name,
       action,

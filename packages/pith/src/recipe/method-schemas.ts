@@ -82,6 +82,15 @@ const Awq = z.strictObject({
   clipping: z.boolean().exactOptional().describe('Searches clipping of the ranges.'),
   ...selection,
 });
+const Hqq = z.strictObject({
+  method: z.literal('hqq'),
+  scheme: coding.scheme,
+  scaleDType: coding.scaleDType,
+  norm: z.number().exactOptional().describe('Exponent of the norm of the errors, above 0, at most 1.'),
+  iterations: count.describe('Most iterations.'),
+  ...mixed,
+  ...selection,
+});
 const SmoothQuant = z.strictObject({
   method: z.literal('smoothquant'),
   scheme: coding.scheme.exactOptional().describe('Scheme with quantized activations: w8a8, w8a8-static.'),
@@ -252,7 +261,7 @@ export const METHODS_BY_KIND = {
   prune: [Magnitude, Wanda, Taylor, SparseGpt, Structure, Iterative, Gradual],
   factorize: [Svd, Asvd, WhitenedSvd, Tucker, Cp],
   distill: [Offline],
-  quantize: [Rtn, Gptq, Awq, SmoothQuant, Qat],
+  quantize: [Rtn, Hqq, Gptq, Awq, SmoothQuant, Qat],
 } as const satisfies Readonly<Record<string, readonly MethodSchema[]>>;
 
 /** Methods that train, on a text that their stage may name. */

@@ -95,9 +95,15 @@ export const RecipeSchema: z.ZodType<Recipe> = z.strictObject({
   output: z
     .strictObject({
       format: z
-        .enum(WEIGHT_FORMATS as [string, ...string[]])
+        .string()
+        .max(100)
+        .refine((text) => WEIGHT_FORMATS.includes(text.split(':')[0]!.toLowerCase()), {
+          message: `must be one of ${WEIGHT_FORMATS.join(', ')}, with a variant behind a colon where its codes are meant (mlx:4)`,
+        })
         .exactOptional()
-        .describe('How quantized weights are stored; compressed-tensors when left out.'),
+        .describe(
+          `How quantized weights are stored: ${WEIGHT_FORMATS.join(', ')}, with a variant that they must have (mlx:4); compressed-tensors when left out.`,
+        ),
       shardBytes: Count.exactOptional().describe('Most bytes of tensors in a file; 5 GB when left out.'),
       sparse: z
         .boolean()

@@ -2,7 +2,7 @@
 import type { DistillOptions } from '@pith/distill';
 import type { DecomposeOptions, FactorizeOptions } from '@pith/lowrank';
 import type { GradualOptions, IterativeOptions, PruneOptions, StructureOptions } from '@pith/prune';
-import type { AwqOptions, GptqOptions, QatOptions, RtnPassOptions, SmoothQuantOptions } from '@pith/quant';
+import type { AwqOptions, GptqOptions, HqqOptions, QatOptions, RtnPassOptions, SmoothQuantOptions } from '@pith/quant';
 
 /** The text that calibrated methods look at. */
 export interface CalibrationOptions {
@@ -77,6 +77,10 @@ export type QuantizeStage =
       readonly method: 'rtn';
     } & NamedCoding<RtnPassOptions>)
   | ({
+      /** Zero points that make most errors small, found from the weights alone. */
+      readonly method: 'hqq';
+    } & Omit<NamedCoding<HqqOptions>, 'range'>)
+  | ({
       /** Column after column, errors moved on. */
       readonly method: 'gptq';
     } & NamedCoding<GptqOptions>)
@@ -122,7 +126,10 @@ export interface RecipeStage {
 export interface RecipeOutput {
   /** Most bytes of tensors in a file; 5 GB when left out. */
   readonly shardBytes?: number;
-  /** How quantized weights are stored: `compressed-tensors` (when left out), or another name of `WEIGHT_FORMATS`. */
+  /**
+   * How quantized weights are stored: `compressed-tensors` (when left out), or another name of `WEIGHT_FORMATS`. With a variant
+   * (`mlx:4`) all must have its codes, and what the format codes beside the blocks is rounded as it does.
+   */
   readonly format?: string;
   /** Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller; false when left out. */
   readonly sparse?: boolean;

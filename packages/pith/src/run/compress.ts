@@ -267,7 +267,7 @@ async function writeArtefact(
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
   const { source } = prepared.source;
   const { model, config } = finished.result;
-  const made = [...model.weights.values()].map((weight) => prepared.source.original(weight));
+  const made = [...model.weights.values()].map((weight) => prepared.outside.code(prepared.source.original(weight)));
   const compact = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
   const weights = compact.map(storedWeightOf(model.architecture));
   const options = storedOptions(

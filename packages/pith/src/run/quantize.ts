@@ -3,7 +3,8 @@ import { openOutput, type CheckpointOutput } from '@pith/checkpoint/node';
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { carriedFiles } from '../source/carried-files.ts';
-import { preparePlan, type PreparedPlan } from '../plan/plan.ts';
+import { ownRounding, withVariantScheme } from '../plan/own-rounding.ts';
+import { exportLimits, preparePlan, type PreparedPlan } from '../plan/plan.ts';
 import { defaultScheme, requireKnown } from '../plan/quantize-config.ts';
 import { streamsFiles } from '../plan/streams-files.ts';
 import type { Plan, QuantizeOptions } from '../plan/types.ts';
@@ -40,12 +41,18 @@ export interface QuantizeRunOptions extends QuantizeOptions, RunOptions {
  * run is stopped or killed, the same call continues it and ends with the same bytes. The artefact is read back and checked
  * before it gets its name, in one atomic step.
  *
+ * A format with a variant (`mlx:4`) and nothing of a method rounds as its own tools do: the files of {@link exportModel}, which
+ * starts anew when it was stopped. With a method the variant stands for its scheme.
+ *
  * @param name directory of a checkpoint, or a hub id.
  * @throws PithError `PLAN_PROBLEMS` (nothing was done; details list all), `OUTPUT_EXISTS`, `OUTPUT_LOCKED`,
  * `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `WEIGHT_NOT_FINITE`,
- * `STOPPED`, `READ_BACK_FAILED`, and those of `plan`.
+ * `STOPPED`, `READ_BACK_FAILED`, `FORMAT_HOLDS_NO_CODES`, `FORMAT_SCHEME_DIFFERS`, and those of `plan`.
  */
-export async function quantize(name: string, options: QuantizeRunOptions): Promise<CompressResult> {
+export async function quantize(name: string, given: QuantizeRunOptions): Promise<CompressResult> {
+  const own = ownRounding(given);
+  if (own !== undefined) return roundByFormat(name, own, given);
+  const options = withVariantScheme(given);
   const model = await localModel(name, options);
   if (!(await streamsFiles(model, options))) {
     // Loaded where it is needed: rounding from file to file takes less time than that.
@@ -86,6 +93,25 @@ export async function quantize(name: string, options: QuantizeRunOptions): Promi
   } finally {
     await prepared.source.checkpoint.store.close();
   }
+}
+
+/** The format rounds by itself: an export. */
+async function roundByFormat(name: string, format: string, options: QuantizeRunOptions): Promise<CompressResult> {
+  const { exportModel } = await import('../export/export-model.ts');
+  const { output, overwrite, evaluate, onPlan, signal, progress, notice } = options;
+  const done = await exportModel(name, {
+    ...exportLimits(options),
+    format,
+    output,
+    ...(overwrite !== undefined && { overwrite }),
+    ...(evaluate && { evaluate }),
+    ...(onPlan && { onPlan: (made: Plan) => onPlan(made, 0) }),
+    ...(signal && { signal }),
+    ...(progress && { progress }),
+    ...(notice && { notice }),
+  });
+  const result = resultOf(output, await readReceipt(done.output), done.seconds);
+  return { ...result, output: done.output, receipt: done.receipt };
 }
 
 interface Job extends RunOptions {

@@ -34,7 +34,7 @@ export interface StageRunOptions extends RunOptions {
   readonly seed?: number;
   /** Most bytes of tensors in a file; 5 GB when left out. */
   readonly shardBytes?: number;
-  /** How quantized weights are stored; compressed-tensors when left out. */
+  /** How quantized weights are stored; compressed-tensors when left out. See `RecipeOutput`. */
   readonly format?: string;
   /** Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller; false when left out. */
   readonly sparse?: boolean;

@@ -128,8 +128,11 @@ export function unreadWeight(planned: PlannedWeight): WeightTensor {
   });
 }
 
+/** Stands for a global scale that is found with the values: none that a format could count on. */
+const UNKNOWN_SCALE = 2 ** -126;
+
 function unreadMatrix(
-  { kind, dtype, scheme, byteLength, grouped, activations }: PlannedWeight,
+  { kind, dtype, scheme, byteLength, grouped, activations, globalScale = UNKNOWN_SCALE }: PlannedWeight,
   name: string,
   shape: readonly number[],
 ): DenseWeight | QuantizedWeight {
@@ -145,8 +148,7 @@ function unreadMatrix(
       ...{ name, shape, scheme, read },
       ...(groupIndex && { groupIndex }),
       ...(activations && { activations }),
-      // The values of scales are found later; where they lie does not depend on them.
-      ...(scheme.scaleDType === 'f8_e4m3' && { globalScale: 1 }),
+      ...(scheme.scaleDType === 'f8_e4m3' && { globalScale }),
       byteLengthOfRows: () => bytes,
     });
   }

@@ -1,10 +1,11 @@
 // The plan of a recipe: every stage says from headers alone what it will do to the model that the stages before it leave.
 import { formatBytes } from '../format.ts';
-import { weightFormat, type WeightFormat } from '@pith/checkpoint';
+import type { WeightFormat } from '@pith/checkpoint';
 import type { LinearSpec, PlannedModel, PlannedWeight, TechniquePlan } from '@pith/model';
 import { afterPlan, storageDifferences } from '@pith/model';
 import { isPithError } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
+import { otherCodes, outputFormat, type OutputFormat } from '../export/output-format.ts';
 import { DEFAULT_SHARD_BYTES } from '../plan/quantize-config.ts';
 import { runtimeNotices } from '../plan/runtime-notices.ts';
 import type { Plan, PlannedStep, PlannedTensor, PlanProblem } from '../plan/types.ts';
@@ -15,6 +16,7 @@ import { packageVersions } from '../versions.ts';
 import { kvCacheNotices } from '../source/kv-cache-notice.ts';
 import { estimateStages, type StageEstimate } from './estimate.ts';
 import { plannedLayout, storedOptions } from './layout.ts';
+import { outsideCodes, type OutsideCodes } from './outside-codes.ts';
 import { phasesOf, needsWindows, type Phase } from './phases.ts';
 import type { StageSource } from './stage-source.ts';
 import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './technique.ts';
@@ -44,6 +46,8 @@ export interface PreparedRecipe extends Recipes {
   readonly shardBytes: number;
   /** How quantized weights are stored. */
   readonly format: WeightFormat;
+  /** What the format codes outside of the blocks. */
+  readonly outside: OutsideCodes;
   readonly versions: Readonly<Record<string, string>>;
   /** What every model is before the steps have run, by the name that it is known by. */
   readonly planned: ReadonlyMap<string, PlannedModel>;
@@ -57,7 +61,8 @@ export interface PreparedRecipe extends Recipes {
 export function prepareRecipe(inputs: Recipes): PreparedRecipe {
   const { recipe, sources } = inputs;
   const problems: PlanProblem[] = [];
-  const format = weightFormat(recipe.output?.format ?? 'compressed-tensors');
+  const stored = outputFormat(recipe.output?.format);
+  const { format } = stored;
   const make = withScaleDType(inputs.make, format);
   const steps = makeSteps(orderStages(recipe.stages, Object.keys(recipe.models ?? {})), make);
   const source = sources.get(rootOf(steps))!;
@@ -110,7 +115,8 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     problems,
     notices,
     shardBytes,
-    format,
+    stored,
+    outside: outsideCodes(stored, result.architecture),
   });
   const versions = packageVersions();
   const identity = {
@@ -127,7 +133,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     })),
     models: modelHashes(sources),
     shardBytes,
-    ...(recipe.output?.format !== undefined && { format: format.name }),
+    ...(recipe.output?.format !== undefined && { format: stored.text }),
     sparse: recipe.output?.sparse ?? false,
     evaluate: recipe.evaluate && { context: recipe.evaluate.context ?? null },
     config: source.source.checkpoint.configText,
@@ -141,6 +147,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     phases,
     shardBytes,
     format,
+    outside: outsideCodes(stored, result.architecture),
     versions,
     planned: models,
     stagePlans,
@@ -272,30 +279,36 @@ interface Summary extends Recipes {
   readonly problems: PlanProblem[];
   readonly notices: readonly string[];
   readonly shardBytes: number;
-  readonly format: WeightFormat;
+  readonly stored: OutputFormat;
+  readonly outside: OutsideCodes;
 }
 
 function summarize(summary: Summary): Plan {
-  const { source, result, trace, recipe, steps, problems } = summary;
+  const { source, result, trace, recipe, steps, problems, stored, outside } = summary;
   const { checkpoint } = source.source;
   const sparse = recipe.output?.sparse === true;
   const finals = [...result.weights.values()].map((weight) => {
-    const original = source.originalPlan(weight);
+    const original = outside.plan(source.originalPlan(weight), problems);
     return sparse ? sparsePlan(original) : original;
   });
   const options = storedOptions(
     result.architecture,
     new Map(finals.map((weight) => [weight.name, weight])),
-    summary.format,
+    stored.format,
   );
   const { layout, bytes, problems: unfit } = plannedLayout(finals, options, summary.shardBytes);
-  problems.push(...unfit);
+  problems.push(...unfit, ...otherCodes(stored, finals));
+  const coded = new Map(finals.flatMap((weight) => (weight.scheme === undefined ? [] : [[weight.name, weight]])));
   const tensors = [...source.planned.weights.values()].map((weight): PlannedTensor => {
     const before = source.bytesBefore(weight);
     const taken = trace.steps.get(weight.name)!;
     const name = trace.names.get(weight.name)!;
     const bytesAfter = name === null ? 0 : (bytes.get(name) ?? 0);
     if (taken.length === 0) {
+      const made = coded.get(weight.name);
+      const reason = made === undefined ? undefined : outside.reason(made);
+      if (reason !== undefined)
+        return { name: weight.name, action: 'quantize', reason, bytesBefore: before, bytesAfter };
       return {
         name: weight.name,
         action: 'keep',

@@ -1,5 +1,6 @@
 // Held to what the tools of the formats made of the matrices of golden/compressed-tensors: auto-gptq 0.7.1, AutoAWQ 0.2.9,
 // MLX 0.32.4 (CPU), bitsandbytes 0.50.2 (CPU); their calls are in the manifests, the rules in golden/formats.md.
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { awq, gptq, mlx, type WeightFormat } from '@pith/checkpoint';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
@@ -14,6 +15,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { readGolden, valuesOf } from '../golden.fixture.ts';
 import { roundAwq, roundGptq } from './round-integers.ts';
+import { roundMlxMode, type MlxMode } from './round-mlx-modes.ts';
 import { roundMlx } from './round-mlx.ts';
 import { roundTable } from './round-table.ts';
 
@@ -90,6 +92,35 @@ describe.skipIf(!hasShared)("rounding as a format's own tools do it", () => {
     ] as const) {
       expectBytes(made.get(part), files.get(`${name}.${key}`)!.bytes, part);
     }
+  });
+
+  it.each(casesOf('mlx').filter(([name]) => !name.startsWith('affine')))('MLX %s', async (name, golden) => {
+    const files = readGolden('golden/mlx/tensors.safetensors');
+    const [, mode] = /mode='(\w+)'/.exec(golden.call)!;
+    const made = await stored(mlx, roundMlxMode(matrix(golden.matrix), mode as MlxMode));
+    expect([...made.keys()]).toEqual(['weight', 'scales']);
+    expectBytes(made.get('weight'), files.get(`${name}.w`)!.bytes, 'weight');
+    expectBytes(made.get('scales'), files.get(`${name}.scales`)!.bytes, 'scales');
+  });
+
+  // The first digits of the SHA-256 of words and scales: `mx.quantize(mx.array(matrix).astype(dtype), mode=...)`, MLX 0.32.4 (CPU).
+  it.each([
+    ['a', 'bf16', 'mxfp4', '13371bb89505adc3'],
+    ['a', 'bf16', 'mxfp8', '64cbcb63ebe9f1e8'],
+    ['a', 'bf16', 'nvfp4', '6442b2bb0741b365'],
+    ['a', 'f16', 'mxfp4', 'a7f6a03e4adb9d6f'],
+    ['a', 'f16', 'mxfp8', '27ffbd211d02e963'],
+    ['a', 'f16', 'nvfp4', 'f12d2357222fd6a5'],
+    ['edges', 'bf16', 'mxfp4', 'baabf29886799bf0'],
+    ['edges', 'bf16', 'mxfp8', 'a790edcf04e59853'],
+    ['edges', 'bf16', 'nvfp4', '7171d49162a3fe24'],
+    ['edges', 'f16', 'mxfp4', 'bc4aabbe1e36a644'],
+    ['edges', 'f16', 'mxfp8', 'adca5e707a9a0767'],
+    ['edges', 'f16', 'nvfp4', 'e4deedd1e54ea8a5'],
+  ] as const)('MLX modes of %s in %s, %s', async (name, dtype, mode, digest) => {
+    const made = await stored(mlx, roundMlxMode(matrix(name, dtype), mode));
+    const hash = createHash('sha256').update(made.get('weight')!).update(made.get('scales')!).digest('hex');
+    expect(hash.slice(0, 16)).toBe(digest);
   });
 
   it.each(casesOf('bitsandbytes').filter(([, { nestedBlocksize }]) => nestedBlocksize === null))(

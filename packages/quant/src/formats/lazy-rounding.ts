@@ -15,9 +15,15 @@ export type RoundRows = (values: Float32Array, rows: number, columns: number) =>
 /**
  * A dense matrix in f32, f16 or bf16 as the quantized weight that a rule makes of it, row by row.
  *
+ * @param facts global scale of a scheme that has one.
  * @throws PithError `WEIGHT_NOT_MATRIX`, `DTYPE_NOT_QUANTIZABLE`; its methods `WEIGHT_NOT_FINITE`.
  */
-export function roundedWeight(weight: DenseWeight, scheme: StoredScheme, round: RoundRows): QuantizedWeight {
+export function roundedWeight(
+  weight: DenseWeight,
+  scheme: StoredScheme,
+  round: RoundRows,
+  facts: Pick<QuantizedWeight, 'globalScale'> = {},
+): QuantizedWeight {
   const { name, shape, dtype } = weight;
   const [rows = 0, columns = 0] = shape;
   const fail = (code: string, why: string) =>
@@ -32,6 +38,7 @@ export function roundedWeight(weight: DenseWeight, scheme: StoredScheme, round: 
     name,
     shape,
     scheme,
+    ...facts,
     read: async (start, end) => {
       const values = await weight.toF32(start, end);
       const wrong = values.findIndex((value) => !Number.isFinite(value));

@@ -87,6 +87,7 @@ export function memoryBlock(block: CodeBlock, scheme: StoredScheme, rows: number
     ...(block.zeroPoints && {
       zeroPoints: all ? block.zeroPoints : block.zeroPoints.subarray(start * groups, end * groups),
     }),
+    ...(block.biases && { biases: block.biases.subarray(start * groups, end * groups) }),
   });
 }
 

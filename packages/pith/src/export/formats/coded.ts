@@ -1,115 +1,29 @@
-// Formats of quantized checkpoints, rounded to nearest as their own tools do it: GPTQ, AWQ, MLX, bitsandbytes. Weights that
-// are coded alike already keep their codes. Methods that look at a text write the same formats (`pith quantize --format`).
-import {
-  awq,
-  bitsandbytes,
-  gptq,
-  mlx,
-  schemeName,
-  setMembers,
-  type StoredWeightsOptions,
-  type WeightFormat,
-} from '@pith/checkpoint';
+// Formats of quantized checkpoints, rounded to nearest as their own tools do it (`codings.ts`). Weights that are coded alike
+// already keep their codes. Methods that look at a text write the same formats (`pith quantize --format`).
+import { schemeName, setMembers, type StoredWeightsOptions, type WeightFormat } from '@pith/checkpoint';
 import { saveCheckpoint } from '@pith/checkpoint/node';
 import { plannedWeight, storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
-import { roundAwq, roundGptq, roundMlx, roundTable } from '@pith/quant';
-import {
-  isPithError,
-  type CodeTable,
-  type DenseWeight,
-  type QuantizedWeight,
-  type WeightTensor,
-} from '@pith/tensor-core';
+import { isPithError, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { carriedFiles } from '../../source/carried-files.ts';
 import { restoredWeight } from '../../source/restored-weight.ts';
 import { plannedLayout, storedOptions } from '../../stages/layout.ts';
+import { CODED_FORMATS, type CodedFormat, type Coding } from '../codings.ts';
 import type { ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
 import { unusedOptions } from '../unused-options.ts';
 
-/** A format and a way to round into it. */
-interface Coding {
-  readonly format: WeightFormat;
-  /** Name of the scheme that weights may have already, without what tells zero points. */
-  readonly scheme: string;
-  /** True where the embedding and the output projection are coded too. */
-  readonly everything: boolean;
-  readonly round: (weight: DenseWeight) => QuantizedWeight;
-}
+/** The formats of `CODED_FORMATS` as exports. */
+export const codedExports: readonly ExportFormat[] = CODED_FORMATS.map(codedExport);
 
-const INTEGERS = /^(?:w)?([2348])(?:g(\d{1,6}))?(-asym)?$/;
-const AFFINE = /^(?:w)?([234568])(?:g(32|64|128))?$/;
-
-/** GPTQ: 4 bits in groups of 128 where nothing is said. */
-export const gptqExport: ExportFormat = coded({
-  name: 'gptq',
-  summary: 'GPTQ as transformers, GPTQModel and vLLM load it',
-  variants: ['4g128', '4g128-asym', '8g128', '3g128', '2g64'],
-  accepts: (variant) => INTEGERS.test(variant),
-  coding: (variant) => {
-    const [, bits, group, asym] = INTEGERS.exec(variant)!;
-    const given = { bits: Number(bits), groupSize: group ? Number(group) : -1, symmetric: asym === undefined };
-    const scheme = `w${bits}${group ? `g${group}` : ''}${asym ?? ''}`;
-    return { format: gptq, scheme, everything: false, round: (weight) => roundGptq(weight, given) };
-  },
-});
-
-/** AWQ's layout without its search: groups of 128 where nothing is said. */
-export const awqExport: ExportFormat = coded({
-  name: 'awq',
-  summary: 'AWQ GEMM (4 bits) as AutoAWQ, transformers and vLLM load it',
-  variants: ['4g128', '4g64', '4g32'],
-  accepts: (variant) => /^(?:w)?4g\d{1,6}$/.test(variant),
-  coding: (variant) => {
-    const size = Number(variant.split('g')[1]);
-    return { format: awq, scheme: `w4g${size}`, everything: false, round: (weight) => roundAwq(weight, size) };
-  },
-});
-
-/** MLX's affine codes: groups of 64 where nothing is said. */
-export const mlxExport: ExportFormat = coded({
-  name: 'mlx',
-  summary: 'MLX affine codes as mlx-lm loads them, embedding and output projection too',
-  variants: ['4', '2', '3', '5', '6', '8'],
-  accepts: (variant) => AFFINE.test(variant),
-  coding: (variant) => {
-    const [, bits, group = '64'] = AFFINE.exec(variant)!;
-    return {
-      format: mlx,
-      scheme: `mlx${bits}g${group}`,
-      everything: true,
-      round: (weight) => roundMlx(weight, Number(bits), Number(group)),
-    };
-  },
-});
-
-/** NF4 and FP4 in blocks of 64. */
-export const bitsandbytesExport: ExportFormat = coded({
-  name: 'bitsandbytes',
-  summary: 'bitsandbytes 4-bit tables as transformers loads them; -double codes the maxima again',
-  variants: ['nf4', 'nf4-double', 'fp4', 'fp4-double'],
-  accepts: () => false,
-  coding: (variant) => {
-    const table = variant.slice(0, 3) as CodeTable;
-    const format = bitsandbytes({ double: variant.endsWith('-double') });
-    return { format, scheme: `${table}g64`, everything: false, round: (weight) => roundTable(weight, table, 64) };
-  },
-});
-
-interface Coded extends Pick<ExportFormat, 'name' | 'summary' | 'variants'> {
-  readonly accepts: (variant: string) => boolean;
-  readonly coding: (variant: string) => Coding;
-}
-
-function coded({ coding, ...rest }: Coded): ExportFormat {
+function codedExport({ name, summary, variants, accepts, coding }: CodedFormat): ExportFormat {
   return {
-    ...rest,
+    ...{ name, summary, variants, accepts },
     output: 'directory',
     readable: true,
-    describe: (variant) => `${rest.name} ${variant}`,
-    prepare: async (model, variant, request) => Promise.resolve(prepare(model, coding(variant), rest.name, request)),
+    describe: (variant) => `${name} ${variant}`,
+    prepare: async (model, variant, request) => Promise.resolve(prepare(model, coding(variant), name, request)),
   };
 }
 
@@ -181,13 +95,8 @@ function prepare(model: OpenModel, coding: Coding, name: string, request: Export
 }
 
 /** The weight itself where it is coded as wanted, its rounded form otherwise. */
-function codedWeight(weight: WeightTensor, { format, scheme, round }: Coding): QuantizedWeight {
-  if (weight.kind === 'quantized') {
-    const own = schemeName(weight.scheme);
-    const affine = format === mlx && own.replace(/^w/, 'mlx').replace(/-asym$/, '') === scheme;
-    const alike = own === scheme || affine || (format === awq && own === `${scheme}-asym`);
-    if (alike && holds(format, weight)) return weight;
-  }
+function codedWeight(weight: WeightTensor, { format, holds: alike, round }: Coding): QuantizedWeight {
+  if (weight.kind === 'quantized' && alike(weight.scheme) && holds(format, weight)) return weight;
   return round(weight.kind === 'dense' ? weight : restoredWeight(weight));
 }
 
