@@ -168,11 +168,13 @@ export type { GgufNaming } from './gguf/gguf-metadata.ts';
 export { ggufName } from './gguf/gguf-name.ts';
 export { ggufKeepsWindows } from './gguf/gguf-limits.ts';
 export { ggufLeavesOut, ggufTensors } from './gguf/gguf-tensors.ts';
+export { openGgufFrom } from './gguf/open-gguf-from.ts';
 export type { GgufPart, GgufTensorSource } from './gguf/gguf-tensors.ts';
 export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';
 export type { GgufTokenizerOptions } from './gguf/gguf-tokenizer.ts';
-export { buildDecoder } from './onnx/build-decoder.ts';
-export type { DecoderOptions, DecoderPlan, OnnxStoredWeight, StaticInputs } from './onnx/build-decoder.ts';
+export { buildOnnx } from './onnx/build-onnx.ts';
+export type { OnnxOptions, OnnxStoredWeight, StaticInputs } from './onnx/model-tensors.ts';
+export type { OnnxPlan } from './onnx/write-program.ts';
 export { chooseStorage } from './onnx/matrix-storage.ts';
 export type {
   BlockStorage,

@@ -12,7 +12,9 @@ export type { GenerateOptions, GenerateResult } from './generate/generate.ts';
 export { logits } from './generate/logits.ts';
 export type { LogitsOptions, LogitsResult } from './generate/logits.ts';
 export { inspect } from './inspect/inspect.ts';
-export type { InspectedFile, InspectedModel, InspectedTensor, Inspection } from './inspect/inspect.ts';
+export type { InspectedFile, InspectedTensor, Inspection } from './inspect/inspect.ts';
+export type { InspectedModel } from './inspect/describe-model.ts';
+export type { InspectedOnnx, InspectedOnnxQuantization } from './inspect/inspect-onnx.ts';
 export { plan } from './plan/plan.ts';
 export type {
   Plan,

@@ -93,7 +93,7 @@ export function supportDocument(): string {
         'yes',
         compressedTensorsNote(modelType) === null ? 'yes' : 'not by transformers',
         gguf(architecture),
-        trains,
+        checked.length > 0 ? 'run' : 'traced',
       ],
     };
   });
@@ -150,6 +150,9 @@ export function supportDocument(): string {
     ),
     '',
     'GGUF: a file that is read is a `<model>` of every command, and can be exported to all formats of this table.',
+    '',
+    'ONNX `run`: tests of `@pith/model` load the export in ONNX Runtime and hold its logits to the same reference numbers as above: whole,',
+    'in a padded batch, and (decoders) token by token with a cache.',
     '',
     ...notes,
     '',

@@ -98,6 +98,7 @@ describe('@pith/tensor-core', () => {
         "OnnxGraph",
         "OnnxModelBuilder",
         "OnnxPort",
+        "OnnxQuantizedNode",
         "OnnxTensor",
         "Operand",
         "Operand as DynamicOperand",

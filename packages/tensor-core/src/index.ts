@@ -135,6 +135,7 @@ export { OnnxModelBuilder, exportBytes } from './compile/onnx/model-builder.ts';
 export type { BuilderNode, ExternalPlace, ModelProperties, StoredPlace } from './compile/onnx/model-builder.ts';
 export { ONNX_LIMITS, readOnnxTensors } from './compile/onnx/read-tensors.ts';
 export type { OnnxContents, OnnxPort, OnnxTensor } from './compile/onnx/read-tensors.ts';
+export type { OnnxQuantizedNode } from './compile/onnx/quantized-nodes.ts';
 export type { ExportDType } from './compile/onnx/onnx-types.ts';
 export { COMPILED_KERNELS } from './compile/kernels/index.ts';
 export { OnnxGraph, OPEN_AXIS } from './compile/graph.ts';

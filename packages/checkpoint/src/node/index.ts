@@ -9,6 +9,8 @@ export { saveCheckpoint } from './save-checkpoint.ts';
 export type { CheckpointContent, CopiedFile } from './save-checkpoint.ts';
 export { acquireLock } from './lock.ts';
 export type { Lock } from './lock.ts';
+export { fetchHubFiles } from './hub/fetch-hub-files.ts';
+export type { FetchedHubFiles, FetchHubFilesOptions } from './hub/fetch-hub-files.ts';
 export { readHubSettings } from './hub/hub-settings.ts';
 export type { HubSettings } from './hub/hub-settings.ts';
 export { openHubModel } from './hub/open-hub-model.ts';

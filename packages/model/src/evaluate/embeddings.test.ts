@@ -1,54 +1,18 @@
 // WordPiece ids and embeddings of a tiny BERT. Provenance: tokenizers 0.23.3 (`Tokenizer.encode`, `decode`) and transformers
 // 5.17.0 with torch 2.10.0, f32 on the CPU: `BertModel.from_pretrained(...)(ids, token_type_ids).last_hidden_state`, weights by
 // `filledValues` of the names with the prefix `bert.`.
-import { readFileSync } from 'node:fs';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, describe, expect, it } from 'vitest';
-import { expectedTensors } from '../architecture/expected-tensors.ts';
-import { modelWeights } from '../architecture/model-weights.ts';
-import { describeArchitecture } from '../architecture/registry.ts';
-import { readModelConfig } from '../config/read-config.ts';
-import { createModel } from '../language-model.ts';
 import { generate } from '../generate/generate.ts';
-import { renamedWeight } from '../technique/renamed-weight.ts';
-import { filledWeight } from '../testing/filled-weights.fixture.ts';
+import { bertEmbeddings as reference, bertModel } from '../testing/bert.fixture.ts';
 import { createTokenizer } from '../tokenizer/tokenizer.ts';
 import { embeddings } from './embeddings.ts';
 import { logits } from './logits.ts';
 import { perplexity } from './perplexity.ts';
 
-interface Reference {
-  readonly tokenizer: unknown;
-  readonly encoded: readonly { readonly text: string; readonly ids: number[]; readonly plain: number[] }[];
-  readonly pair: { readonly ids: number[]; readonly segments: number[] };
-  readonly decoded: string;
-  readonly config: Record<string, unknown>;
-  readonly mean: readonly number[];
-  readonly cls: readonly number[];
-  readonly meanNormalized: readonly number[];
-  readonly pairMean: readonly number[];
-}
-
-const reference = JSON.parse(
-  readFileSync(new URL('bert-embeddings.fixture.json', import.meta.url), 'utf8'),
-) as Reference;
 const tokenizer = createTokenizer(reference.tokenizer);
 const device = cpuDevice({ threads: 1 });
 afterAll(() => device.dispose());
-
-function bertModel() {
-  const architecture = describeArchitecture(readModelConfig(reference.config));
-  // As such checkpoints have them: without the prefix, norms by their old names.
-  const stored = expectedTensors(architecture).map(({ name, shape }) => {
-    const old = name
-      .slice('bert.'.length)
-      .replace(/LayerNorm\.weight$/, 'LayerNorm.gamma')
-      .replace(/LayerNorm\.bias$/, 'LayerNorm.beta');
-    return [old, renamedWeight(filledWeight(name, shape), old)] as const;
-  });
-  const weights = modelWeights(architecture, new Map(stored));
-  return createModel({ config: reference.config, weights, tokenizer });
-}
 
 describe('WordPiece', () => {
   it.each(reference.encoded)('$text', ({ text, ids, plain }) => {

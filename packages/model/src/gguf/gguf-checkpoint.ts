@@ -137,6 +137,7 @@ function checkpointTensor(tensor: GgufTensor, { fileOf }: GgufStore): Checkpoint
 function withMadeFiles(store: GgufStore, made: ReadonlyMap<string, string>): FileStore {
   return {
     label: store.label,
+    ...(store.remote === true && { remote: true }),
     list: async () => [
       ...(await store.list()),
       ...[...made].map(([name, content]): StoredFile => {

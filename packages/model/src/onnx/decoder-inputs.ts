@@ -6,36 +6,10 @@ import type { Architecture } from '../architecture/architecture.ts';
 import { alibiSlopes } from '../architecture/ops/alibi.ts';
 import { rotaryFrequencies } from '../architecture/ops/rotary.ts';
 import type { ModelConfig, RopeConfig } from '../config/model-config.ts';
-import {
-  BATCH,
-  cacheNames,
-  IDS,
-  maskInput,
-  PAST,
-  POSITIONS,
-  ropesOf,
-  rotaryInputs,
-  SEQUENCE,
-  TOTAL,
-} from './trace-decoder.ts';
+import { cachePorts, HIDDEN, INPUTS } from './ports.ts';
+import { cacheNames, maskInput, PAST, ropesOf, rotaryInputs, TOTAL } from './trace-decoder.ts';
+import { BATCH, IDS, POSITIONS, SEQUENCE } from './trace-parts.ts';
 import { castTo } from './write-linear.ts';
-
-/** Names of the inputs of an exported decoder, as transformers.js and onnxruntime-genai know them. */
-export const INPUTS = { ids: 'input_ids', mask: 'attention_mask', positions: 'position_ids' } as const;
-
-/** Names of the cache of one block in an exported decoder. */
-export const cachePorts = (block: number) => ({
-  past: { keys: `past_key_values.${block}.key`, values: `past_key_values.${block}.value` },
-  present: { keys: `present.${block}.key`, values: `present.${block}.value` },
-});
-
-/** Added to the scores of tokens that must not be seen. Finite: a row of padding sees nothing, and must not become NaN. */
-const HIDDEN = -3.4028234663852886e38;
-
-const INT32 = 6;
-const FLOAT = 1;
-const BOOL = 9;
-const BFLOAT16 = 16;
 
 /**
  * Declares the inputs of a decoder.
@@ -69,7 +43,7 @@ export function declareInputs(
   for (const { window } of blocks) {
     known.set(maskInput(window), () => withBiases(builder, writeMask(builder, window), config));
   }
-  known.set(IDS, () => builder.op('Cast', [INPUTS.ids], { attributes: { to: { int: INT32 } } }));
+  known.set(IDS, () => castTo(builder, INPUTS.ids, 'i32'));
   known.set(POSITIONS, () => writePositions(builder, architecture));
   return (name) => {
     const port = cached.get(name);
@@ -80,14 +54,14 @@ export function declareInputs(
 
 /** Rows of the table of positions, int32 [batch, sequence]. */
 function writePositions(builder: OnnxModelBuilder, { positions }: Architecture): string {
-  const ids = builder.op('Cast', [INPUTS.positions], { attributes: { to: { int: INT32 } } });
+  const ids = castTo(builder, INPUTS.positions, 'i32');
   const offset = positions?.offset ?? 0;
   return offset === 0 ? ids : builder.op('Add', [ids, builder.constant('i32', [], Int32Array.of(offset))]);
 }
 
 /** Cosines or sines of the new tokens' angles, f32 [batch, 1, sequence, dim / 2], times what the scaling multiplies them with. */
 function turns(builder: OnnxModelBuilder, rope: RopeConfig, opType: 'Cos' | 'Sin'): string {
-  const positions = builder.op('Cast', [INPUTS.positions], { attributes: { to: { int: FLOAT } } });
+  const positions = castTo(builder, INPUTS.positions, 'f32');
   const column = builder.op('Unsqueeze', [positions, builder.ints([1, 3])]);
   const values = builder.op(opType, [builder.op('Mul', [column, frequenciesOf(builder, rope)])]);
   const factor = 'attentionFactor' in rope.scaling ? rope.scaling.attentionFactor : 1;
@@ -102,7 +76,7 @@ function frequenciesOf(builder: OnnxModelBuilder, rope: RopeConfig): string {
   const { originalMaxPositions: original } = scaling;
   const last = builder.op('ReduceMax', [INPUTS.positions], { attributes: { keepdims: { int: 0 } } });
   const one = builder.constant('i64', [], BigInt64Array.of(1n));
-  const length = builder.op('Cast', [builder.op('Add', [last, one])], { attributes: { to: { int: FLOAT } } });
+  const length = castTo(builder, builder.op('Add', [last, one]), 'f32');
   if (scaling.kind === 'longrope') {
     const isLong = builder.op('Greater', [length, builder.float(original)]);
     const [long, short] = [original + 1, original].map((tokens) => constant(rotaryFrequencies(rope, tokens)));
@@ -132,13 +106,10 @@ function withBiases(
   // Real tokens are counted from 0, as evaluation does; what stands at padding is never seen.
   const counted = builder.op('CumSum', [INPUTS.mask, builder.constant('i64', [], BigInt64Array.of(1n))]);
   const one = builder.constant('i64', [], BigInt64Array.of(1n));
-  const keys = builder.op('Cast', [builder.op('Sub', [counted, one])], { attributes: { to: { int: FLOAT } } });
+  const keys = castTo(builder, builder.op('Sub', [counted, one]), 'f32');
   const row = builder.op('Unsqueeze', [keys, builder.ints([1, 2, 3])]);
   let bias = builder.op('Mul', [row, builder.constant('f32', [keyValueHeads, heads / keyValueHeads, 1, 1], stored)]);
-  if (alibi.roundedToBf16) {
-    const rounded = builder.op('Cast', [bias], { attributes: { to: { int: BFLOAT16 } } });
-    bias = builder.op('Cast', [rounded], { attributes: { to: { int: FLOAT } } });
-  }
+  if (alibi.roundedToBf16) bias = castTo(builder, castTo(builder, bias, 'bf16'), 'f32');
   if (alibi.beforeScale) bias = builder.op('Mul', [bias, builder.float(attentionScale)]);
   return builder.op('Add', [mask, bias]);
 }
@@ -160,7 +131,7 @@ function writeMask(builder: OnnxModelBuilder, window: number | null): string {
           causal,
           builder.op('Greater', [keys, builder.op('Sub', [queries, builder.ints([window])])]),
         ]);
-  const real = builder.op('Cast', [INPUTS.mask], { attributes: { to: { int: BOOL } } });
+  const real = castTo(builder, INPUTS.mask, 'bool');
   const seen = builder.op('And', [builder.op('Unsqueeze', [real, builder.ints([1, 2, 3])]), near]);
   return builder.op('Where', [seen, builder.float(0), builder.float(HIDDEN)]);
 }

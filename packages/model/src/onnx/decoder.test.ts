@@ -8,8 +8,7 @@ import { openModel } from '../node/open-model.ts';
 import { folderModel } from '../testing/folder-model.fixture.ts';
 import { readSafetensors } from '../testing/read-safetensors.fixture.ts';
 import { runOnnx, withDirectory } from '../testing/run-onnx.fixture.ts';
-import { buildDecoder } from './build-decoder.ts';
-import { decoderFeeds, distance, exportDecoder, PLAIN } from './decoder.fixture.ts';
+import { decoderFeeds, distance, exportOnnx, PLAIN } from './run-model.fixture.ts';
 
 /** Every decoder of golden/arch that this version knows. */
 const DECODERS = hasShared
@@ -24,7 +23,7 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('exported decoder
     const expected = reference.get('logits')!.data;
     const vocabulary = model.config.vocabularySize;
     await withDirectory(async (directory) => {
-      const file = await exportDecoder(directory, model);
+      const file = await exportOnnx(directory, model);
       const first = runOnnx(file, [decoderFeeds(model, [ids])]).results[0];
       expect(first['logits'].dims).toEqual([1, ids.length, vocabulary]);
       expect(distance(first['logits'].data, expected)).toBeLessThan(3e-5);
@@ -54,7 +53,7 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('exported decoder
     const ids = Array.from(reference.get('input_ids')!.data, Number);
     const expected = reference.get('logits')!.data;
     await withDirectory(async (directory) => {
-      const file = await exportDecoder(directory, model, PLAIN, { inlineBytes: 0, chunkBytes: 65_536 });
+      const file = await exportOnnx(directory, model, PLAIN, { inlineBytes: 0, chunkBytes: 65_536 });
       expect(readdirSync(directory).filter((name) => name.startsWith('model.onnx_data')).length).toBeGreaterThan(10);
       const { results, inputs } = runOnnx(file, [decoderFeeds(model, [ids])]);
       const largest = distance(expected, new Float32Array(expected.length));
@@ -73,14 +72,14 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('exported decoder
     const model = folderModel(shared('golden/arch/qwen2'));
     const ids = [1, 5, 9, 13, 2, 7, 7, 30];
     await withDirectory(async (directory) => {
-      const file = await exportDecoder(directory, model, { ...PLAIN, weights: 'f16', dtype: 'f16' });
+      const file = await exportOnnx(directory, model, { ...PLAIN, weights: 'f16', dtype: 'f16' });
       const { results, inputs } = runOnnx(file, [decoderFeeds(model, [ids], undefined, undefined, 'float16')]);
       expect(inputs[3].type).toBe('float16');
       const [first] = results;
       const rest = decoderFeeds(model, [[4]], [[1, 1, 1, 1, 1, 1, 1, 1, 1]], first as never);
       const step = runOnnx(file, [rest]).results[0];
       await withDirectory(async (plain) => {
-        const whole = runOnnx(await exportDecoder(plain, model), [decoderFeeds(model, [[...ids, 4]])]).results[0];
+        const whole = runOnnx(await exportOnnx(plain, model), [decoderFeeds(model, [[...ids, 4]])]).results[0];
         const width = model.config.vocabularySize;
         const largest = distance(whole['logits'].data, new Float32Array(9 * width));
         // Each of some tens of products of a token rounds its operands to 2^-11.
@@ -89,11 +88,5 @@ describe.skipIf(!hasShared || !hasRuntime('onnxruntime-node'))('exported decoder
         expect(distance(step['logits'].data, whole['logits'].data.subarray(8 * width))).toBeLessThan(tolerance);
       });
     });
-  });
-
-  it('an encoder is refused by name', async () => {
-    const model = await openModel(shared('golden/arch/bert'));
-    expect(() => buildDecoder(model, PLAIN)).toThrow(/got bert, an encoder/);
-    await model.close();
   });
 });

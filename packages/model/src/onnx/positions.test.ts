@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { logits } from '../evaluate/logits.ts';
 import { madeUpModel } from '../testing/folder-model.fixture.ts';
 import { runOnnx, withDirectory } from '../testing/run-onnx.fixture.ts';
-import { decoderFeeds, distance, exportDecoder } from './decoder.fixture.ts';
+import { decoderFeeds, distance, exportOnnx } from './run-model.fixture.ts';
 
 const llama = {
   model_type: 'llama',
@@ -40,7 +40,7 @@ describe.skipIf(!hasRuntime('onnxruntime-node'))('positions', () => {
     const model = madeUpModel(config);
     const device = cpuDevice({ threads: 1 });
     await withDirectory(async (directory) => {
-      const file = await exportDecoder(directory, model);
+      const file = await exportOnnx(directory, model);
       const ids = Array.from({ length: 20 }, (_, i) => (7 * i + 3) % 40);
       const length = Math.min(20, model.config.maxPositions);
       for (const text of [ids.slice(0, 5), ids.slice(0, length)]) {

@@ -1,8 +1,9 @@
 // What runtimes want to know of an exported decoder beside the model: the part of config.json that transformers.js reads, and
 // genai_config.json of onnxruntime-genai.
 import type { JsonObject } from '@pith/checkpoint';
+import type { ModelConfig } from '../config/model-config.ts';
 import type { LanguageModel } from '../language-model.ts';
-import { INPUTS } from './decoder-inputs.ts';
+import { INPUTS } from './ports.ts';
 
 /** What transformers.js calls a format. */
 export interface TransformersJsDtype {
@@ -31,13 +32,18 @@ export const TRANSFORMERS_JS_DTYPES: Readonly<Record<TransformersJsFormat, Trans
  * `transformers.js_config` of config.json: the format that is loaded where none is asked for, and how many files of tensors
  * there are.
  */
-export function transformersJsConfig(format: TransformersJsFormat, file: string, dataFiles: number): JsonObject {
+export function transformersJsConfig(
+  format: TransformersJsFormat,
+  file: string,
+  dataFiles: number,
+  kind: ModelConfig['kind'] = 'decoder',
+): JsonObject {
   const { dtype } = TRANSFORMERS_JS_DTYPES[format];
-  const isHalf = format === 'f16' || format === 'q4f16';
+  const hasHalfCache = kind === 'decoder' && (format === 'f16' || format === 'q4f16');
   return {
     dtype,
     // Releases before 4 do not read the type of the cache from the model.
-    ...(isHalf && { kv_cache_dtype: { [dtype]: 'float16' } }),
+    ...(hasHalfCache && { kv_cache_dtype: { [dtype]: 'float16' } }),
     ...(dataFiles > 0 && { use_external_data_format: { [file]: dataFiles } }),
   };
 }

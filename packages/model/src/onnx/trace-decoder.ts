@@ -1,32 +1,28 @@
-// A decoder as one program with dynamic axes: the very functions that evaluation runs, traced. Linear layers are recorded as
-// nodes of their own, so that an exporter can put whatever stores their weights in their place.
-import { recordNode, traceDynamic } from '@pith/tensor-core';
+// A decoder as one program with dynamic axes: the very functions that evaluation runs, traced.
+import { traceDynamic } from '@pith/tensor-core';
 import type { DynamicProgram, DynamicSpec } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
-import type { Architecture, LinearSpec } from '../architecture/architecture.ts';
+import type { Architecture } from '../architecture/architecture.ts';
 import type { RopeConfig } from '../config/model-config.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
-import { blockScope, modelScope, outerLinears } from '../architecture/scope.ts';
+import { blockScope, modelScope } from '../architecture/scope.ts';
 import { weightInput } from '../run/programs.ts';
+import {
+  BATCH,
+  IDS,
+  linearTensors,
+  LONGEST_TRACE,
+  numbersOf,
+  POSITIONS,
+  recordLinear,
+  SEQUENCE,
+} from './trace-parts.ts';
 
-/** Names of the dynamic axes, as onnxruntime-genai and transformers.js know them. */
-export const BATCH = 'batch_size';
-/** See {@link BATCH}: new tokens. */
-export const SEQUENCE = 'sequence_length';
-/** See {@link BATCH}: tokens in the cache. */
+/** Name of a dynamic axis: tokens in the cache. */
 export const PAST = 'past_sequence_length';
-/** See {@link BATCH}: tokens in the cache and new ones together. */
+/** See {@link PAST}: tokens in the cache and new ones together. */
 export const TOTAL = 'total_sequence_length';
-
-/** Domain and operator of a linear layer in the program; its attribute `path` names the layer. */
-export const LINEAR = { domain: 'pith', opType: 'Linear' } as const;
-
-/** Name of the program's input of token ids, int32 [batch, sequence]. */
-export const IDS = 'ids';
-
-/** Name of the program's input of rows of the table of positions, int32 [batch, sequence]. */
-export const POSITIONS = 'positions';
 
 /** The different rotary embeddings of the blocks, in order of their first block. */
 export function ropesOf({ blocks }: Architecture): RopeConfig[] {
@@ -49,9 +45,6 @@ export const cacheNames = (block: number) => ({
   present: { keys: `present.${block}.keys`, values: `present.${block}.values` },
 });
 
-/** Attention is not cut into stretches up to so many tokens; the trace must not see cuts. */
-const LONGEST_TRACE = 61;
-
 /**
  * Traces a decoder.
  *
@@ -64,7 +57,7 @@ const LONGEST_TRACE = 61;
 export function traceDecoder(architecture: Architecture): DynamicProgram {
   const { config, blocks, head, program } = architecture;
   const { keyValueHeads, headDim } = config;
-  const linears = new Set(allLinears(architecture).flatMap(({ name, biasName }) => [name, biasName]));
+  const linears = linearTensors(architecture);
   const ropes = ropesOf(architecture);
   const cache: DynamicSpec = { shape: [BATCH, keyValueHeads, PAST, headDim] };
   const ofHeads = config.alibi ? [keyValueHeads, config.heads / keyValueHeads] : [1, 1];
@@ -117,34 +110,4 @@ export function traceDecoder(architecture: Architecture): DynamicProgram {
       numbers: numbersOf(architecture),
     },
   );
-}
-
-/** Records a linear layer as one node. */
-function recordLinear(spec: LinearSpec, x: Tensor): Tensor {
-  return recordNode([x], {
-    ...LINEAR,
-    attributes: { path: { string: spec.path } },
-    output: { shape: [...x.shape.slice(0, -1), spec.outFeatures] },
-  });
-}
-
-/** Every linear layer of a model. */
-export function allLinears(architecture: Architecture): readonly LinearSpec[] {
-  return [...architecture.blocks.flatMap((block) => block.linears), ...outerLinears(architecture)];
-}
-
-/** Every number that lengths of the program are made of. */
-function numbersOf(architecture: Architecture): number[] {
-  const { config, blocks } = architecture;
-  const facts = [config, config.experts ?? {}]
-    .flatMap((part) => Object.values(part))
-    .filter((value) => typeof value === 'number');
-  const windows = config.windows.filter((window) => window !== null);
-  const features = allLinears(architecture).flatMap(({ inFeatures, outFeatures, parts }) => [
-    inFeatures,
-    outFeatures,
-    ...parts.flatMap(({ rows }) => Object.values(rows)),
-  ]);
-  const rotated = blocks.flatMap(({ rope }) => (rope ? [rope.dim] : []));
-  return [...new Set([...facts, ...windows, ...features, ...rotated])].filter((value) => Number.isSafeInteger(value));
 }

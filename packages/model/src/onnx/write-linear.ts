@@ -5,7 +5,7 @@ import type { BlockStorage, ChannelStorage, MatrixStorage } from './matrix-stora
 import { codeNames } from './store-matrix.ts';
 
 const MICROSOFT = 'com.microsoft';
-const TYPE = { f32: 1, i8: 3, f16: 10 } as const;
+const TYPE = { f32: 1, i8: 3, i32: 6, bool: 9, f16: 10, bf16: 16 } as const;
 
 /** A matrix as the nodes know it; its tensors are declared by whoever stores them. */
 export interface WrittenMatrix {
@@ -124,7 +124,9 @@ function channelProduct(builder: OnnxModelBuilder, x: string, name: string, stor
   const product = builder.op('MatMulInteger', [castTo(builder, quantized, 'i8'), codes, undefined, zeros], {
     path: name,
   });
-  return builder.op('Mul', [castTo(builder, product, 'f32'), builder.op('Mul', [scale, scales])]);
+  // One factor after the other: of their product ONNX Runtime makes MatMulIntegerToFloat, which takes one scale for all tokens (seen
+  // in 1.30 and 1.32 where a bias follows).
+  return builder.op('Mul', [builder.op('Mul', [castTo(builder, product, 'f32'), scales]), scale]);
 }
 
 function dynamicInput(builder: OnnxModelBuilder, x: string): readonly [string, string, string] {

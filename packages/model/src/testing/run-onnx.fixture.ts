@@ -13,8 +13,13 @@ export interface OrtTensor {
   readonly data: ArrayLike<number> | BigInt64Array;
 }
 
+/** Stands for an output of the run before. */
+export interface EarlierOutput {
+  readonly output: string;
+}
+
 /** Inputs of one run by name. */
-export type OrtFeeds = Readonly<Record<string, OrtTensor>>;
+export type OrtFeeds = Readonly<Record<string, OrtTensor | EarlierOutput>>;
 
 const SCRIPT = `
 import { readFileSync } from 'node:fs';
@@ -23,10 +28,13 @@ const { url, model, runs, options } = deserialize(readFileSync(0));
 const ort = (await import(url)).default;
 const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1, ...options });
 const results = [];
+let out;
 for (const feeds of runs) {
   const tensors = {};
-  for (const [name, { type, dims, data }] of Object.entries(feeds)) tensors[name] = new ort.Tensor(type, data, dims);
-  const out = await session.run(tensors);
+  for (const [name, { type, dims, data, output }] of Object.entries(feeds)) {
+    tensors[name] = output === undefined ? new ort.Tensor(type, data, dims) : out[output];
+  }
+  out = await session.run(tensors);
   results.push(Object.fromEntries(Object.entries(out).map(([name, { type, dims, data }]) => [name, { type, dims: [...dims], data }])));
 }
 process.stdout.write(serialize({ results, inputs: session.inputMetadata.map(({ name, type, shape }) => ({ name, type, shape })) }));

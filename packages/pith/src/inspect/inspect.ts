@@ -1,14 +1,15 @@
-// What a checkpoint holds, from its headers alone.
-import type { CheckpointTensor } from '@pith/checkpoint';
+// What a checkpoint or an ONNX model holds, from headers alone.
 import { throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { openPlace, placeOfHeaders } from '../source/locate-model.ts';
+import { describeModel, type InspectedModel } from './describe-model.ts';
+import { inspectOnnx, isOnnxPlace, type InspectedOnnx } from './inspect-onnx.ts';
 
 /** A stored tensor. */
 export interface InspectedTensor {
   /** Name in the file. */
   readonly name: string;
-  /** Dtype as it is stored, or the type of its blocks: `bf16`, `q4_k`. */
-  readonly dtype: CheckpointTensor['dtype'];
+  /** Dtype as it is stored, or the type of its blocks: `bf16`, `q4_k`; of an ONNX model the element type: `u8`. */
+  readonly dtype: string;
   /** Outermost axis first. */
   readonly shape: readonly number[];
   /** Stored bytes. */
@@ -25,28 +26,6 @@ export interface InspectedFile {
   readonly bytes: number;
   /** What it is for: `weights`, `config`, `tokenizer`, ... */
   readonly role: string;
-}
-
-/** The facts of an architecture that Pith knows. */
-export interface InspectedModel {
-  /** Blocks. */
-  readonly layers: number;
-  /** Width of the hidden states. */
-  readonly hiddenSize: number;
-  /** Width of the feed-forward part. */
-  readonly intermediateSize: number;
-  /** Query heads. */
-  readonly heads: number;
-  /** Key and value heads. */
-  readonly keyValueHeads: number;
-  /** Width of a head. */
-  readonly headDim: number;
-  /** Tokens of the vocabulary. */
-  readonly vocabularySize: number;
-  /** Positions that the model was made for. */
-  readonly maxPositions: number;
-  /** True where the output projection is the embedding. */
-  readonly tiedEmbeddings: boolean;
 }
 
 /** What a checkpoint holds. */
@@ -69,16 +48,20 @@ export interface Inspection {
   readonly quantization: string | null;
   /** Every file of the directory. */
   readonly files: readonly InspectedFile[];
+  /** The ONNX models, where that is what was named. */
+  readonly onnx?: readonly InspectedOnnx[];
 }
 
 /**
- * Reads the headers of a checkpoint.
+ * Reads the headers of a checkpoint, or an ONNX model.
  *
- * @param model directory of config.json and safetensors files, a GGUF file, or a hub id, of which the headers alone are fetched.
+ * @param model directory of config.json and safetensors files, a GGUF file, an ONNX file or a directory of such, or a hub id, of which
+ * the headers alone are fetched.
  * @throws PithError when the checkpoint is damaged or there is none.
  */
 export async function inspect(model: string, options: RunOptions = {}): Promise<Inspection> {
   throwIfStopped(options.signal, 'inspect');
+  if (await isOnnxPlace(model)) return inspectOnnx(model, options);
   const checkpoint = await openPlace(await placeOfHeaders(model, options));
   try {
     const { config, quantization } = checkpoint;
@@ -122,27 +105,6 @@ export async function inspect(model: string, options: RunOptions = {}): Promise<
     };
   } finally {
     await checkpoint.store.close();
-  }
-}
-
-async function describeModel(config: unknown): Promise<InspectedModel | null> {
-  const { readModelConfig } = await import('@pith/model');
-  try {
-    const model = readModelConfig(config);
-    return {
-      layers: model.layers,
-      hiddenSize: model.hiddenSize,
-      intermediateSize: model.intermediateSize,
-      heads: model.heads,
-      keyValueHeads: model.keyValueHeads,
-      headDim: model.headDim,
-      vocabularySize: model.vocabularySize,
-      maxPositions: model.maxPositions,
-      tiedEmbeddings: model.tiedEmbeddings,
-    };
-  } catch (error) {
-    if ((error as { code?: unknown }).code === 'ARCHITECTURE_UNSUPPORTED') return null;
-    throw error;
   }
 }
 

@@ -1,10 +1,21 @@
 import { startHub, type HubServer } from '@pith-tooling/vitest/hub-server';
-import { appendFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { cli } from '../cli/cli-host.fixture.ts';
+import { exportModel } from '../export/export-model.ts';
 import { quantize } from '../run/quantize.ts';
 import { verify } from '../verify/verify.ts';
 import { readReceipt } from '../receipt/receipt.ts';
@@ -13,6 +24,8 @@ import { writeSyntheticModel } from '../testing/synthetic-model.fixture.ts';
 import { modelCard } from './model-card.ts';
 import { push } from './push.ts';
 
+/** A model with a tokenizer. */
+const demo = fileURLToPath(new URL('../../../../examples/demo-model/checkpoint', import.meta.url));
 const BASE = 'maker/base';
 const TOKEN = 'hf_write';
 
@@ -56,6 +69,18 @@ afterEach(async () => {
 
 const fronted = (card: string): Record<string, unknown> => parse(card.split('---\n')[1]!) as Record<string, unknown>;
 
+/** Files that the artefact's receipt lists. */
+const readReceiptFiles = (): number =>
+  (JSON.parse(readFileSync(join(artefact, 'pith-receipt.json'), 'utf8')) as { output: { files: unknown[] } }).output
+    .files.length;
+
+/** The last bit of a file changed. */
+function flipped(bytes: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  copy[copy.length - 1]! ^= 1;
+  return copy;
+}
+
 describe('push', () => {
   it('uploads every file of the artefact and a card as one commit; what comes back verifies', async () => {
     const bytes: number[] = [];
@@ -92,6 +117,63 @@ describe('push', () => {
     expect(await verify(clone)).toMatchObject({ ok: true });
     // And it is a model like any other.
     expect(await localModel('me/small')).toContain('models--me--small');
+  });
+
+  it('what was pushed is verified by its id: receipt and files are fetched, all else is named', async () => {
+    await push(artefact, 'me/small');
+    hub.forget();
+    expect(await verify('me/small')).toMatchObject({ ok: true, problems: [], files: readReceiptFiles() });
+    // Of it the cache is asked alone.
+    settings({ HF_HUB_OFFLINE: '1' });
+    hub.forget();
+    expect(await verify('me/small')).toMatchObject({ ok: true });
+    expect(hub.requests).toEqual([]);
+    settings();
+    const changed = new Map(hub.files('me/small'));
+    changed.set('model.safetensors', flipped(changed.get('model.safetensors')!));
+    changed.delete('generation_config.json');
+    changed.set('other/extra.bin', Buffer.from('x'));
+    await hub.close();
+    hub = await startHub({ token: TOKEN, repositories: { 'me/small': { files: Object.fromEntries(changed) } } });
+    settings();
+    const found = await verify('me/small');
+    expect(found.ok).toBe(false);
+    expect(found.problems.map(({ kind, name }) => [kind, name])).toEqual(
+      expect.arrayContaining([
+        ['extra', 'other/extra.bin'],
+        ['damaged', expect.any(String)],
+      ]),
+    );
+    // What the receipt does not list is not fetched.
+    expect(hub.served('other/extra.bin')).toBe(0);
+    expect(await cli('verify', 'me/small')).toMatchObject({ exitCode: 2 });
+  });
+
+  it('a repository without a receipt is no artefact', async () => {
+    await expect(verify(BASE)).rejects.toMatchObject({
+      code: 'RECEIPT_MISSING',
+      message: expect.stringContaining(`${BASE} has no pith-receipt.json`) as string,
+    });
+    expect(hub.servedInAll()).toBe(0);
+  });
+
+  it('files are verified by their receipts, one that is named of several', async () => {
+    const made = join(folder, 'gguf');
+    mkdirSync(made);
+    for (const name of ['a-F16', 'b-BF16']) {
+      await exportModel(demo, {
+        format: name === 'a-F16' ? 'gguf:f16' : 'gguf:bf16',
+        output: join(made, `${name}.gguf`),
+      });
+    }
+    const files = Object.fromEntries(readdirSync(made).map((name) => [name, readFileSync(join(made, name))]));
+    await hub.close();
+    hub = await startHub({ token: TOKEN, repositories: { 'me/gguf': { files } } });
+    settings();
+    expect(await verify('me/gguf:a-F16')).toMatchObject({ ok: true, files: 1 });
+    expect(hub.served('b-BF16.gguf')).toBe(0);
+    await expect(verify('me/gguf')).rejects.toMatchObject({ code: 'HUB_FILE_AMBIGUOUS' });
+    await expect(verify('me/gguf:Q4_0')).rejects.toMatchObject({ code: 'RECEIPT_MISSING' });
   });
 
   it('writes a card from the receipt', async () => {

@@ -1,12 +1,13 @@
 import { startHub, type HubServer } from '@pith-tooling/vitest/hub-server';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cli } from '../cli/cli-host.fixture.ts';
 import { inspect } from '../inspect/inspect.ts';
 import { plan } from '../plan/plan.ts';
-import { planExport } from '../export/export-model.ts';
+import { exportModel, planExport } from '../export/export-model.ts';
 import { quantize } from '../run/quantize.ts';
 import { readReceipt } from '../receipt/receipt.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
@@ -118,6 +119,52 @@ describe('a hub id as a model', () => {
     const { models } = await readRecipe(path);
     expect(models).toEqual({ other: ID, here: source, absent: join(folder, 'no/such') });
     rmSync(path);
+  });
+});
+
+describe('a GGUF file of a hub', () => {
+  const GGUF = 'org/gguf';
+  const made = (name = ''): string => join(folder, 'gguf', name);
+  beforeAll(async () => {
+    const demo = fileURLToPath(new URL('../../../../examples/demo-model/checkpoint', import.meta.url));
+    mkdirSync(made());
+    await exportModel(demo, { format: 'gguf:f16', output: made('tiny.gguf') });
+    await exportModel(demo, { format: 'gguf:f16', output: made('parts.gguf'), shardBytes: 3_000_000 });
+  });
+  afterAll(() => rmSync(made(), { recursive: true }));
+  const parts = (): string[] => readdirSync(made()).filter((name) => /^parts-.*gguf$/.test(name));
+  beforeEach(async () => {
+    await hub.close();
+    const bytes = (name: string): Uint8Array => readFileSync(made(name));
+    const split = Object.fromEntries(parts().map((name) => [`split/${name}`, bytes(name)]));
+    hub = await startHub({ repositories: { [GGUF]: { files: { 'tiny.gguf': bytes('tiny.gguf'), ...split } } } });
+    vi.stubEnv('HF_ENDPOINT', hub.endpoint);
+  });
+
+  it('is inspected and planned by its header, nothing on the disk', async () => {
+    const path = made('tiny.gguf');
+    const size = readFileSync(path).byteLength;
+    const [remote, local] = [await inspect(`${GGUF}:tiny.gguf`), await inspect(path)];
+    expect(remote).toEqual(local);
+    const served = hub.served('tiny.gguf');
+    expect(served).toBeLessThan(size / 2);
+    const options = { format: 'gguf:q8_0' };
+    expect(await planExport(`${GGUF}:tiny.gguf`, options)).toEqual(await planExport(path, options));
+    expect(hub.served('tiny.gguf')).toBe(2 * served);
+    expect((await plan(`${GGUF}:tiny.gguf`, { scheme: 'w4g32' })).tensors).toEqual(
+      (await plan(path, { scheme: 'w4g32' })).tensors,
+    );
+    expect(existsSync(join(folder, 'home'))).toBe(false);
+  });
+
+  it('in several files of a folder: each by its header', async () => {
+    const remote = await inspect(`${GGUF}:parts`);
+    expect(parts()).toHaveLength(2);
+    const local = await inspect(made(parts()[0]));
+    expect(remote.tensors.map(({ name, bytes }) => [name, bytes])).toEqual(
+      local.tensors.map(({ name, bytes }) => [name, bytes]),
+    );
+    expect(hub.servedInAll()).toBeLessThan(remote.bytes);
   });
 });
 

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { openCheckpointFrom, parseHubId, type Checkpoint, type FileStore } from '@pith/checkpoint';
 import { openHubModel, readHubSettings, type HubModel, type OpenHubModelOptions } from '@pith/checkpoint/node';
-import { textCheckpoint } from '@pith/model';
+import { openGgufFrom, textCheckpoint } from '@pith/model';
 import { openCheckpointAt } from '@pith/model/node';
 import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
 
@@ -19,6 +19,8 @@ export interface RemoteModel {
   readonly name: string;
   /** The files of its repository. */
   readonly store: FileStore;
+  /** The GGUF file that it is, the first of a split one; absent for a directory. */
+  readonly single?: string;
 }
 
 /**
@@ -32,21 +34,22 @@ export async function localModel(model: string, run: RunOptions = {}): Promise<s
 }
 
 /**
- * Where the headers of a model can be read: of a hub id over the network, unless the cache holds it. A GGUF file of a hub is
- * fetched.
+ * Where the headers of a model can be read: of a hub id over the network, unless the cache holds it.
  *
  * @throws PithError those of `openHubModel`.
  */
 export async function placeOfHeaders(model: string, run: RunOptions = {}): Promise<ModelPlace> {
   const found = await lookUp(model, { need: 'headers', ...run });
   if (found?.store === undefined) return found?.path ?? model;
-  if (found.single !== undefined) return localModel(model, run);
-  return { name: model, store: found.store };
+  return { name: model, store: found.store, ...(found.single !== undefined && { single: found.single }) };
 }
 
 /** Opens the checkpoint of a place: a directory, a GGUF file, or a store of files. */
 export async function openPlace(place: ModelPlace): Promise<Checkpoint> {
-  return typeof place === 'string' ? openCheckpointAt(place) : textCheckpoint(await openCheckpointFrom(place.store));
+  if (typeof place === 'string') return openCheckpointAt(place);
+  const { store, single } = place;
+  if (single !== undefined) return openGgufFrom(store, single, `${store.label}:${single}`);
+  return textCheckpoint(await openCheckpointFrom(store));
 }
 
 async function lookUp(model: string, options: OpenHubModelOptions): Promise<HubModel | undefined> {

@@ -116,10 +116,12 @@ async function checkFiles(
   }
   if (allowed === 'any') return problems;
   for (const name of allowed) present.delete(name);
-  for (const name of present) {
-    problems.push({ kind: 'extra', of: 'file', name, message: `file ${name} is not part of the artefact` });
-  }
-  return problems;
+  return [...problems, ...[...present].map(extraFile)];
+}
+
+/** A file that the receipt knows nothing of. */
+export function extraFile(name: string): ArtefactProblem {
+  return { kind: 'extra', of: 'file', name, message: `file ${name} is not part of the artefact` };
 }
 
 /** Those of the files that are there. */

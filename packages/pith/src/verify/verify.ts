@@ -5,7 +5,8 @@ import type { RunOptions } from '@pith/tensor-core';
 import { createKernelPool } from '@pith/tensor-core/node';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
 import { REPORT_NAME } from '../report/save-report.ts';
-import { checkArtefact, type ArtefactProblem } from './check-artefact.ts';
+import { checkArtefact, extraFile, type ArtefactProblem } from './check-artefact.ts';
+import { locateArtefact } from './locate-artefact.ts';
 
 /** Files that a hub, or a push to one, adds to an artefact. */
 const HUB_FILES = ['README.md', '.gitattributes'] as const;
@@ -33,20 +34,25 @@ export interface Verification {
 /**
  * Hashes an artefact and compares it with its receipt.
  *
- * @param artefact directory, or file (the first of a split one), that Pith has written.
+ * @param name directory, or file (the first of a split one), that Pith has written, or a hub id `org/name[@revision][:file]`, which is
+ * fetched.
  * @throws PithError `RECEIPT_MISSING`, `RECEIPT_INVALID`. Differences are not thrown but listed.
  */
-export async function verify(artefact: string, options: VerifyOptions = {}): Promise<Verification> {
+export async function verify(name: string, options: VerifyOptions = {}): Promise<Verification> {
   const { threads, ...run } = options;
+  const { path: artefact, others } = await locateArtefact(name, run);
   const { output } = await readReceipt(artefact);
   const isFile = (await stat(artefact)).isFile();
+  const allowed = [RECEIPT_NAME, REPORT_NAME, ...HUB_FILES];
   const pool = createKernelPool(threads === undefined ? {} : { threads });
   try {
-    const problems = await checkArtefact(isFile ? dirname(artefact) : artefact, output, {
+    const found = await checkArtefact(isFile ? dirname(artefact) : artefact, output, {
       ...run,
       pool,
-      allowed: isFile ? 'any' : [RECEIPT_NAME, REPORT_NAME, ...HUB_FILES],
+      allowed: isFile ? 'any' : allowed,
     });
+    const known = new Set([...allowed, ...found.map((problem) => problem.name)]);
+    const problems = [...found, ...others.filter((other) => !known.has(other)).map(extraFile)];
     return {
       ok: problems.length === 0,
       problems,

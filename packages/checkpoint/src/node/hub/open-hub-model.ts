@@ -2,7 +2,7 @@
 // will do.
 import { isPithError, type RunOptions } from '@pith/tensor-core';
 import type { FileStore } from '../../huggingface/file-store.ts';
-import { createHubClient, type HubClientOptions } from '../../hub/hub-client.ts';
+import { createHubClient, type HubClient, type HubClientOptions } from '../../hub/hub-client.ts';
 import { isCommit, type HubId } from '../../hub/hub-id.ts';
 import { openHubRepository, type HubRepository } from '../../hub/hub-repository.ts';
 import { hubStore } from '../../hub/hub-store.ts';
@@ -45,7 +45,7 @@ export async function openHubModel(
   settings: HubSettings,
   options: OpenHubModelOptions,
 ): Promise<HubModel> {
-  const { need, notice, signal, progress, attempts, waitMs } = options;
+  const { need, notice, signal, progress } = options;
   const { id, revision } = model;
   const cache = repositoryCache(settings.cacheDirectory, id);
   const local = ({ commit, path }: CachedModel): HubModel => ({ id, commit, path });
@@ -54,13 +54,7 @@ export async function openHubModel(
     const known = await cachedModel(cache, model).catch(absent);
     if (known) return local(known);
   }
-  const client = createHubClient({
-    endpoint: settings.endpoint,
-    ...(settings.token !== undefined && { token: settings.token }),
-    ...(signal && { signal }),
-    ...(attempts !== undefined && { attempts }),
-    ...(waitMs !== undefined && { waitMs }),
-  });
+  const client = clientOf(settings, options);
   let repository: HubRepository;
   try {
     repository = await openHubRepository(client, id, revision);
@@ -84,6 +78,20 @@ export async function openHubModel(
   await downloadFiles(client, cache, repository, files, { ...(signal && { signal }), ...(progress && { progress }) });
   await cache.writeRef(revision, commit);
   return { id, commit, path };
+}
+
+/** Requests by the settings of a user. */
+export function clientOf(
+  { endpoint, token }: HubSettings,
+  { signal, attempts, waitMs }: Pick<OpenHubModelOptions, 'signal' | 'attempts' | 'waitMs'>,
+): HubClient {
+  return createHubClient({
+    endpoint,
+    ...(token !== undefined && { token }),
+    ...(signal && { signal }),
+    ...(attempts !== undefined && { attempts }),
+    ...(waitMs !== undefined && { waitMs }),
+  });
 }
 
 /** Nothing where the cache lacks the model; other errors stay. */

@@ -39,7 +39,7 @@ export function registerPlan(program: Command, run: RunCommand): void {
     .option('-r, --recipe <file>', 'recipe in YAML');
   addStageFlags(command, [...STAGE_KINDS]);
   command
-    .option('--teacher <dir>', 'distill: a further teacher; may be given again', collect)
+    .option('--teacher <model>', 'distill: a further teacher, directory or hub id; may be given again', collect)
     .option('-o, --output <path>', 'export: what would be created; its name is part of some files')
     .option('--imatrix <file>', "export: llama.cpp's importance matrix");
   addCommonOptions(addArtefactFlags(addDataFlag(addCalibrationFlags(command)))).action((model: string, flags: Flags) =>

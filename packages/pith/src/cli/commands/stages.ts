@@ -61,8 +61,8 @@ export function registerDistill(program: Command, run: RunCommand): void {
     .command('distill')
     .summary('train a student by what a teacher says')
     .description(`Trains a student on a text and on what the teacher says about it. ${RESUMES}`)
-    .argument('<teacher>', 'directory of a checkpoint')
-    .option('--teacher <dir>', 'a further teacher; may be given again', collect);
+    .argument('<teacher>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
+    .option('--teacher <model>', 'a further teacher, alike; may be given again', collect);
   addStageCommand(command, 'distill', run);
   addExamples(command, [
     [

@@ -14,7 +14,7 @@ export function registerVerify(program: Command, run: RunCommand): void {
     .description(
       'Hashes an artefact and compares it with its receipt. Names what is damaged, missing or extra. Exit status 2 when it differs.',
     )
-    .argument('<artefact>', 'directory or file that Pith has written');
+    .argument('<artefact>', 'directory or file that Pith has written, or a hub id: org/name[@revision][:file]');
   addCommonOptions(command).action((artefact: string, flags: SharedFlags) =>
     run(flags, async (session) => {
       const { verify } = await import('../../verify/verify.ts');
@@ -32,6 +32,7 @@ export function registerVerify(program: Command, run: RunCommand): void {
   );
   addExamples(command, [
     ['pith verify ./small', 'after a download or a copy'],
+    ['pith verify me/name-w4', 'one that was pushed: fetched into the cache and hashed'],
     ["pith verify ./small --json | jq '.problems'", 'what is wrong, for a script'],
   ]);
 }

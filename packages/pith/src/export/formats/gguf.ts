@@ -5,7 +5,6 @@ import { restoreBlocks, type CheckpointTensor, type GgmlTypeName } from '@pith/c
 import { ggufFamily, ggufKeepsWindows, ggufLeavesOut, ggufTensors, type GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
-import { readTextOrIds } from '../../evaluate/read-text.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { sha256, treeHash } from '../../run/hash-tree.ts';
 import type { TensorLeaves } from '../../run/journal.ts';
@@ -18,6 +17,7 @@ import { poolingOf } from '../gguf/pooling.ts';
 import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
 import { layoutShards, type GgufShard } from '../gguf/shards.ts';
 import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
+import { calibrationFacts } from '../walk-blocks.ts';
 
 /** Of the process, the header and the vocabulary. */
 const BASE_BYTES = 200e6;
@@ -121,13 +121,9 @@ async function plannedCalibration(
   sources: readonly GgufTensorSource[],
   types: ReadonlyMap<string, ChosenType>,
 ) {
-  const { text, samples, context, choose = 'first' } = request.calibration!;
-  const { sha256: textSha256 } = await readTextOrIds(text);
   const fitted = fitImportance({ entries: unmeasuredImportance(model, sources) }, sources, types, '--calibration');
   const { peakBytes } = importanceMemory(model, request);
-  const seed = choose === 'random' ? { seed: request.seed } : {};
-  const facts = { sha256: textSha256, ...(samples && { samples }), ...(context && { context }), choose, ...seed };
-  return { fitted, peakBytes, facts };
+  return { fitted, peakBytes, facts: await calibrationFacts(request) };
 }
 
 /** Tensors that are kept as they are: those of the source in the very same type. */

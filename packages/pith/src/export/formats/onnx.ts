@@ -1,17 +1,17 @@
-// A directory for transformers.js, ONNX Runtime and onnxruntime-genai: onnx/model*.onnx with its tensors in files beside it,
-// config, tokenizer, and the config of onnxruntime-genai.
+// A directory for transformers.js, ONNX Runtime and, where the model is a decoder, onnxruntime-genai: onnx/model*.onnx with its
+// tensors in files beside it, config, tokenizer, and the config of onnxruntime-genai.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { printJson, setMembers } from '@pith/checkpoint';
 import {
-  buildDecoder,
+  buildOnnx,
   genaiConfig,
   INLINE_BYTES,
   ONNX_CHUNK_BYTES,
   placeTensors,
   TRANSFORMERS_JS_DTYPES,
   transformersJsConfig,
-  type DecoderPlan,
+  type OnnxPlan,
   type MatrixStorage,
   type OnnxRound,
   type OnnxStoredWeight,
@@ -21,13 +21,13 @@ import {
 import { writeOnnx, type OpenModel } from '@pith/model/node';
 import { exportBytes, type ActivationQuantization, type StoredPlace, type WeightTensor } from '@pith/tensor-core';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
-import type { CalibrationOptions } from '../../recipe/types.ts';
 import { carriedFiles } from '../../source/carried-files.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
-import { measureInputs } from '../onnx/measure-inputs.ts';
+import { inputsMemory, measureInputs } from '../onnx/measure-inputs.ts';
 import { roundWeight } from '../onnx/round-weight.ts';
 import { describeVariant, ONNX_VARIANTS, parseVariant, type OnnxVariant } from '../onnx/variant.ts';
 import { unusedOptions } from '../unused-options.ts';
+import { calibrationFacts } from '../walk-blocks.ts';
 
 /** Where transformers.js looks for models. */
 const FOLDER = 'onnx';
@@ -43,16 +43,16 @@ export const onnx: ExportFormat = {
   output: 'directory',
   readable: false,
   describe: describeVariant,
-  prepare: async (model, variant, request) => prepare(model, parseVariant(variant)!, request),
+  prepare: (model, variant, request) => prepare(model, parseVariant(variant)!, request),
 };
 
-function prepare(model: OpenModel, variant: OnnxVariant, request: ExportRequest): PreparedExport {
+async function prepare(model: OpenModel, variant: OnnxVariant, request: ExportRequest): Promise<PreparedExport> {
   const { shardBytes: chunkBytes = ONNX_CHUNK_BYTES } = request;
   const file = `model${TRANSFORMERS_JS_DTYPES[variant.format].suffix}.onnx`;
   // Sizes and nodes do not depend on the scales that calibration finds.
   const unknown = variant.isStatic ? inputsWithoutScales(model) : [];
   const placeholder: StaticInputs = new Map(unknown.map((name) => [name, SOME_SCALE]));
-  const plan = buildDecoder(model, { ...variant.storage, inputs: placeholder });
+  const plan = buildOnnx(model, { ...variant.storage, inputs: placeholder });
   const groups = plan.weights.map(({ group }) => group);
   const places = placeTensors(
     groups.flatMap(({ tensors }) => tensors),
@@ -62,6 +62,8 @@ function prepare(model: OpenModel, variant: OnnxVariant, request: ExportRequest)
   const calibrates = unknown.length > 0;
   const problems = unusedOptions('this variant', request, calibrates ? ['importance'] : ['importance', 'calibration']);
   if (calibrates && request.calibration === undefined) problems.push(CALIBRATION_MISSING);
+  const isCalibrated = calibrates && request.calibration !== undefined;
+  const walkBytes = isCalibrated ? inputsMemory(model, request).peakBytes : 0;
   return {
     tensors: plannedTensors(model, plan),
     bytesAfter: modelBytes + places.files.reduce((sum, { byteLength }) => sum + byteLength, 0),
@@ -70,15 +72,15 @@ function prepare(model: OpenModel, variant: OnnxVariant, request: ExportRequest)
     problems,
     options: {
       chunkBytes,
-      ...(calibrates && request.calibration && { calibration: calibrationFacts(request.calibration) }),
+      ...(isCalibrated && { calibration: await calibrationFacts(request) }),
     },
-    peakMemoryBytes: WORKING_BYTES + Math.max(0, ...plan.weights.map(roundingBytes)),
+    peakMemoryBytes: Math.max(WORKING_BYTES + Math.max(0, ...plan.weights.map(roundingBytes)), walkBytes),
     async write(context) {
       const inputs = calibrates
         ? await measureInputs(model, request, context)
         : new Map<string, ActivationQuantization>();
       const round: OnnxRound = (weight, rounding) => roundWeight(weight, rounding, context.pool);
-      const final = buildDecoder(model, { ...variant.storage, inputs, round });
+      const final = buildOnnx(model, { ...variant.storage, inputs, round });
       await write(model, variant, { file, places, plan: final }, context);
       return {};
     },
@@ -111,11 +113,6 @@ function hasStaticScale(weight: WeightTensor | undefined): boolean {
   return weight?.kind === 'quantized' && weight.activations?.kind === 'tensor-static';
 }
 
-/** The path of the text is not part of what was asked for. */
-function calibrationFacts({ text: _, ...facts }: CalibrationOptions): Readonly<Record<string, unknown>> {
-  return facts;
-}
-
 /** Where a tensor lies; zeros of its length for one inside the model. */
 function placeOf({ isInline, places }: TensorPlaces, name: string): StoredPlace {
   const place = places.get(name)!;
@@ -125,7 +122,7 @@ function placeOf({ isInline, places }: TensorPlaces, name: string): StoredPlace 
 async function write(
   model: OpenModel,
   { format }: OnnxVariant,
-  { file, places, plan }: { readonly file: string; readonly places: TensorPlaces; readonly plan: DecoderPlan },
+  { file, places, plan }: { readonly file: string; readonly places: TensorPlaces; readonly plan: OnnxPlan },
   { directory, signal, progress }: ExportContext,
 ): Promise<void> {
   await mkdir(join(directory, FOLDER));
@@ -139,15 +136,17 @@ async function write(
   const text = setMembers(configText, {
     quantization_config: undefined,
     compression_config: undefined,
-    'transformers.js_config': transformersJsConfig(format, file, places.files.length),
+    'transformers.js_config': transformersJsConfig(format, file, places.files.length, model.config.kind),
   });
   await writeFile(join(directory, 'config.json'), text);
+  // onnxruntime-genai generates text.
+  if (model.config.kind === 'encoder') return;
   const pad = config['pad_token_id'];
   const genai = genaiConfig(model, `${FOLDER}/${file}`, typeof pad === 'number' && pad >= 0 ? pad : null);
   await writeFile(join(directory, 'genai_config.json'), `${printJson(genai)}\n`);
 }
 
-function plannedTensors({ weights }: OpenModel, plan: DecoderPlan): PlannedTensor[] {
+function plannedTensors({ weights }: OpenModel, plan: OnnxPlan): PlannedTensor[] {
   const stored = new Map<string, OnnxStoredWeight[]>();
   for (const weight of plan.weights)
     stored.set(weight.group.source, [...(stored.get(weight.group.source) ?? []), weight]);
@@ -184,7 +183,7 @@ function storageWords(storage: Exclude<MatrixStorage, { kind: 'float' }>): strin
   return `${storage.bits} bits, blocks of ${storage.blockSize}${storage.symmetric ? '' : ', asymmetric'}`;
 }
 
-function noticesOf({ weights }: DecoderPlan): string[] {
+function noticesOf({ weights }: OnnxPlan): string[] {
   const again = weights.filter(
     ({ source, storage, keepsCodes }) => source === 'quantized' && storage.kind !== 'float' && !keepsCodes,
   );

@@ -1,17 +1,10 @@
 // Importances from a calibration text: for each column of a linear of the blocks the mean of its squared inputs. The embedding
 // and the output are not looked at, as llama-imatrix does not by default.
 import type { ImatrixEntry } from '@pith/checkpoint';
-import {
-  DEFAULT_CALIBRATION_SAMPLES,
-  DEFAULT_CONTEXT,
-  planCalibrationMemory,
-  type BlockPass,
-  type CalibrationMemoryPlan,
-  type GgufTensorSource,
-} from '@pith/model';
+import type { BlockPass, CalibrationMemoryPlan, GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import type { ExportContext, ExportRequest } from '../format.ts';
-import { walkBlocks } from '../walk-blocks.ts';
+import { walkBlocks, walkMemory } from '../walk-blocks.ts';
 
 /** Entries as they will be, before anything is measured: every column counts 1. */
 export function unmeasuredImportance(
@@ -26,15 +19,8 @@ export function unmeasuredImportance(
 }
 
 /** Memory of the walk over the blocks. @throws PithError `MEMORY_TOO_SMALL`. */
-export function importanceMemory({ architecture }: OpenModel, request: ExportRequest): CalibrationMemoryPlan {
-  const { samples, context } = request.calibration!;
-  return planCalibrationMemory({
-    architecture,
-    windows: samples ?? DEFAULT_CALIBRATION_SAMPLES,
-    context: context ?? Math.min(DEFAULT_CONTEXT, architecture.config.maxPositions),
-    passes: [measuring(new Map())],
-    limitBytes: request.memoryBytes ?? Infinity,
-  });
+export function importanceMemory(model: OpenModel, request: ExportRequest): CalibrationMemoryPlan {
+  return walkMemory(model, request, measuring(new Map()));
 }
 
 /** Measures on the calibration text. */
@@ -45,7 +31,7 @@ export async function measureImportance(
   context: ExportContext,
 ): Promise<Map<string, ImatrixEntry>> {
   const means = new Map<string, Float32Array>();
-  await walkBlocks(model, request, context, measuring(means), importanceMemory(model, request).batchTokens);
+  await walkBlocks(model, request, context, measuring(means));
   return entriesOf(sources, means);
 }
 

@@ -56,7 +56,53 @@ it('reads what a model holds', () => {
       { name: 'constant', dtype: 'f32', shape: [], byteLength: 4, file: null, offset: 0 },
     ],
     operators: { MatMul: 1, 'com.microsoft:Thing': 1 },
+    quantized: [],
+    irVersion: 10,
+    opsets: { 'ai.onnx': 21, 'com.microsoft': 1 },
+    producer: 'pith',
   });
+});
+
+/** A model with a node of each of two kinds. */
+function withQuantizedNodes(attributes: Readonly<Record<string, number>>): Uint8Array {
+  const builder = new OnnxModelBuilder('quantized');
+  builder.input('x', 'f32', ['batch', 64]);
+  builder.stored('w_Q4', 'u8', [8, 2, 16]);
+  builder.stored('w_scales', 'f32', [16]);
+  builder.stored('codes', 'i8', [8, 3]);
+  const block = builder.op('MatMulNBits', ['x', 'w_Q4', 'w_scales'], {
+    domain: 'com.microsoft',
+    attributes: Object.fromEntries(Object.entries(attributes).map(([name, int]) => [name, { int }])),
+  });
+  const restored = builder.op('DequantizeLinear', ['codes', builder.float(0.5)]);
+  builder.node('MatMul', [block, restored], { outputs: ['y'] });
+  builder.output('y', 'f32', ['batch', 3]);
+  const sizes: Record<string, number> = { w_Q4: 256, w_scales: 64, codes: 24 };
+  return builder.toBytes((name) => new Uint8Array(sizes[name]!));
+}
+
+it('names nodes that round or restore, with their codes, bits and blocks', () => {
+  const { quantized } = readOnnxTensors(withQuantizedNodes({ K: 64, N: 8, bits: 4, block_size: 32 }), 'm.onnx');
+  expect(quantized).toEqual([
+    {
+      operator: 'com.microsoft:MatMulNBits',
+      codes: 'w_Q4',
+      scales: 'w_scales',
+      zeroPoints: '',
+      bits: 4,
+      blockSize: 32,
+      shape: [8, 64],
+    },
+    {
+      operator: 'DequantizeLinear',
+      codes: 'codes',
+      scales: 'constant',
+      zeroPoints: '',
+      bits: null,
+      blockSize: null,
+      shape: null,
+    },
+  ]);
 });
 
 describe('what is refused', () => {
@@ -89,6 +135,11 @@ describe('what is refused', () => {
     ['an offset past 2^53', () => external('offset', '9999999999999999'), 'ONNX_EXTERNAL_RANGE'],
     ['an offset in words', () => external('offset', '0x10'), 'ONNX_EXTERNAL_RANGE'],
     ['another length than the shape has', () => external('length', '15'), 'ONNX_EXTERNAL_RANGE'],
+    ['an operator set of version 0', () => changed((model) => (model.opsetImport[0]!.version = 0n)), 'ONNX_OPSET'],
+    ['two versions of a set', () => changed((model) => model.opsetImport.push(model.opsetImport[0]!)), 'ONNX_OPSET'],
+    ['an operator without a name', () => changed((model) => (model.graph!.node[0]!.opType = '')), 'ONNX_NAME'],
+    ['negative rows', () => withQuantizedNodes({ K: 64, N: -8, bits: 4, block_size: 32 }), 'ONNX_ATTRIBUTE'],
+    ['codes of 999 bits', () => withQuantizedNodes({ K: 64, N: 8, bits: 999, block_size: 32 }), 'ONNX_ATTRIBUTE'],
   ])('%s', (_, bytes, expected) => expect(code(bytes())).toBe(expected));
 
   it('more tensors than the cap', () => {
@@ -97,13 +148,13 @@ describe('what is refused', () => {
   });
 });
 
-it('3,000 mutations of a model end in its contents or in an error of ours', () => {
+it('3,000 mutations of two models end in its contents or in an error of ours', () => {
   const random = randomStream(7, 'onnx mutations');
-  const seed = good();
+  const seeds = [good(), withQuantizedNodes({ K: 64, N: 8, bits: 4, block_size: 32 })];
   const below = (n: number): number => Math.floor(random.uniform() * n);
   const outcomes = new Set<string>();
   for (let round = 0; round < 3000; round++) {
-    let bytes = seed.slice();
+    let bytes = seeds[round % 2]!.slice();
     for (let changes = 1 + below(4); changes > 0; changes--) {
       const at = below(bytes.length);
       const kind = below(3);

@@ -2,6 +2,8 @@
 // name, shape and place is checked before anything is made of it; nothing is run, and no file but the given bytes is read.
 import { PithError } from '../../errors/pith-error.ts';
 import type { ModelProto, TensorProto, ValueInfoProto } from './onnx_pb.ts';
+import { quantizedNodes } from './quantized-nodes.ts';
+import type { OnnxQuantizedNode } from './quantized-nodes.ts';
 import { readModel } from './read-model.ts';
 
 /** Caps of {@link readOnnxTensors}. */
@@ -73,6 +75,14 @@ export interface OnnxContents {
   readonly tensors: readonly OnnxTensor[];
   /** Nodes by operator, `domain:operator` outside of the default domain. */
   readonly operators: Readonly<Record<string, number>>;
+  /** Nodes that round or restore, in order. */
+  readonly quantized: readonly OnnxQuantizedNode[];
+  /** Version of the container format. */
+  readonly irVersion: number;
+  /** Operator sets by domain, `ai.onnx` for the default one. */
+  readonly opsets: Readonly<Record<string, number>>;
+  /** What wrote the model; empty where it does not say. */
+  readonly producer: string;
 }
 
 /**
@@ -80,7 +90,7 @@ export interface OnnxContents {
  *
  * @param file Names the model in errors.
  * @throws PithError `ONNX_TOO_LARGE`, `ONNX_MALFORMED`, `ONNX_TOO_MANY`, `ONNX_NAME`, `ONNX_TYPE`, `ONNX_SHAPE`, `ONNX_TENSOR_BYTES`,
- * `ONNX_EXTERNAL_PATH`, `ONNX_EXTERNAL_RANGE`, each naming the file and the tensor.
+ * `ONNX_EXTERNAL_PATH`, `ONNX_EXTERNAL_RANGE`, `ONNX_ATTRIBUTE`, `ONNX_OPSET`, each naming the file and the tensor, node or domain.
  */
 export function readOnnxTensors(bytes: Uint8Array, file: string): OnnxContents {
   const refuse = (code: string, message: string, details: Readonly<Record<string, unknown>> = {}): never => {
@@ -147,10 +157,22 @@ export function readOnnxTensors(bytes: Uint8Array, file: string): OnnxContents {
   };
   const operators: Record<string, number> = Object.create(null) as Record<string, number>;
   for (const { opType, domain } of node) {
-    const key = domain === '' ? opType : `${domain}:${opType}`;
+    const key = named(domain === '' ? opType : `${domain}:${opType}`);
     operators[key] = (operators[key] ?? 0) + 1;
   }
+  const opsets: Record<string, number> = Object.create(null) as Record<string, number>;
+  for (const { domain, version } of model.opsetImport) {
+    const key = domain === '' ? 'ai.onnx' : named(domain);
+    const known = version >= 1n && version <= 1_000_000n && !(key in opsets);
+    if (!known)
+      refuse('ONNX_OPSET', `${key}: an operator set has one version from 1 on, got ${version}`, { domain: key });
+    opsets[key] = Number(version);
+  }
   return {
+    quantized: quantizedNodes(node, refuse),
+    irVersion: Number(model.irVersion),
+    opsets,
+    producer: model.producerName.slice(0, ONNX_LIMITS.name),
     inputs: input.filter(({ name }) => !seen.has(name)).map(port),
     outputs: output.map(port),
     tensors,
