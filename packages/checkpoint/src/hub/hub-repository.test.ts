@@ -36,7 +36,9 @@ const LISTING = [
 /** A hub that answers with these texts. */
 function hubOf(info: string, listing: string): HubClient {
   const answer = (text: string, url: string): Response =>
-    Object.defineProperty(new Response(text, { headers: { 'content-type': 'application/json' } }), 'url', { value: url });
+    Object.defineProperty(new Response(text, { headers: { 'content-type': 'application/json' } }), 'url', {
+      value: url,
+    });
   return {
     endpoint: 'https://hub.test',
     authorized: false,
@@ -72,7 +74,10 @@ it('2,000 damaged answers end in files that stay below their directory, or in an
         expect(commit).toMatch(/^[0-9a-f]{40}$/);
         expect(files.length).toBeLessThanOrEqual(MAX_HUB_FILES);
         for (const { path, byteLength, hash } of files) {
-          expect(path.split('/').every((part) => !['', '.', '..'].includes(part)), path).toBe(true);
+          expect(
+            path.split('/').every((part) => !['', '.', '..'].includes(part)),
+            path,
+          ).toBe(true);
           expect(Number.isSafeInteger(byteLength) && byteLength >= 0).toBe(true);
           expect(hash).toMatch(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/);
         }
