@@ -181,3 +181,19 @@ function sum(x: v128): f64 {
 function tail(line: usize, x: usize, end: usize, length: i32): f64 {
   return (length & 1) != 0 ? load<f64>(line + end) * load<f64>(x + end) : 0;
 }
+
+/** Copies `count` lines of so many bytes each; pitches are bytes from one line to the next. */
+export function copyLines(
+  source: usize,
+  sourcePitch: i32,
+  target: usize,
+  targetPitch: i32,
+  bytes: i32,
+  count: i32,
+): void {
+  for (let i = 0; i < count; i++) {
+    memory.copy(target, source, <usize>bytes);
+    source += <usize>sourcePitch;
+    target += <usize>targetPitch;
+  }
+}

@@ -1,5 +1,6 @@
 // Blocks of a square row-major matrix: copied out to be multiplied, copied back.
 import type { HostArrays } from '../device/device.ts';
+import type { BlockMemory } from './block-memory.ts';
 import type { RealDType } from './products.ts';
 
 /** A square matrix that is being worked on. */
@@ -8,6 +9,17 @@ export interface SquareMatrix<D extends RealDType = RealDType> {
   readonly n: number;
   /** [n, n] row-major. */
   readonly data: HostArrays[D];
+  /** Memory that `data` lies in, where blocks are copied within it. */
+  readonly memory?: BlockMemory;
+}
+
+/** Three arrays for copies of blocks, the largest being `largest` values: in the matrix's memory where it has one. */
+export function blockScratch<D extends RealDType>(
+  { dtype, memory }: SquareMatrix<D>,
+  largest: number,
+): readonly [HostArrays[D], HostArrays[D], HostArrays[D]] {
+  const take = (): HostArrays[D] => memory?.take(dtype, largest) ?? newArray(dtype, largest);
+  return [take(), take(), take()];
 }
 
 /** An array of `length` zeros. */
@@ -28,16 +40,19 @@ export function readBlock<D extends RealDType>(
 
 /** As {@link readBlock}, into the first values of `into`; returns these. */
 export function copyBlock<D extends RealDType>(
-  { n, data }: SquareMatrix<D>,
+  { n, data, memory }: SquareMatrix<D>,
   r: number,
   c: number,
   rows: number,
   columns: number,
   into: HostArrays[D],
 ): HostArrays[D] {
-  for (let i = 0; i < rows; i++) {
-    const from = (r + i) * n + c;
-    into.set(data.subarray(from, from + columns) as Float32Array, i * columns);
+  if (memory?.holds(data, into)) memory.copyLines(data, r * n + c, n, into, 0, columns, columns, rows);
+  else {
+    for (let i = 0; i < rows; i++) {
+      const from = (r + i) * n + c;
+      into.set(data.subarray(from, from + columns) as Float32Array, i * columns);
+    }
   }
   return into.subarray(0, rows * columns) as HostArrays[D];
 }
@@ -50,7 +65,11 @@ export function writeBlock(
   columns: number,
   block: HostArrays[RealDType],
 ): void {
-  const { n, data } = matrix;
+  const { n, data, memory } = matrix;
+  if (memory?.holds(data, block)) {
+    memory.copyLines(block, 0, columns, data, r * n + c, n, columns, block.length / columns);
+    return;
+  }
   for (let i = 0; i * columns < block.length; i++) {
     data.set(block.subarray(i * columns, (i + 1) * columns) as Float32Array, (r + i) * n + c);
   }

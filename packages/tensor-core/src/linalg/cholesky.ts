@@ -5,7 +5,7 @@
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device, HostArrays } from '../device/device.ts';
 import type { RunOptions } from '../progress/progress.ts';
-import { copyBlock, newArray, readBlock, splitPoint, writeBlock, zeroAbove } from './blocks.ts';
+import { blockScratch, copyBlock, newArray, readBlock, splitPoint, writeBlock, zeroAbove } from './blocks.ts';
 import type { SquareMatrix } from './blocks.ts';
 import { checkSquare } from './matrix.ts';
 import type { RealMatrix } from './matrix.ts';
@@ -60,16 +60,12 @@ export async function factorInPlace<D extends RealDType>(
   products: Products<D>,
   { blockSize = 128, signal, progress }: TriangularOptions,
 ): Promise<ReadonlyMap<number, HostArrays[D]>> {
-  const { n, dtype } = matrix;
+  const { n } = matrix;
   // Inverses of the factors of diagonal blocks by their first row, in the dtype of the matrix.
   const inverses = new Map<number, HostArrays[D]>();
   // Copies of blocks; the largest half is no larger than this.
   const largest = n <= blockSize ? 0 : splitPoint(n, blockSize) ** 2;
-  const [left, right, result] = [0, 1, 2].map(() => newArray(dtype, largest)) as [
-    HostArrays[D],
-    HostArrays[D],
-    HostArrays[D],
-  ];
+  const [left, right, result] = blockScratch(matrix, largest);
 
   const factor = async (start: number, size: number): Promise<void> => {
     throwIfStopped(signal, 'cholesky');

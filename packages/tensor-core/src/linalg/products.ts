@@ -1,5 +1,5 @@
-// Matrix products of a factorization: compiled once for all shapes, kept while the factorization runs. Everything that grows
-// with the cube of the dimension goes through here.
+// Matrix products of a factorization: compiled once for all shapes. Everything that grows with the cube of the
+// dimension goes through here.
 import { OnnxGraph, OPEN_AXIS } from '../compile/graph.ts';
 import { compileGraph } from '../compile/compile.ts';
 import type { Program } from '../compile/compile.ts';
@@ -33,13 +33,15 @@ export interface ProductOptions<D extends RealDType> {
   readonly into?: HostArrays[D];
 }
 
-/** Matrix products on a device, in one element type. One program serves all shapes; dispose it when done. */
+/** Programs of each device, by what they compute. They take a few milliseconds to make, and are freed with the device. */
+const programsOf = new WeakMap<Device, Map<string, Promise<Program>>>();
+
+/** Matrix products on a device, in one element type. One program serves all shapes, whoever asks for it. */
 export class Products<D extends RealDType> {
   /** Of operands and results. */
   readonly dtype: D;
   readonly #device: Device;
   readonly #plainWork: number;
-  readonly #programs = new Map<string, Promise<Program>>();
 
   /** Products of at most `plainWork` multiplications run as plain loops. */
   constructor(device: Device, dtype: D, plainWork = PLAIN_PRODUCT_WORK) {
@@ -71,19 +73,21 @@ export class Products<D extends RealDType> {
     return y!.data as HostArrays[D];
   }
 
-  /** Frees the programs. */
-  async dispose(): Promise<void> {
-    const programs = [...this.#programs.values()];
-    this.#programs.clear();
-    for (const program of programs) await (await program).dispose();
+  /** Ends the use. Programs stay with the device, for whoever multiplies next. */
+  dispose(): Promise<void> {
+    return Promise.resolve();
   }
 
   #program(transA: boolean, transB: boolean, scale: number, adds: boolean): Promise<Program> {
-    const key = `${transA},${transB},${scale},${adds}`;
-    let program = this.#programs.get(key);
+    let programs = programsOf.get(this.#device);
+    if (programs === undefined) programsOf.set(this.#device, (programs = new Map()));
+    const key = `${this.dtype},${transA},${transB},${scale},${adds}`;
+    let program = programs.get(key);
     if (program === undefined) {
       program = compileGraph(productGraph(this.dtype, transA, transB, scale, adds), this.#device);
-      this.#programs.set(key, program);
+      programs.set(key, program);
+      // What failed may be tried again.
+      program.catch(() => programs.delete(key));
     }
     return program;
   }

@@ -8,6 +8,7 @@ import { newArray } from './blocks.ts';
 import { sumOfSquares } from './matrix.ts';
 import { orthonormalColumns, wellConditioned } from './orthonormal-columns.ts';
 import type { Products, RealDType } from './products.ts';
+import { randomSketch } from './random-sketch.ts';
 
 /** Below this, A A^T would drown the smallest direction in the rounding of f32; the basis is conditioned after A^T too. */
 const LEAST_KEPT = 2 ** -16;
@@ -100,8 +101,8 @@ async function rangeOf<D extends RealDType>(
 ): Promise<HostArrays[D]> {
   const matrix = { data, rows, columns };
   const { dtype } = products;
-  let wide = randomVectors(dtype, columns * size, random);
-  const found = await products.multiply(matrix, { data: wide, rows: columns, columns: size });
+  let wide = newArray(dtype, columns * size);
+  const found = await randomSketch(data, rows, columns, size, products, random);
   const tall = newArray(dtype, rows * size);
   let shift = 0;
   for (let i = 0; i < powerIterations; i++) {
@@ -155,17 +156,6 @@ async function withoutRange(
     );
   }
   return result;
-}
-
-// Uniform on 65,536 values between -1 and 1: two a word. Any distribution with light tails serves as Gauss's does.
-function randomVectors<D extends RealDType>(dtype: D, length: number, random: RandomStream): HostArrays[D] {
-  const values = newArray(dtype, length);
-  for (let i = 0; i < length; i += 2) {
-    const word = random.word();
-    values[i] = ((word >>> 16) - 32767.5) / 32768;
-    if (i + 1 < length) values[i + 1] = ((word & 0xffff) - 32767.5) / 32768;
-  }
-  return values;
 }
 
 function sideBySide(a: Float64Array, aColumns: number, b: Float64Array, bColumns: number, rows: number): Float64Array {

@@ -3,7 +3,7 @@
 // TypeScript (Du Croz & Higham 1992 compare the ways to do this; the residual of this one is bounded like theirs).
 import { throwIfStopped } from '../errors/pith-error.ts';
 import type { Device, HostArrays } from '../device/device.ts';
-import { copyBlock, newArray, readBlock, splitPoint, transposeInPlace, writeBlock, zeroAbove } from './blocks.ts';
+import { blockScratch, copyBlock, readBlock, splitPoint, transposeInPlace, writeBlock, zeroAbove } from './blocks.ts';
 import type { SquareMatrix } from './blocks.ts';
 import type { TriangularOptions } from './cholesky.ts';
 import { invertLowerReference } from './cholesky-reference.ts';
@@ -55,14 +55,10 @@ export async function invertInPlace<D extends RealDType>(
   { blockSize = 128, signal, progress }: TriangularOptions,
   known?: ReadonlyMap<number, HostArrays[D]>,
 ): Promise<void> {
-  const { n, dtype } = matrix;
+  const { n } = matrix;
   // Copies of blocks; the largest half is no larger than this.
   const largest = n <= blockSize ? 0 : splitPoint(n, blockSize) ** 2;
-  const [left, right, middle] = [0, 1, 2].map(() => newArray(dtype, largest)) as [
-    HostArrays[D],
-    HostArrays[D],
-    HostArrays[D],
-  ];
+  const [left, right, middle] = blockScratch(matrix, largest);
 
   const invert = async (start: number, size: number): Promise<void> => {
     throwIfStopped(signal, 'triangular inverse');

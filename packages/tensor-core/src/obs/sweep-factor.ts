@@ -7,7 +7,8 @@
 // are chosen from all their columns before that.)
 import type { Device, HostArrays } from '../device/device.ts';
 import { isPithError, PithError } from '../errors/pith-error.ts';
-import { newArray } from '../linalg/blocks.ts';
+import { newArray, splitPoint } from '../linalg/blocks.ts';
+import { withBlockMemory, type BlockMemory } from '../linalg/block-memory.ts';
 import { factorInPlace, type TriangularOptions } from '../linalg/cholesky.ts';
 import { Products } from '../linalg/products.ts';
 import { invertInPlace } from '../linalg/triangular-inverse.ts';
@@ -89,11 +90,14 @@ export async function sweepFactor(
   const unit = 4 ** Math.floor(Math.log2(mean) / 2);
   for (const dtype of tries()) {
     const added = damping * mean;
-    const matrix = turned({ gram, columns, order, diagonal, mean, added, unit }, dtype);
-    const failure = await factor(matrix, dtype, columns, device, options);
-    if (failure === null) {
-      return { ...unpack(matrix, columns, Math.sqrt(unit)), damping, added, deadColumns, dtype, failures };
-    }
+    const found = await withBlockMemory(blockBytes(dtype, columns, options.blockSize), async (memory) => {
+      const matrix = memory?.take(dtype, columns * columns) ?? newArray(dtype, columns * columns);
+      turn({ gram, columns, order, diagonal, mean, added, unit }, matrix);
+      const failure = await factor(matrix, dtype, columns, device, options, memory);
+      return failure === null ? unpack(matrix, columns, Math.sqrt(unit)) : { failure };
+    });
+    if (!('failure' in found)) return { ...found, damping, added, deadColumns, dtype, failures };
+    const { failure } = found;
     failures.push({ dtype, damping, position: columns - 1 - failure.index, pivot: failure.pivot * unit });
   }
   throw new PithError(
@@ -166,12 +170,17 @@ function isFinite(values: Float64Array): boolean {
   return a + b + c + d === 0;
 }
 
-/** The damped matrix in the order of the sweep, last column first: its lower triangle, zero above. */
-function turned<D extends 'f32' | 'f64'>(
+/** Bytes that a matrix is factored in: itself, and twice three blocks. */
+function blockBytes(dtype: 'f32' | 'f64', n: number, blockSize = 128): number {
+  const largest = n <= blockSize ? 0 : splitPoint(n, blockSize) ** 2;
+  return (dtype === 'f32' ? 4 : 8) * (n * n + 6 * largest);
+}
+
+/** Writes the damped matrix in the order of the sweep, last column first: its lower triangle, zero above. */
+function turn(
   { gram, columns: n, order, diagonal, mean, added, unit }: Damped,
-  dtype: D,
-): HostArrays[D] {
-  const matrix = newArray(dtype, n * n);
+  matrix: HostArrays['f32' | 'f64'],
+): void {
   const scale = 1 / unit;
   for (let i = 0; i < n; i++) {
     const own = order ? order[n - 1 - i] : n - 1 - i;
@@ -184,8 +193,8 @@ function turned<D extends 'f32' | 'f64'>(
       for (let j = 0; j < i; j++) matrix[to + j] = gram[from - j] * scale;
     }
     matrix[to + i] = ((diagonal[own] || mean) + added) * scale;
+    matrix.fill(0, to + i + 1, to + n);
   }
-  return matrix;
 }
 
 /** Overwrites a lower triangle by the inverse of its Cholesky factor; returns the pivot where that fails. */
@@ -195,10 +204,11 @@ async function factor(
   n: number,
   device: Device,
   options: TriangularOptions,
+  memory: BlockMemory | undefined,
 ): Promise<{ readonly index: number; readonly pivot: number } | null> {
   const diagonal = Float64Array.from({ length: n }, (_, i) => data[i * (n + 1)]);
   const products = new Products(device, dtype, options.plainWork);
-  const matrix = { dtype, n, data } as Parameters<typeof factorInPlace>[0];
+  const matrix = { dtype, n, data, ...(memory && { memory }) } as Parameters<typeof factorInPlace>[0];
   try {
     const inverses = await factorInPlace(matrix, products, options);
     // A pivot is the difference of numbers as large as the diagonal: below this, most of it is rounding.
