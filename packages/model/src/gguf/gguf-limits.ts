@@ -186,9 +186,28 @@ function biasProblems({ biases, experts }: ModelConfig, limits: Limits): string[
 /** Blocks of the largest models of Gemma 2 and 3, which llama.cpp knows by them and scales by the width of a head instead. */
 const SCALED_BY_WIDTH: Readonly<Record<string, number>> = { gemma2: 46, gemma3_text: 62 };
 
-function scaleProblems({ modelType, attentionScale, headDim, hiddenSize, heads, layers }: ModelConfig): string[] {
-  if (modelType === 'granite') return [];
-  const length = SCALED_BY_WIDTH[modelType] === layers ? Math.floor(hiddenSize / heads) : headDim;
+/** What llama.cpp divides the squared scale of attention by. */
+function scaleLength({ modelType, headDim, hiddenSize, heads, layers }: ModelConfig): number {
+  return SCALED_BY_WIDTH[modelType] === layers ? Math.floor(hiddenSize / heads) : headDim;
+}
+
+/**
+ * What queries are multiplied by in the file, because llama.cpp scales their products with keys otherwise than the model; 1 where it
+ * does not. It goes into what makes the queries last: their norm, or their matrix.
+ */
+export function queryScale(config: ModelConfig): number {
+  if (!FOLDED.includes(config.modelType)) return 1;
+  const ratio = config.attentionScale * Math.sqrt(scaleLength(config));
+  return Math.abs(ratio - 1) <= 1e-6 ? 1 : ratio;
+}
+
+/** Architectures whose configs name a scale of their own, and whose queries have a matrix or a norm of their own. */
+const FOLDED = ['gemma2', 'gemma3_text'];
+
+function scaleProblems(config: ModelConfig): string[] {
+  const { modelType, attentionScale } = config;
+  if (modelType === 'granite' || FOLDED.includes(modelType)) return [];
+  const length = scaleLength(config);
   const usual = 1 / Math.sqrt(length);
   return Math.abs(attentionScale - usual) <= 1e-6 * usual
     ? []

@@ -4,7 +4,7 @@ import type { Architecture } from '../architecture/architecture.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
 import { partRows } from '../architecture/part-rows.ts';
 import { ggufFamily, rulesOf } from './gguf-family.ts';
-import { headOf, needsBias } from './gguf-limits.ts';
+import { headOf, needsBias, queryScale } from './gguf-limits.ts';
 import { rotaryTensors } from './rotary-factors.ts';
 
 /** A weight whose rows go into a tensor of a GGUF file. */
@@ -20,6 +20,8 @@ export interface GgufPart {
   readonly rowOrder?: Int32Array;
   /** Added to every value. */
   readonly offset?: 1;
+  /** Multiplies every value, after the addition. */
+  readonly scale?: number;
 }
 
 /** A tensor of a GGUF file. */
@@ -44,6 +46,7 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
   const family = ggufFamily(config.modelType);
   const left = new Map(expectedTensors(architecture).map(({ name, shape }) => [name, shape]));
   for (const name of left.keys()) if (ggufLeavesOut(config.modelType, name)) left.delete(name);
+  const scaled = config.queryKeyNorm === null ? 'attn_q' : 'attn_q_norm';
   const tensors: GgufTensorSource[] = [];
   for (const { gguf, hf, rows, offset, stacked, index } of rulesOf(family, config.layers)) {
     for (const suffix of ['weight', 'bias']) {
@@ -60,10 +63,17 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
       const rowOrder = rows === 'grouped' ? ungroupedRows(architecture, hf, index!) : undefined;
       const names = stacked ? expertNames(`${hf}.${suffix}`, left) : [first];
       for (const name of names) left.delete(name);
+      const scale = moduleOf(gguf) === scaled ? queryScale(config) : 1;
+      const how = {
+        rotaryHeadDim,
+        ...(rowOrder && { rowOrder }),
+        ...(offset && { offset }),
+        ...(scale !== 1 && { scale }),
+      };
       tensors.push({
         name: `${gguf}.${suffix}`,
         shape: stacked ? [names.length, ...shape] : shape,
-        parts: names.map((name) => ({ name, rotaryHeadDim, ...(rowOrder && { rowOrder }), ...(offset && { offset }) })),
+        parts: names.map((name) => ({ name, ...how })),
       });
     }
     if (gguf === 'token_embd') {

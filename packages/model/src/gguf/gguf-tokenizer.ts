@@ -36,6 +36,8 @@ export interface GgufTokenizerOptions {
   readonly addBos?: boolean;
   /** A chat template, where there is one. */
   readonly chatTemplate?: string;
+  /** Further templates by their names (`tool_use`). */
+  readonly namedTemplates?: Readonly<Record<string, string>>;
 }
 
 const text = (value: string): GgufValue => ({ type: 'string', value });
@@ -83,6 +85,13 @@ export function ggufTokenizer(tokenizerJson: unknown, options: GgufTokenizerOpti
   set('add_eos_token', flag(last !== null && last === known.eos));
   for (const [key, value] of Object.entries(more)) set(key, value);
   if (options.chatTemplate !== undefined) metadata.set('tokenizer.chat_template', text(options.chatTemplate));
+  const named = Object.entries(options.namedTemplates ?? {});
+  if (named.length > 0) {
+    // Names are parts of keys.
+    const names = named.map(([name]) => name.replace(/[^A-Za-z0-9]/g, '_'));
+    metadata.set('tokenizer.chat_templates', strings(names));
+    named.forEach(([, template], i) => metadata.set(`tokenizer.chat_template.${names[i]}`, text(template)));
+  }
   return metadata;
 }
 

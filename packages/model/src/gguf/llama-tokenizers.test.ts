@@ -1,11 +1,12 @@
 // Tokens that llama.cpp makes of the metadata that is written, against those of tokenizer.json: every way to cut text that has a name,
 // SentencePiece-style BPE, WordPiece, Unigram. Files of a vocabulary alone, all loaded in one process.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasRuntime, runtimeUrl } from '@pith-tooling/vitest/runtimes';
+import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { planGguf, type GgufValue } from '@pith/checkpoint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTokenizer } from '../tokenizer/tokenizer.ts';
@@ -26,7 +27,13 @@ const EXCEPT: Readonly<Record<string, Case['except']>> = {
   falcon: { 'αβγ δεζ Ωμέγα': NUMBERS, '中文句子，没有空格！': NUMBERS },
 };
 
+const real = (model: string): Case => ({
+  name: `the tokenizer of ${model}`,
+  json: JSON.parse(readFileSync(shared(`models/${model}/tokenizer.json`), 'utf8')) as object,
+});
+
 const CASES: readonly Case[] = [
+  ...(hasShared ? ['stories260k', 'docs6m'].map(real) : []),
   ...PRE_TOKENIZERS.map(({ name, json, ignoreMerges }) => ({
     name,
     json: byteLevel(json, ignoreMerges ?? false),
@@ -181,6 +188,17 @@ describe('tokenizers that llama.cpp does not have', () => {
         message: expect.stringMatching(message) as string,
       }),
     );
+  });
+
+  it('further chat templates have keys of their own', () => {
+    const namedTemplates = { tool_use: 'with tools', 'rag-2': 'with documents' };
+    const metadata = ggufTokenizer(byteLevel(PRE_TOKENIZERS[0].json, false), { ...options, namedTemplates });
+    expect(metadata.get('tokenizer.chat_templates')).toEqual({
+      type: 'array',
+      items: { type: 'string', values: ['tool_use', 'rag_2'] },
+    });
+    expect(metadata.get('tokenizer.chat_template.rag_2')).toEqual({ type: 'string', value: 'with documents' });
+    expect(metadata.has('tokenizer.chat_template')).toBe(false);
   });
 
   it('special tokens and what opens and closes a text follow the template', () => {

@@ -21,7 +21,7 @@ import { exportModel } from '../export-model.ts';
  * llama.cpp takes gelu from a table whose inputs and outputs are f16, by tanh where the model has the exact one: each block brings
  * an error of 2^-11 of its activations, some of which add up in 62 blocks.
  */
-const TOLERANCE = { silu: 2e-5, gelu: 2.5e-3, deep: 1e-2 } as const;
+const TOLERANCE = { silu: 2e-5, gelu: 4e-3, deep: 1e-2 } as const;
 /** Blocks from which on a model is deep. */
 const DEEP = 32;
 
@@ -46,6 +46,8 @@ const GOLDEN: readonly Case[] = [
   ...['llama', 'qwen2', 'qwen3', 'mixtral', 'gpt2', 'gpt_neox'].map((name) => ({ name, base: name })),
   { name: 'mistral', base: 'mistral', tokens: 8 },
   { name: 'phi3', base: 'phi3', tokens: 10 },
+  // Scaled by 1 / sqrt(24), with heads of 20: the rest is in the queries.
+  { name: 'gemma2', base: 'gemma2' },
 ];
 
 const same = (name: string): Case => ({ name, base: name });
@@ -265,7 +267,6 @@ describe('refused by name, with every reason', () => {
   };
 
   it.each([
-    ['another scale of attention', 'gemma3', {}, /scaled by 1 \/ sqrt\(12\), they are by 0\.2041/],
     ['linear biases of Falcon', 'falcon-rw', {}, /no bias.*no bias.*no bias.*linear biases.*parallel_attn/s],
     [
       'other bounds of YaRN',

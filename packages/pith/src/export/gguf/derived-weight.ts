@@ -1,21 +1,25 @@
 // What kernels do not do on the way to a file: values of a vector change places, and norms that multiply by `1 + weight` have
-// the 1 put in.
+// the 1 put in; queries are multiplied where llama.cpp scales their products with keys otherwise.
 import type { GgufPart } from '@pith/model';
 import { interleavedRows } from '@pith/quant';
 import { denseWeight, fromF32, type ByteSource, type WeightTensor } from '@pith/tensor-core';
 
 /** The weight as the file has it, but for the order of rows of a matrix, which is left to the kernels. */
 export function derivedWeight(weight: WeightTensor, part: GgufPart): WeightTensor {
-  const { offset = 0 } = part;
-  const moves = part.rotaryHeadDim !== null || part.rowOrder !== undefined;
-  if (weight.shape.length > 1 || (offset === 0 && !moves)) return weight;
+  const { offset = 0, scale = 1 } = part;
   const { name, shape } = weight;
+  if (shape.length > 1) {
+    if (scale === 1) return weight;
+    return denseWeight({ name, dtype: 'f32', shape, source: scaledBytes(weight, scale) });
+  }
+  const moves = part.rotaryHeadDim !== null || part.rowOrder !== undefined;
+  if (offset === 0 && scale === 1 && !moves) return weight;
   const whole = async (): Promise<Uint8Array> => {
     const values = await weight.toF32();
     const order = rowOrderOf(part, values.length) ?? values.map((_, i) => i);
     return fromF32(
       'f32',
-      Float32Array.from(order, (from) => values[from]! + offset),
+      Float32Array.from(order, (from) => (values[from]! + offset) * scale),
     );
   };
   return denseWeight({ name, dtype: 'f32', shape, source: computedBytes(4 * shape[0]!, whole) });
@@ -24,6 +28,26 @@ export function derivedWeight(weight: WeightTensor, part: GgufPart): WeightTenso
 /** Which row of the weight is row i of the file; undefined where none changes places. */
 export function rowOrderOf({ rotaryHeadDim, rowOrder }: GgufPart, rows: number): Int32Array | undefined {
   return rotaryHeadDim === null ? rowOrder : interleavedRows(rows, rotaryHeadDim);
+}
+
+/** A matrix in f32, multiplied; rows are restored as they are asked for. */
+function scaledBytes(weight: WeightTensor, scale: number): ByteSource {
+  const rows = weight.shape[0]!;
+  const rowBytes = 4 * weight.shape.slice(1).reduce((a, b) => a * b, 1);
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const first = Math.floor(offset / rowBytes);
+    const values = await weight.toF32(first, Math.ceil((offset + length) / rowBytes));
+    const bytes = fromF32(
+      'f32',
+      values.map((value) => value * scale),
+    );
+    return bytes.subarray(offset - first * rowBytes, offset - first * rowBytes + length);
+  };
+  return {
+    byteLength: rows * rowBytes,
+    read,
+    readInto: async (offset, target) => target.set(await read(offset, target.byteLength)),
+  };
 }
 
 /** Bytes that are computed as a whole when a part is asked for: for vectors. */

@@ -54,20 +54,22 @@ async function tokenizerOf(model: OpenModel): Promise<unknown> {
 async function tokenizerMetadata(model: OpenModel, json: unknown): Promise<Map<string, GgufValue>> {
   const { config } = model;
   const settings = JSON.parse((await textOf(model, 'tokenizer_config.json')) ?? '{}') as Record<string, unknown>;
-  const template = (await textOf(model, 'chat_template.jinja')) ?? templateOf(settings['chat_template']);
+  const { default: named, ...others } = Object.fromEntries(templatesOf(settings['chat_template']));
+  const template = (await textOf(model, 'chat_template.jinja')) ?? named;
   const paddingToken = tokenOf(settings['pad_token']);
   const maskToken = tokenOf(settings['mask_token']);
   const eos = config.eosTokenIds[0] ?? model.stopTokenIds[0];
-  const others = [...model.stopTokenIds, ...config.eosTokenIds].filter((id) => id !== eos);
+  const otherEnds = [...model.stopTokenIds, ...config.eosTokenIds].filter((id) => id !== eos);
   return ggufTokenizer(json, {
     vocabularySize: config.vocabularySize,
     bosTokenId: config.bosTokenId,
     eosTokenId: eos ?? null,
-    ...(others.length > 0 && { endOfTurnTokenId: others[0]! }),
+    ...(otherEnds.length > 0 && { endOfTurnTokenId: otherEnds[0]! }),
     ...(paddingToken !== undefined && { paddingToken }),
     ...(maskToken !== undefined && { maskToken }),
     ...(typeof settings['add_bos_token'] === 'boolean' && { addBos: settings['add_bos_token'] }),
     ...(template !== undefined && { chatTemplate: template }),
+    namedTemplates: others,
   });
 }
 
@@ -78,11 +80,14 @@ function tokenOf(value: unknown): string | undefined {
   return typeof content === 'string' ? content : undefined;
 }
 
-/** The template, or the one named `default` of several. */
-function templateOf(value: unknown): string | undefined {
-  if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return undefined;
+/** Templates by name; one that stands alone is `default`. */
+function templatesOf(value: unknown): Map<string, string> {
+  if (typeof value === 'string') return new Map([['default', value]]);
+  if (!Array.isArray(value)) return new Map();
   const named = value as readonly { name?: unknown; template?: unknown }[];
-  const found = named.find(({ name }) => name === 'default')?.template;
-  return typeof found === 'string' ? found : undefined;
+  return new Map(
+    named.flatMap(({ name, template }) =>
+      typeof name === 'string' && typeof template === 'string' ? [[name, template] as const] : [],
+    ),
+  );
 }
