@@ -34,12 +34,35 @@ function describe(modelType: string) {
   return { config, architecture: describeArchitecture(readModelConfig(config)) };
 }
 
-/** `yes`, or why not. */
-function structure(modelType: string, options: StructureOptions): string {
+/** Null where structured pruning can, otherwise why not. */
+function obstacle(modelType: string, options: StructureOptions): string | null {
   const { config, architecture } = describe(modelType);
   const { problems } = structureTransform(options).plan({ config, architecture, weights: new Map() });
-  const [first] = problems.filter(({ code }) => code === 'STRUCTURE_UNSUPPORTED');
-  return first ? 'no' : 'yes';
+  return problems.find(({ code }) => code === 'STRUCTURE_UNSUPPORTED')?.message ?? null;
+}
+
+const UNITS: Readonly<Record<'layers' | 'neurons' | 'heads', StructureOptions>> = {
+  layers: { layers: 1 },
+  neurons: { neurons: 0.5, score: 'magnitude' },
+  heads: { kvGroups: 1, score: 'magnitude' },
+};
+
+const structure = (modelType: string, unit: keyof typeof UNITS) =>
+  obstacle(modelType, UNITS[unit]) === null ? 'yes' : 'no';
+
+/** Why units cannot be taken out, each reason with the model types that it holds for. */
+function obstacles(): string[] {
+  const reasons = new Map<string, string[]>();
+  for (const unit of Object.keys(UNITS) as (keyof typeof UNITS)[]) {
+    for (const modelType of supportedModelTypes) {
+      const message = obstacle(modelType, UNITS[unit]);
+      if (message === null) continue;
+      const [why] = message.replace(`of ${modelType} `, '').split('; ');
+      const reason = `\`${unit}\`: ${why!.replace(/^\S+\.(\w+) normalizes/, 'a norm ($1) normalizes')}`;
+      reasons.set(reason, [...(reasons.get(reason) ?? []), `\`${modelType}\``]);
+    }
+  }
+  return [...reasons].map(([reason, types]) => `- ${types.join(', ')}, ${reason}.`);
 }
 
 /** How many of the inputs of linears can take scales: those of a norm, or of a linear before. */
@@ -83,9 +106,9 @@ export function supportDocument(): string {
         foldable(architecture),
         'yes',
         'yes',
-        structure(modelType, { layers: 1 }),
-        structure(modelType, { neurons: 1, score: 'magnitude' }),
-        structure(modelType, { kvGroups: 1, score: 'magnitude' }),
+        structure(modelType, 'layers'),
+        structure(modelType, 'neurons'),
+        structure(modelType, 'heads'),
         trains,
       ],
       formats: [
@@ -139,6 +162,8 @@ export function supportDocument(): string {
       ['model type', 'quantize', 'scales', 'prune weights', 'factorize', 'layers', 'neurons', 'heads', 'training'],
       architectures.map(({ techniques }) => techniques),
     ),
+    '',
+    ...obstacles(),
     '',
     ...table(['kind of stage', 'methods'], methods),
     '',

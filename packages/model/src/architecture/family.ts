@@ -8,6 +8,8 @@ export interface ConfigMembers {
   readonly layers?: string;
   /** Width of the feed-forward part; `intermediate_size` when left out, null where the class computes it. */
   readonly neurons?: string | null;
+  /** Width of one expert; `moe_intermediate_size` when left out. */
+  readonly expertNeurons?: string;
   /** False where the class has no `head_dim`: the length of a head follows from the width. */
   readonly headDim?: boolean;
 }

@@ -89,5 +89,11 @@ export function compressedTensorsNote(modelType: string): string | null {
 
 /** How the config.json of a model type names what techniques change. @throws PithError `ARCHITECTURE_UNSUPPORTED`. */
 export function configMembers(modelType: string): Required<ConfigMembers> {
-  return { layers: 'num_hidden_layers', neurons: 'intermediate_size', headDim: true, ...familyOf(modelType).members };
+  return {
+    layers: 'num_hidden_layers',
+    neurons: 'intermediate_size',
+    expertNeurons: 'moe_intermediate_size',
+    headDim: true,
+    ...familyOf(modelType).members,
+  };
 }

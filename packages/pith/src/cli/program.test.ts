@@ -38,6 +38,7 @@ describe('pith', () => {
     [['plan', 'm', '--device', 'cqu'], 'CLI_INVALID_ARGUMENT', 'choices are cpu'],
     [['generate', 'm', '--prompt', '', '--top-p', '2'], 'OPTION_NOT_A_NUMBER', '--top-p'],
     [['logits', 'm', '--ids', '1,x', '-o', 'f'], 'OPTION_NOT_A_WHOLE_NUMBER', '--ids'],
+    [['logits', 'm', '--ids', '1', '--segments', 'a', '-o', 'f'], 'OPTION_NOT_A_WHOLE_NUMBER', '--segments'],
     [[], 'CLI_NO_COMMAND', 'pith --help'],
   ])('refuses %j with status 2 and says what would do', async (args, code, hint) => {
     const plain = await cli(...args);

@@ -12,6 +12,8 @@ import { localModel } from '../source/locate-model.ts';
 export interface LogitsOptions extends RunOptions {
   /** Token ids as they are: no BOS is added. */
   readonly ids: readonly number[];
+  /** Segment (token type) of each token, of models that have such; the first for all when left out. */
+  readonly segments?: readonly number[];
   /** File to write. */
   readonly output: string;
   /** Replaces an existing file; false when left out. */
@@ -33,19 +35,20 @@ export interface LogitsResult {
 }
 
 /**
- * Writes the logits of the next token at every position as tensor `logits`, f32 [1, tokens, vocabulary].
+ * Writes the logits of the next token at every position (of a masked language model those of the token itself) as tensor `logits`, f32 [1, tokens, vocabulary].
  *
  * @param model directory of a checkpoint, dense or quantized.
- * @throws PithError `TOKEN_OUT_OF_RANGE`, `OUTPUT_EXISTS`, and those of opening a checkpoint.
+ * @throws PithError `TOKEN_OUT_OF_RANGE`, `EVALUATION_OPTIONS` for segments that do not fit, `OUTPUT_EXISTS`, and those of opening a checkpoint.
  */
 export async function logits(model: string, options: LogitsOptions): Promise<LogitsResult> {
-  const { ids, output, overwrite = false, threads, signal, progress } = options;
+  const { ids, segments, output, overwrite = false, threads, signal, progress } = options;
   const begun = performance.now();
   const opened = await openModel(await localModel(model, options));
   const device = cpuDevice(threads === undefined ? {} : { threads });
   try {
     const { shape, data } = await logitsOf(opened, ids, {
       device,
+      ...(segments && { segments }),
       ...(signal && { signal }),
       ...(progress && { progress }),
     });

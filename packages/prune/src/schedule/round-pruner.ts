@@ -37,18 +37,19 @@ export function roundPruner({ by, sparsity }: Pick<IterativeConfig, 'by' | 'spar
   };
 }
 
-const UNITS = ['layers', 'neurons', 'kvGroups'] as const;
+const UNITS = ['layers', 'neurons', 'expertNeurons', 'kvGroups'] as const;
+const NO_UNITS = { layers: null, neurons: null, expertNeurons: null, kvGroups: null };
 
 function structurePruner(config: StructureConfig): RoundPruner {
   return {
     plan: (model) => planStructure(model, config),
     prune: async (model, share, original, context) => {
       const target = reductionOf(original.architecture, config, []);
-      const none: StructureConfig = { ...config, layers: null, neurons: null, kvGroups: null };
+      const none: StructureConfig = { ...config, ...NO_UNITS };
       const now = reductionOf(model.architecture, none, []);
       const step = UNITS.reduce((partial, unit) => withUnit(partial, unit, share, { target, now, model }), none);
       if (UNITS.every((unit) => step[unit] === null)) return { model, records: {}, interventions: [] };
-      return { ...(await restructure(model, step, context)), interventions: [] };
+      return restructure(model, step, context);
     },
   };
 }
@@ -64,7 +65,7 @@ function withUnit(
   const gone = total - now[unit].total;
   for (let removed = Math.floor(share * (total - kept) + 1e-9) - gone; removed > 0; removed--) {
     const problems: TechniqueProblem[] = [];
-    const alone = { ...step, layers: null, neurons: null, kvGroups: null, [unit]: removed };
+    const alone = { ...step, ...NO_UNITS, [unit]: removed };
     reductionOf(model.architecture, alone, problems);
     if (problems.length === 0) return { ...step, [unit]: removed };
   }

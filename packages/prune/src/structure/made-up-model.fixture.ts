@@ -14,11 +14,18 @@ export function memoryWeight(
   return denseWeight({ name, dtype, shape, source: memoryBytes(fromF32(dtype, data)) });
 }
 
+const CAUSAL = {
+  llama: 'LlamaForCausalLM',
+  qwen2: 'Qwen2ForCausalLM',
+  mistral: 'MistralForCausalLM',
+  mixtral: 'MixtralForCausalLM',
+  qwen3_moe: 'Qwen3MoeForCausalLM',
+};
+
 /** 2 key-value heads of 4 query heads, 3 layers, 24 neurons; further members as given. */
-export function smallConfig(modelType: 'llama' | 'qwen2' | 'mistral', more: object = {}): Record<string, unknown> {
-  const causal = { llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', mistral: 'MistralForCausalLM' }[modelType];
+export function smallConfig(modelType: keyof typeof CAUSAL, more: object = {}): Record<string, unknown> {
   return {
-    architectures: [causal],
+    architectures: [CAUSAL[modelType]],
     model_type: modelType,
     vocab_size: 48,
     hidden_size: 32,

@@ -1,9 +1,17 @@
 // What structured pruning will do, from headers alone: names, shapes and bytes are exact, whichever units are chosen.
 import { configOfLayers } from '@pith/model';
-import type { PlannedModel, PlannedWeight, TechniquePlan, TechniqueProblem, WeightChange } from '@pith/model';
+import type {
+  Architecture,
+  PlannedModel,
+  PlannedWeight,
+  TechniquePlan,
+  TechniqueProblem,
+  WeightChange,
+} from '@pith/model';
 import { isSliceable, type Kept } from './gathered-weight.ts';
-import { reductionOf, type Reduction } from './reduction.ts';
-import { configChanges, configOfUnits, keptSlices, movedNames } from './restructured-model.ts';
+import { countOf, reductionOf, type Reduction } from './reduction.ts';
+import { configChanges, configOfUnits, keptSlices, movedNames, type KeptUnits } from './restructured-model.ts';
+import { unitAxes } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
 /** See `ModelTransform.plan`. */
@@ -15,7 +23,7 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
   const kept = plannedLayers(blocks.length, reduction);
   const paths = blocks.map(({ path }) => path);
   const moved = movedNames(weights.keys(), paths, kept);
-  const slices = keptSlices({ architecture }, firstUnits(blocks.length, reduction));
+  const slices = keptSlices({ architecture }, firstUnits(architecture, reduction));
   const changes: WeightChange[] = [];
   for (const [name, weight] of weights) {
     const to = moved.get(name);
@@ -28,7 +36,8 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
   if (problems.length > 0) return { changes: [], problems, notices: [] };
   const before = architecture.config;
   const after = configOfUnits(configOfLayers(before, kept), {
-    neurons: reduction.neurons.kept,
+    neurons: reduction.neurons.total === 0 ? before.intermediateSize : reduction.neurons.kept,
+    expertNeurons: reduction.expertNeurons.kept,
     kvGroups: reduction.kvGroups.kept,
   });
   return {
@@ -46,12 +55,15 @@ function plannedLayers(total: number, { layers, namedLayers }: Reduction): numbe
 }
 
 /** As many units as stay, for shapes. */
-function firstUnits(blocks: number, { neurons, kvGroups }: Reduction) {
-  const first = ({ total, kept }: Reduction['neurons']) => {
-    const units = Uint32Array.from({ length: kept }, (_, index) => index);
-    return kept === total ? null : Array.from({ length: blocks }, () => units);
-  };
-  return { neurons: first(neurons), 'kv-groups': first(kvGroups) };
+function firstUnits({ blocks }: Architecture, reduction: Reduction): KeptUnits {
+  const axes = blocks.flatMap((block) => [...unitAxes(block, 'neurons'), ...unitAxes(block, 'kv-groups')]);
+  return new Map(
+    axes.flatMap((axis) => {
+      const { total, kept } = countOf(reduction, axis);
+      const units = Uint32Array.from({ length: kept }, (_, index) => index);
+      return kept === total ? [] : [[axis.reader.name, units] as const];
+    }),
+  );
 }
 
 function changeOf(weight: PlannedWeight, to: string | undefined, slice: Kept | undefined, of: Reduction): WeightChange {
@@ -84,11 +96,12 @@ function notSliceable({ name, kind }: PlannedWeight): TechniqueProblem {
   return { code: 'WEIGHT_NOT_SLICEABLE', name, message };
 }
 
-function noticesOf({ layers, neurons, kvGroups }: Reduction, modelType: string): string[] {
+function noticesOf({ layers, neurons, expertNeurons, kvGroups }: Reduction, modelType: string): string[] {
   const of = ({ total, kept }: Reduction['neurons']) => `${total - kept} of ${total}`;
   return [
     ...(layers.kept < layers.total ? [`${of(layers)} layers go`] : []),
     ...(neurons.kept < neurons.total ? [`${of(neurons)} neurons of each layer go`] : []),
+    ...(expertNeurons.kept < expertNeurons.total ? [`${of(expertNeurons)} neurons of each expert go`] : []),
     ...(kvGroups.kept < kvGroups.total
       ? [`${of(kvGroups)} key-value heads of each layer go, with their query heads`]
       : []),

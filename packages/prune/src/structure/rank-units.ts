@@ -1,7 +1,7 @@
 // Scores of all units of a model: of its weights alone, or with what calibration text says of the units' sizes.
 import { runBlocks } from '@pith/model';
-import type { BlockPass, BlockSpec, LanguageModel, Stage, TransformContext } from '@pith/model';
-import { throwIfStopped } from '@pith/tensor-core';
+import type { BlockPass, BlockSpec, Intervention, LanguageModel, Stage, TransformContext } from '@pith/model';
+import { throwIfStopped, type WeightTensor } from '@pith/tensor-core';
 import { unitAxes, type UnitAxis, type UnitKind } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 import { magnitudeScores, matrixSquares, taylorScores, wandaScores, type MatrixSquares } from './unit-scores.ts';
@@ -10,8 +10,16 @@ import { withinMemory } from './within-memory.ts';
 /** Kinds that are ranked within a block. */
 export type RankedKind = Exclude<UnitKind, 'layers'>;
 
-/** Scores [units] of one block by kind; higher ones matter more. */
-export type BlockScores = Readonly<Partial<Record<RankedKind, Float64Array>>>;
+/** Scores [units] by the checkpoint name of the linear that reads the units; higher ones matter more. */
+export type UnitScores = ReadonlyMap<string, Float64Array>;
+
+/** What {@link rankUnits} finds. */
+export interface Ranking {
+  /** See {@link UnitScores}. */
+  readonly scores: UnitScores;
+  /** What calibration noticed: experts without tokens, whose units are ranked by their weights. */
+  readonly interventions: readonly Intervention[];
+}
 
 /**
  * Scores of the units of every block.
@@ -23,7 +31,7 @@ export async function rankUnits(
   kinds: readonly RankedKind[],
   score: StructureConfig['score'],
   context: TransformContext,
-): Promise<BlockScores[]> {
+): Promise<Ranking> {
   return score === 'magnitude' ? byMagnitude(model, kinds, context) : byCalibration(model, kinds, score, context);
 }
 
@@ -31,22 +39,15 @@ async function byMagnitude(
   model: LanguageModel,
   kinds: readonly RankedKind[],
   { signal, progress }: TransformContext,
-): Promise<BlockScores[]> {
+): Promise<Ranking> {
   const { blocks } = model.architecture;
-  const scores: BlockScores[] = [];
+  const scores = new Map<string, Float64Array>();
   for (const block of blocks) {
     throwIfStopped(signal, 'structured pruning');
-    const axes = axesOf(block, kinds);
-    const squares = new Map<string, MatrixSquares>();
-    for (const { reader, feeders } of axes) {
-      for (const { name } of [reader, ...feeders.map(({ linear }) => linear)]) {
-        squares.set(name, await matrixSquares(model.weights.get(name)!));
-      }
-    }
-    scores.push(Object.fromEntries(axes.map((axis) => [axis.kind, magnitudeScores(axis, squares)])));
-    progress?.({ phase: 'score', item: block.path, done: scores.length, total: blocks.length, unit: 'block' });
+    for (const axis of axesOf(block, kinds)) scores.set(axis.reader.name, await magnitudesOf(axis, model.weights));
+    progress?.({ phase: 'score', item: block.path, done: block.index + 1, total: blocks.length, unit: 'block' });
   }
-  return scores;
+  return { scores, interventions: [] };
 }
 
 async function byCalibration(
@@ -54,8 +55,9 @@ async function byCalibration(
   kinds: readonly RankedKind[],
   score: 'wanda' | 'taylor',
   context: TransformContext,
-): Promise<BlockScores[]> {
-  const scores: BlockScores[] = [];
+): Promise<Ranking> {
+  const interventions: Intervention[] = [];
+  const scores = new Map<string, Float64Array>();
   const readers = new Set(
     model.architecture.blocks.flatMap((block) => axesOf(block, kinds).map(({ reader }) => reader.name)),
   );
@@ -67,9 +69,7 @@ async function byCalibration(
     needs: ({ name }) => (score === 'wanda' && readers.has(name) ? ['norms'] : []),
     needsGradients: ({ name }) => (score === 'taylor' && readers.has(name) ? ['squares'] : []),
     apply: async (stage: Stage) => {
-      const entries: [RankedKind, Float64Array][] = [];
-      for (const axis of axesOf(stage.block, kinds)) entries.push([axis.kind, await scoresOf(axis, stage, score)]);
-      scores[stage.block.index] = Object.fromEntries(entries);
+      for (const axis of axesOf(stage.block, kinds)) scores.set(axis.reader.name, await scoresOf(axis, stage, score));
       return { weights: new Map(), records: {}, interventions: [] };
     },
   };
@@ -82,19 +82,29 @@ async function byCalibration(
     passes: [watch],
     ...(await withinMemory(model, [watch], context)),
     inputs: 'original', // nothing changes: one run of each block
-    onBlock: () => Promise.resolve(),
+    onBlock: ({ interventions: own }) => {
+      interventions.push(...own);
+      return Promise.resolve();
+    },
     ...(signal && { signal }),
     ...(progress && { progress }),
   });
-  return scores;
+  return { scores, interventions };
 }
 
-async function scoresOf(
-  axis: UnitAxis,
-  { weights, statistics, gradients }: Stage,
-  score: 'wanda' | 'taylor',
-): Promise<Float64Array> {
-  const { name, inputGroup } = axis.reader;
+async function magnitudesOf(axis: UnitAxis, weights: ReadonlyMap<string, WeightTensor>): Promise<Float64Array> {
+  const squares = new Map<string, MatrixSquares>();
+  for (const { name } of [axis.reader, ...axis.feeders.map(({ linear }) => linear)]) {
+    squares.set(name, await matrixSquares(weights.get(name)!));
+  }
+  return magnitudeScores(axis, squares);
+}
+
+async function scoresOf(axis: UnitAxis, stage: Stage, score: 'wanda' | 'taylor'): Promise<Float64Array> {
+  const { weights, statistics, gradients } = stage;
+  const { name, inputGroup, expert } = axis.reader;
+  // Nothing is known of what an expert without tokens reads.
+  if (expert !== null && statistics.get(inputGroup)?.tokens === 0) return magnitudesOf(axis, weights);
   const weight = weights.get(name)!;
   if (score === 'taylor') return taylorScores(axis, await weight.toF32(), gradients!.get(name)!.squares!);
   return wandaScores(axis, statistics.get(inputGroup)!.squares!, (await matrixSquares(weight)).columns);

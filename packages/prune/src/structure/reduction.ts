@@ -3,7 +3,7 @@
 import type { Architecture, TechniqueProblem } from '@pith/model';
 import { configMembers } from '@pith/model';
 import { prunedCount } from '../pattern/pattern.ts';
-import { unitAxes } from './slice-groups.ts';
+import { unitAxes, type UnitAxis } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
 /** How many there are and how many stay. */
@@ -20,16 +20,31 @@ export interface Reduction {
   readonly layers: Count;
   /** The blocks that go, ascending, where the config names them; null where they are chosen. */
   readonly namedLayers: readonly number[] | null;
-  /** Of each block. */
+  /** Of each block without experts; 0 where all have experts. */
   readonly neurons: Count;
+  /** Of each expert; 0 without experts. */
+  readonly expertNeurons: Count;
   /** Of each block. */
   readonly kvGroups: Count;
+}
+
+/** The count of the units of an axis. */
+export function countOf({ neurons, expertNeurons, kvGroups }: Reduction, { kind, reader }: UnitAxis): Count {
+  if (kind === 'kv-groups') return kvGroups;
+  return reader.expert === null ? neurons : expertNeurons;
+}
+
+/** Whether units of a kind go. */
+export function loses({ neurons, expertNeurons, kvGroups }: Reduction, kind: UnitAxis['kind']): boolean {
+  const counts = kind === 'kv-groups' ? [kvGroups] : [neurons, expertNeurons];
+  return counts.some(({ kept, total }) => kept < total);
 }
 
 /** What a unit is called in messages, and what it means to have none. */
 const UNITS = {
   layers: { code: 'NO_LAYER_LEFT', many: 'layers', where: 'the model' },
   neurons: { code: 'NO_NEURON_LEFT', many: 'neurons', where: 'each layer' },
+  expertNeurons: { code: 'NO_NEURON_LEFT', many: 'neurons', where: 'each expert' },
   kvGroups: { code: 'NO_HEAD_LEFT', many: 'key-value heads with their query heads', where: 'each layer' },
 } as const;
 
@@ -40,9 +55,14 @@ export function reductionOf(
   problems: TechniqueProblem[],
 ): Reduction {
   const { blocks } = architecture;
-  const first = blocks[0]!;
-  const unitsOf = (kind: 'neurons' | 'kv-groups') => unitAxes(first, kind)[0]?.count ?? 0;
-  const totals = { layers: blocks.length, neurons: unitsOf('neurons'), kvGroups: unitsOf('kv-groups') };
+  const axes = blocks.flatMap((block) => [...unitAxes(block, 'neurons'), ...unitAxes(block, 'kv-groups')]);
+  const unitsOf = (is: (axis: UnitAxis) => boolean) => axes.find(is)?.count ?? 0;
+  const totals = {
+    layers: blocks.length,
+    neurons: unitsOf(({ kind, reader }) => kind === 'neurons' && reader.expert === null),
+    expertNeurons: unitsOf(({ kind, reader }) => kind === 'neurons' && reader.expert !== null),
+    kvGroups: unitsOf(({ kind }) => kind === 'kv-groups'),
+  };
   const named = Array.isArray(config.layers) ? [...(config.layers as readonly number[])].sort((a, b) => a - b) : null;
   for (const index of named?.filter((layer) => layer >= totals.layers) ?? []) {
     problems.push({
@@ -53,20 +73,37 @@ export function reductionOf(
   }
   const count = (unit: keyof typeof UNITS, asked: number | null): Count => {
     const total = totals[unit];
-    return { total, kept: total - (asked === null ? 0 : removedOf(unit, asked, total, problems)) };
+    return { total, kept: total - (asked === null || total === 0 ? 0 : removedOf(unit, asked, total, problems)) };
   };
   problems.push(...unitProblems(architecture, config));
   const layers = count('layers', named === null ? (config.layers as number | null) : named.length);
   const kvGroups = count('kvGroups', config.kvGroups);
   requireDividingHeads(architecture, kvGroups, problems);
   const neurons = roundedUp(count('neurons', config.neurons), config, problems);
-  return { layers, namedLayers: named, neurons, kvGroups };
+  const expertNeurons = roundedUp(
+    count('expertNeurons', config.expertNeurons === undefined ? config.neurons : config.expertNeurons),
+    config,
+    problems,
+  );
+  if (
+    config.expertNeurons === undefined &&
+    config.neurons !== null &&
+    config.neurons >= 1 &&
+    totals.neurons > 0 &&
+    totals.expertNeurons > 0
+  ) {
+    problems.push({
+      code: 'NEURONS_AMBIGUOUS',
+      name: 'neurons',
+      message: `some layers have ${totals.neurons} neurons and others experts of ${totals.expertNeurons}, got a count of ${config.neurons} for both; ask for a share`,
+    });
+  }
+  return { layers, namedLayers: named, neurons, expertNeurons, kvGroups };
 }
 
 /** Why units of a model cannot be taken out; layers always can. */
 function unitProblems({ blocks, config: { modelType } }: Architecture, config: StructureConfig): TechniqueProblem[] {
   const problem = (name: string, message: string) => ({ code: 'STRUCTURE_UNSUPPORTED', name, message });
-  const linears = blocks.flatMap((block) => block.linears);
   const ofHeads = blocks[0]!.norms.find(({ role, shape, features }) => {
     return (role === 'query' || role === 'key') && (shape.length > 1 || features !== blocks[0]!.linears[0]!.heads?.dim);
   });
@@ -88,16 +125,11 @@ function unitProblems({ blocks, config: { modelType } }: Architecture, config: S
       ),
     );
   }
-  if (config.neurons !== null && linears.some(({ expert }) => expert !== null)) {
-    found.push(
-      problem('neurons', `${modelType} has experts, whose neurons cannot be taken out yet; remove layers or heads`),
-    );
-  }
   if (config.kvGroups !== null && ofHeads) {
     found.push(
       problem(
         'kvGroups',
-        `${ofHeads.path} of ${modelType} normalizes heads with weights of their own, which cannot be taken out yet; remove layers or neurons`,
+        `${ofHeads.path} of ${modelType} normalizes ${ofHeads.shape.length > 1 ? 'each head with weights of its own, which cannot be taken out yet' : 'all heads together, so that the others would change without one'}; remove layers or neurons`,
       ),
     );
   }

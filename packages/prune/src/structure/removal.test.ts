@@ -13,7 +13,7 @@ import type { KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { madeUpModel, masked, smallConfig } from './made-up-model.fixture.ts';
 import { configChanges, keepLayers, keepUnits } from './restructured-model.ts';
-import { sliceGroups, type UnitKind } from './slice-groups.ts';
+import { sliceGroups, slicesOf, unitAxes, type UnitKind } from './slice-groups.ts';
 import { structureTransform } from './structure-transform.ts';
 
 const device = cpuDevice({ threads: 1 });
@@ -34,32 +34,41 @@ const ids = (model: LanguageModel) =>
   Int32Array.from({ length: 20 }, (_, i) => (7 * i + 3) % Math.min(model.config.vocabularySize, 190));
 
 /** All units of a block but one, another one in each block. */
-function allButOne(model: LanguageModel, kind: Exclude<UnitKind, 'layers'>, total: number) {
-  const units = model.architecture.blocks.map(({ index }) =>
-    Uint32Array.from({ length: total }, (_, unit) => unit).filter((unit) => unit !== goes(index, total)),
+function allButOne(model: LanguageModel, kind: Exclude<UnitKind, 'layers'>) {
+  const axes = model.architecture.blocks.flatMap((block) => unitAxes(block, kind).map((axis) => ({ block, axis })));
+  return new Map(
+    axes.map(({ block: { index }, axis: { count, reader } }) => [
+      reader.name,
+      Uint32Array.from({ length: count }, (_, unit) => unit).filter(
+        (unit) => unit !== goes(index, count, reader.expert ?? 0),
+      ),
+    ]),
   );
-  return { neurons: null, 'kv-groups': null, [kind]: units };
 }
-const goes = (block: number, total: number) => (block + 1) % total;
+const goes = (block: number, total: number, expert: number) => (block + expert + 1) % total;
 
 function without(model: LanguageModel, kind: UnitKind): LanguageModel {
-  const { blocks, config } = model.architecture;
+  const { blocks } = model.architecture;
   if (kind === 'layers')
     return keepLayers(
       model,
       blocks.map(({ index }) => index).filter((index) => index !== 1),
     );
-  return keepUnits(model, allButOne(model, kind, kind === 'neurons' ? config.intermediateSize : config.keyValueHeads));
+  return keepUnits(model, allButOne(model, kind));
 }
 
 function zeroed(model: LanguageModel, kind: UnitKind): Promise<LanguageModel> {
-  const groups = sliceGroups(model.architecture, kind);
-  const count = groups.length / model.architecture.blocks.length;
-  const chosen = groups.filter(({ block, index }) => (kind === 'layers' ? block === 1 : index === goes(block, count)));
-  return masked(
-    model,
-    chosen.flatMap(({ slices }) => slices),
-  );
+  const slices =
+    kind === 'layers'
+      ? sliceGroups(model.architecture, kind)
+          .filter(({ block }) => block === 1)
+          .flatMap((group) => group.slices)
+      : model.architecture.blocks.flatMap((block) =>
+          unitAxes(block, kind).flatMap((axis) =>
+            slicesOf(axis, goes(block.index, axis.count, axis.reader.expert ?? 0)),
+          ),
+        );
+  return masked(model, slices);
 }
 
 async function largestDifference(a: LanguageModel, b: LanguageModel): Promise<number> {
@@ -100,6 +109,11 @@ describe('a model without one unit of each kind', () => {
       layer_types: ['sliding_attention', 'full_attention', 'sliding_attention'],
     }),
     'mistral, heads that do not fill the width': smallConfig('mistral', { sliding_window: 6, head_dim: 12 }),
+    'mixtral, another neuron of each expert': smallConfig('mixtral', { num_local_experts: 3, num_experts_per_tok: 2 }),
+    'qwen3_moe, a layer without experts': smallConfig('qwen3_moe', {
+      ...{ num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 12, head_dim: 8 },
+      mlp_only_layers: [1],
+    }),
   };
   for (const [name, config] of Object.entries(cases)) {
     it(`${name}: computes what the masked model computes, read back from disk too`, async () => {

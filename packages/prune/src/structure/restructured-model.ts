@@ -3,15 +3,41 @@ import { configMembers, configOfLayers, describeArchitecture, layerMembers } fro
 import type { LanguageModel, LinearSpec, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
-import { unitAxes, type UnitKind } from './slice-groups.ts';
+import { unitAxes, type UnitAxis } from './slice-groups.ts';
 
-/** Units that stay, by block: ascending indices. */
-export type KeptUnits = Readonly<Record<Exclude<UnitKind, 'layers'>, readonly Uint32Array[] | null>>;
+/** Units that stay, ascending indices, by the checkpoint name of the linear that reads them; where there is none all stay. */
+export type KeptUnits = ReadonlyMap<string, Uint32Array>;
+
+/** How many units of each kind a model has. */
+export interface UnitCounts {
+  /** Width of the feed-forward part of blocks without experts. */
+  readonly neurons: number;
+  /** Width of one expert; 0 without experts. */
+  readonly expertNeurons: number;
+  /** Key-value heads. */
+  readonly kvGroups: number;
+}
+
+/** The counts of a model as it is. */
+export function unitCounts({ intermediateSize, experts, keyValueHeads }: ModelConfig): UnitCounts {
+  return { neurons: intermediateSize, expertNeurons: experts?.intermediateSize ?? 0, kvGroups: keyValueHeads };
+}
 
 /** The facts of a model with fewer units in each block; the length of a head stays. */
-export function configOfUnits(config: ModelConfig, units: { neurons: number; kvGroups: number }): ModelConfig {
-  const heads = (config.heads / config.keyValueHeads) * units.kvGroups;
-  return Object.freeze({ ...config, intermediateSize: units.neurons, heads, keyValueHeads: units.kvGroups });
+export function configOfUnits(config: ModelConfig, { neurons, expertNeurons, kvGroups }: UnitCounts): ModelConfig {
+  const heads = (config.heads / config.keyValueHeads) * kvGroups;
+  const members = configMembers(config.modelType);
+  // One member of the config may say both widths.
+  const width = config.experts !== null && members.expertNeurons === members.neurons ? expertNeurons : neurons;
+  const experts = config.experts && Object.freeze({ ...config.experts, intermediateSize: expertNeurons });
+  return Object.freeze({ ...config, intermediateSize: width, experts, heads, keyValueHeads: kvGroups });
+}
+
+/** Every axis of a model, block by block. */
+function* axesOf({ architecture }: Pick<LanguageModel, 'architecture'>): Generator<UnitAxis> {
+  for (const block of architecture.blocks) {
+    for (const kind of ['neurons', 'kv-groups'] as const) yield* unitAxes(block, kind);
+  }
 }
 
 /**
@@ -34,27 +60,23 @@ export function movedNames(
 }
 
 /** The rows and columns of each tensor that stay when only some units do, by checkpoint name. */
-export function keptSlices({ architecture }: Pick<LanguageModel, 'architecture'>, units: KeptUnits): Map<string, Kept> {
+export function keptSlices(model: Pick<LanguageModel, 'architecture'>, units: KeptUnits): Map<string, Kept> {
   const slices = new Map<string, Kept>();
-  for (const block of architecture.blocks) {
-    for (const kind of ['neurons', 'kv-groups'] as const) {
-      const kept = units[kind]?.[block.index];
-      if (kept === undefined) continue;
-      for (const { reader, readerColumns, feeders } of unitAxes(block, kind)) {
-        // Parts of a fused linear keep rows each; what is no part of any keeps all.
-        const stays = new Map<LinearSpec, Uint32Array[]>();
-        for (const { linear, rows, order } of feeders) {
-          const own = spread(kept, rows).map((index) => order[index]!);
-          stays.set(linear, [...(stays.get(linear) ?? []), own]);
-        }
-        for (const [{ name, biasName }, parts] of stays) {
-          const rows = Uint32Array.from(parts.flatMap((part) => [...part])).sort();
-          slices.set(name, { ...slices.get(name), rows });
-          if (biasName !== null) slices.set(biasName, { rows });
-        }
-        slices.set(reader.name, { ...slices.get(reader.name), columns: spread(kept, readerColumns) });
-      }
+  for (const { reader, readerColumns, feeders } of axesOf(model)) {
+    const kept = units.get(reader.name);
+    if (kept === undefined) continue;
+    // Parts of a fused linear keep rows each; what is no part of any keeps all.
+    const stays = new Map<LinearSpec, Uint32Array[]>();
+    for (const { linear, rows, order } of feeders) {
+      const own = spread(kept, rows).map((index) => order[index]!);
+      stays.set(linear, [...(stays.get(linear) ?? []), own]);
     }
+    for (const [{ name, biasName }, parts] of stays) {
+      const rows = Uint32Array.from(parts.flatMap((part) => [...part])).sort();
+      slices.set(name, { ...slices.get(name), rows });
+      if (biasName !== null) slices.set(biasName, { rows });
+    }
+    slices.set(reader.name, { ...slices.get(reader.name), columns: spread(kept, readerColumns) });
   }
   return slices;
 }
@@ -71,12 +93,18 @@ export function keepLayers(model: LanguageModel, kept: readonly number[]): Langu
 
 /** The model without the other units. */
 export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel {
-  const { intermediateSize, keyValueHeads } = model.config;
   const weights = new Map(model.weights);
   for (const [name, kept] of keptSlices(model, units)) weights.set(name, keepSlices(weights.get(name)!, kept));
+  const axes = [...axesOf(model)];
+  const stay = (is: (axis: UnitAxis) => boolean) => {
+    const axis = axes.find((one) => is(one) && units.has(one.reader.name));
+    return axis && units.get(axis.reader.name)!.length;
+  };
+  const before = unitCounts(model.config);
   const config = configOfUnits(model.config, {
-    neurons: units.neurons?.[0]?.length ?? intermediateSize,
-    kvGroups: units['kv-groups']?.[0]?.length ?? keyValueHeads,
+    neurons: stay(({ kind, reader }) => kind === 'neurons' && reader.expert === null) ?? before.neurons,
+    expertNeurons: stay(({ kind, reader }) => kind === 'neurons' && reader.expert !== null) ?? before.expertNeurons,
+    kvGroups: stay(({ kind }) => kind === 'kv-groups') ?? before.kvGroups,
   });
   return withConfig(model, config, weights);
 }
@@ -87,10 +115,12 @@ export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel
  * `head_dim` is written as soon as heads go: it no longer follows from the width.
  */
 export function configChanges(before: ModelConfig, after: ModelConfig): Record<string, unknown> {
-  const { neurons } = configMembers(after.modelType);
+  const { neurons, expertNeurons } = configMembers(after.modelType);
+  const width = after.experts?.intermediateSize;
   return {
     ...(after.layers !== before.layers && layerMembers(after)),
     ...(after.intermediateSize !== before.intermediateSize && { [neurons!]: after.intermediateSize }),
+    ...(width !== before.experts?.intermediateSize && { [expertNeurons]: width }),
     ...(after.keyValueHeads !== before.keyValueHeads && {
       num_attention_heads: after.heads,
       num_key_value_heads: after.keyValueHeads,

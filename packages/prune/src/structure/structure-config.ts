@@ -42,7 +42,7 @@ const schema = z
 export interface StructureOptions {
   /** Whole layers: how many, or which ones (counted from 0). A number leaves the choice to their influence (ShortGPT). */
   readonly layers?: number | readonly number[];
-  /** Channels of the feed-forward part, in each layer alike. */
+  /** Channels of the feed-forward part, in each layer alike; of each expert where there are experts. */
   readonly neurons?: number;
   /** Key-value heads with the query heads that read them, in each layer alike. */
   readonly kvGroups?: number;
@@ -64,6 +64,8 @@ export interface StructureConfig {
   readonly layers: number | readonly number[] | null;
   /** See {@link StructureOptions.neurons}; null for none. */
   readonly neurons: number | null;
+  /** Neurons of each expert, where rounds count them apart; null for none, as `neurons` when left out. */
+  readonly expertNeurons?: number | null;
   /** See {@link StructureOptions.kvGroups}; null for none. */
   readonly kvGroups: number | null;
   /** See {@link StructureOptions.score}. */

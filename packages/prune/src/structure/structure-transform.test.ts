@@ -227,3 +227,53 @@ describe('apply', () => {
     }
   });
 });
+
+describe('neurons of experts', () => {
+  const mixtral = smallConfig('mixtral', { num_local_experts: 4, num_experts_per_tok: 2 });
+  const mixed = smallConfig('qwen3_moe', {
+    ...{ num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 12, head_dim: 8, mlp_only_layers: [1] },
+  });
+
+  it('go by what each expert reads; one without tokens is ranked by its weights, and that is said', async () => {
+    const experts = madeUpModel(mixtral);
+    // One token repeated: in the first block all of them go to the same two experts.
+    const same = [new Int32Array(16).fill(7), new Int32Array(16).fill(7)];
+    const transform = structureTransform({ neurons: 0.25 });
+    const result = await transform.apply(experts, { ...context(), windows: same });
+    expect(result.config).toEqual({ intermediate_size: 18 });
+    const first = experts.architecture.blocks[0]!.linears.filter(
+      ({ role, expert }) => role === 'down' && expert !== null,
+    );
+    for (const { name } of first) {
+      expect(result.weights.get(name)!.shape).toEqual([32, 18]);
+      expect(result.records[name]).toMatchObject({ unit: 'neurons', kept: 18 });
+    }
+    const idle = result.interventions.filter(
+      ({ code, where }) => code === 'EXPERT_WITHOUT_TOKENS' && where.includes('.0.'),
+    );
+    expect(new Set(idle.map(({ where }) => /expert-(\d)/.exec(where)![1])).size).toBe(2);
+    // Those are ranked as by magnitude, the others are not.
+    const byWeights = await structureTransform({ neurons: 0.25, score: 'magnitude' }).apply(experts, context());
+    const alike = first.filter(({ name }) => result.records[name]!['removed'] === byWeights.records[name]!['removed']);
+    expect(alike.map(({ expert }) => expert).sort()).toEqual(
+      [...new Set(idle.map(({ where }) => Number(/expert-(\d)/.exec(where)![1])))].sort(),
+    );
+  });
+
+  it('and those of layers without experts lose the same share; a count would be of both', async () => {
+    const model = madeUpModel(mixed);
+    const weights = new Map([...model.weights].map(([name, weight]) => [name, plannedWeight(weight)]));
+    const planned: PlannedModel = { config: mixed, architecture: model.architecture, weights };
+    const transform = structureTransform({ neurons: 0.25, score: 'magnitude' });
+    const { changes, problems, notices, config } = transform.plan(planned);
+    expect(problems).toEqual([]);
+    expect(notices).toEqual(['6 of 24 neurons of each layer go', '3 of 12 neurons of each expert go']);
+    const result = await transform.apply(model, context());
+    expect(result.config).toEqual({ intermediate_size: 18, moe_intermediate_size: 9 });
+    expect(config).toEqual(result.config);
+    for (const { name, after } of changes) expect(result.weights.get(name)!.shape, name).toEqual(after!.shape);
+    expect(structureTransform({ neurons: 2, score: 'magnitude' }).plan(planned).problems).toMatchObject([
+      { code: 'NEURONS_AMBIGUOUS', message: expect.stringContaining('24 neurons and others experts of 12') as string },
+    ]);
+  });
+});

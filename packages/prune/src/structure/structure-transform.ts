@@ -7,8 +7,8 @@ import { PithError } from '@pith/tensor-core';
 import { highestScores, leastLayers } from './choose.ts';
 import { isSliceable } from './gathered-weight.ts';
 import { planStructure } from './plan-structure.ts';
-import { rankUnits, type RankedKind } from './rank-units.ts';
-import { reductionOf, type Reduction } from './reduction.ts';
+import { rankUnits } from './rank-units.ts';
+import { countOf, loses, reductionOf, type Reduction } from './reduction.ts';
 import { configChanges, keepLayers, keepUnits, keptSlices } from './restructured-model.ts';
 import { unitAxes } from './slice-groups.ts';
 import { withinMemory } from './within-memory.ts';
@@ -44,8 +44,8 @@ async function applyStructure(
   config: StructureConfig,
   context: TransformContext,
 ): Promise<TransformResult> {
-  const { model: smaller, records } = await restructure(model, config, context);
-  return { weights: smaller.weights, config: configChanges(model.config, smaller.config), records, interventions: [] };
+  const { model: smaller, records, interventions } = await restructure(model, config, context);
+  return { weights: smaller.weights, config: configChanges(model.config, smaller.config), records, interventions };
 }
 
 /** What {@link restructure} made. */
@@ -54,6 +54,8 @@ export interface Restructured {
   readonly model: LanguageModel;
   /** Facts per layer, and per linear that reads units. */
   readonly records: TransformResult['records'];
+  /** What calibration noticed: experts without tokens. */
+  readonly interventions: TransformResult['interventions'];
 }
 
 /** Structured pruning as a function of models. @throws as the `apply` of {@link structureTransform} does. */
@@ -65,7 +67,8 @@ export async function restructure(
   const reduction = possible(model, config);
   const records: Records = {};
   const shorter = await withoutLayers(model, reduction, config, context, records);
-  return { model: await withoutUnits(shorter, reduction, config, context, records), records };
+  const { model: made, interventions } = await withoutUnits(shorter, reduction, config, context, records);
+  return { model: made, records, interventions };
 }
 
 /** The reduction, or an error with everything that is in its way. */
@@ -74,11 +77,12 @@ function possible(model: LanguageModel, config: StructureConfig): Reduction {
   const reduction = reductionOf(model.architecture, config, problems);
   const messages = problems.map(({ message }) => message);
   const { blocks } = model.architecture;
-  const some = new Uint32Array(1);
-  const sliced = keptSlices(model, {
-    neurons: config.neurons === null ? null : blocks.map(() => some),
-    'kv-groups': config.kvGroups === null ? null : blocks.map(() => some),
-  });
+  const kinds = [
+    ...(config.neurons === null && (config.expertNeurons ?? null) === null ? [] : (['neurons'] as const)),
+    ...(config.kvGroups === null ? [] : (['kv-groups'] as const)),
+  ];
+  const axes = blocks.flatMap((block) => kinds.flatMap((kind) => unitAxes(block, kind)));
+  const sliced = keptSlices(model, new Map(axes.map(({ reader }) => [reader.name, new Uint32Array(1)])));
   const stuck = [...sliced.keys()].filter((name) => !isSliceable(model.weights.get(name)!));
   if (stuck.length > 0) {
     const shown = stuck.slice(0, 4).join(', ') + (stuck.length > 4 ? ` and ${stuck.length - 4} more` : '');
@@ -132,35 +136,36 @@ const RECORD_KEY = { neurons: 'neurons', 'kv-groups': 'kvGroups' } as const;
 
 async function withoutUnits(
   model: LanguageModel,
-  { neurons, kvGroups }: Reduction,
+  reduction: Reduction,
   { score }: StructureConfig,
   context: TransformContext,
   records: Records,
-): Promise<LanguageModel> {
-  const counts = { neurons, 'kv-groups': kvGroups };
-  const kinds = (['neurons', 'kv-groups'] as const).filter((kind) => counts[kind].kept < counts[kind].total);
-  if (kinds.length === 0) return model;
-  const scores = await rankUnits(model, kinds, score, context);
-  const chosen: Record<RankedKind, Uint32Array[] | null> = { neurons: null, 'kv-groups': null };
-  for (const kind of kinds) {
-    const kept = model.architecture.blocks.map(({ index, path }) =>
-      highestScores(scores[index]![kind]!, counts[kind].kept, `${RECORD_KEY[kind]} of ${path}`),
-    );
-    chosen[kind] = kept;
-    for (const block of model.architecture.blocks) {
-      const { reader } = unitAxes(block, kind)[0]!;
-      const units = kept[block.index]!;
+): Promise<Omit<Restructured, 'records'>> {
+  const kinds = (['neurons', 'kv-groups'] as const).filter((kind) => loses(reduction, kind));
+  if (kinds.length === 0) return { model, interventions: [] };
+  const { scores, interventions } = await rankUnits(model, kinds, score, context);
+  const chosen = new Map<string, Uint32Array>();
+  for (const { path, axes } of model.architecture.blocks.map((block) => ({
+    path: block.path,
+    axes: kinds.flatMap((kind) => unitAxes(block, kind)),
+  }))) {
+    for (const axis of axes) {
+      const { kind, reader } = axis;
+      const own = scores.get(reader.name)!;
+      const { kept, total } = countOf(reduction, axis);
+      const units = highestScores(own, kept, `${RECORD_KEY[kind]} of ${reader.expert === null ? path : reader.path}`);
+      chosen.set(reader.name, units);
       // The linear that reads the units, by the name that it has in the result.
       records[reader.name] = {
         unit: RECORD_KEY[kind],
         score,
         kept: units.length,
-        removed: removedRanges(units, counts[kind].total),
-        lostShare: lostShare(scores[block.index]![kind]!, units),
+        removed: removedRanges(units, total),
+        lostShare: lostShare(own, units),
       };
     }
   }
-  return keepUnits(model, chosen);
+  return { model: keepUnits(model, chosen), interventions };
 }
 
 /** The indices that are not kept, as text: `0-3,7`. */

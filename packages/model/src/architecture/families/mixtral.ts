@@ -22,6 +22,7 @@ const layout: Layout = {
 export const mixtral: Family = {
   modelType: 'mixtral',
   headClasses: ['MixtralForCausalLM'],
+  members: { expertNeurons: 'intermediate_size' },
   readConfig: (hf) =>
     normalizeConfig(
       hf,

@@ -6,6 +6,7 @@ import { idList } from '../values.ts';
 
 interface Flags extends SharedFlags {
   readonly ids: readonly number[];
+  readonly segments?: readonly number[];
   readonly output: string;
   readonly overwrite?: boolean;
 }
@@ -20,6 +21,11 @@ export function registerLogits(program: Command, run: RunCommand): void {
     )
     .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]')
     .requiredOption('--ids <ids>', 'token ids, separated by commas; BOS is not added', idList('--ids'))
+    .option(
+      '--segments <segments>',
+      'segment (token type) of each token, separated by commas, of models that have such (BERT); 0 for all when left out',
+      idList('--segments'),
+    )
     .requiredOption('-o, --output <file>', 'file to write')
     .option('--overwrite', 'replace an existing file');
   addCommonOptions(command).action((model: string, flags: Flags) =>
@@ -27,6 +33,7 @@ export function registerLogits(program: Command, run: RunCommand): void {
       const { logits } = await import('../../generate/logits.ts');
       const result = await logits(model, {
         ids: flags.ids,
+        ...(flags.segments === undefined ? {} : { segments: flags.segments }),
         output: flags.output,
         ...(flags.overwrite === undefined ? {} : { overwrite: flags.overwrite }),
         ...(flags.threads === undefined ? {} : { threads: flags.threads }),
@@ -42,5 +49,8 @@ export function registerLogits(program: Command, run: RunCommand): void {
       };
     }),
   );
-  addExamples(command, [['pith logits ./small --ids 1,403,407 -o logits.safetensors', 'logits of three tokens']]);
+  addExamples(command, [
+    ['pith logits ./small --ids 1,403,407 -o logits.safetensors', 'logits of three tokens'],
+    ['pith logits ./bert --ids 101,7,102,9,102 --segments 0,0,0,1,1 -o logits.safetensors', 'of two segments'],
+  ]);
 }
