@@ -49,7 +49,7 @@ export { readQuantizationConfig } from './compressed-tensors/quantization-config
 export type { CompressedConfig } from './compressed-tensors/quantization-config.ts';
 export type { CompressedFormat, CompressedGroup } from './compressed-tensors/read-group.ts';
 export type { ActivationForm } from './compressed-tensors/read-activations.ts';
-export { KV_SCALE_NAMES } from './compressed-tensors/kv-cache-scheme.ts';
+export { KV_SCALE_NAMES, OLD_KV_SCALE_NAMES } from './compressed-tensors/kv-cache-scheme.ts';
 export type { KeyValueCache, KvCacheScheme } from './compressed-tensors/kv-cache-scheme.ts';
 export { readCompressedWeights } from './compressed-tensors/read-weights.ts';
 export { compressedFormat, storedPieces } from './compressed-tensors/stored-pieces.ts';

@@ -111,6 +111,8 @@ export type { TrainState } from './train/train-state.ts';
 export { createTrainer } from './train/trainer.ts';
 export type { StepRecord, Trainer, TrainerOptions, TrainOptions } from './train/trainer.ts';
 export { quantizesActivations, weightsOnly } from './run/weights-only.ts';
+export { keyValueScaleNames, keyValueWeights } from './run/key-value-form.ts';
+export type { KeyValueForm, KeyValueQuantization } from './run/key-value-form.ts';
 export { embeddings } from './evaluate/embeddings.ts';
 export type { EmbeddedTokens, EmbeddingOptions } from './evaluate/embeddings.ts';
 export type { LogitOptions } from './evaluate/logits.ts';
@@ -133,7 +135,17 @@ export { runBlocks } from './calibrate/block-runner.ts';
 export type { BlockOutcome, BlockRunOptions } from './calibrate/block-runner.ts';
 export { memoryActivations } from './calibrate/activations.ts';
 export type { ActivationStore } from './calibrate/activations.ts';
-export type { BlockPass, Intervention, PassContext, Stage, StageResult } from './calibrate/pass.ts';
+export type {
+  BlockPass,
+  HeadRanges,
+  Intervention,
+  KeyValueCoding,
+  KeyValueRanges,
+  KeyValueResult,
+  PassContext,
+  Stage,
+  StageResult,
+} from './calibrate/pass.ts';
 export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
 export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibrate/weight-gradient.ts';
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
@@ -150,6 +162,7 @@ export { embeddingTensors, finishTensors, linearTensors, normTensors } from './a
 export { afterPlan, plannedWeight } from './technique/planned-model.ts';
 export type {
   PlannedModel,
+  PlannedKeyValues,
   PlannedWeight,
   TechniquePlan,
   TechniqueProblem,

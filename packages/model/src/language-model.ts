@@ -6,6 +6,7 @@ import { describeArchitecture } from './architecture/registry.ts';
 import type { ModelConfig } from './config/model-config.ts';
 import { readStopTokens } from './config/hf-config.ts';
 import { readModelConfig } from './config/read-config.ts';
+import { checkKeyValueScales, type KeyValueQuantization } from './run/key-value-form.ts';
 import type { Tokenizer } from './tokenizer/tokenizer.ts';
 
 /** A model that can be evaluated, generated from and compressed. */
@@ -20,6 +21,8 @@ export interface LanguageModel {
   readonly tokenizer: Tokenizer | null;
   /** Tokens that end a text: those of generation_config.json, otherwise of config.json; may be empty. */
   readonly stopTokenIds: readonly number[];
+  /** How a runtime codes the keys and values that it keeps; absent or null where it keeps them as they are. */
+  readonly keyValueCache?: KeyValueQuantization | null;
 }
 
 /** What {@link createModel} puts together. */
@@ -32,17 +35,27 @@ export interface ModelParts {
   readonly tokenizer?: Tokenizer | null;
   /** A parsed generation_config.json. */
   readonly generationConfig?: unknown;
+  /** How kept keys and values are coded; as they are when left out. */
+  readonly keyValueCache?: KeyValueQuantization | null;
 }
 
 /**
  * Makes a model from a parsed config and stored weights, after checking that they belong together.
  *
- * @throws PithError `CONFIG_INVALID`, `ARCHITECTURE_UNSUPPORTED`, `WEIGHTS_MISMATCH` with every offending tensor.
+ * @throws PithError `CONFIG_INVALID`, `ARCHITECTURE_UNSUPPORTED`, `WEIGHTS_MISMATCH` with every offending tensor,
+ * `KV_SCALES_MISMATCH` alike.
  */
-export function createModel({ config: json, weights, tokenizer = null, generationConfig }: ModelParts): LanguageModel {
+export function createModel({
+  config: json,
+  weights,
+  tokenizer = null,
+  generationConfig,
+  keyValueCache = null,
+}: ModelParts): LanguageModel {
   const config = readModelConfig(json);
   const architecture = describeArchitecture(config);
   checkTensors(architecture, weights);
+  if (keyValueCache !== null) checkKeyValueScales(keyValueCache, architecture.blocks, config);
   const stopTokenIds = readStopTokens(generationConfig) ?? config.eosTokenIds;
-  return Object.freeze({ config, architecture, weights, tokenizer, stopTokenIds });
+  return Object.freeze({ config, architecture, weights, tokenizer, stopTokenIds, keyValueCache });
 }

@@ -66,6 +66,8 @@ export type {
   GgmlWritableType,
   QuantizeGgmlOptions,
 } from './ggml/ggml-types.ts';
+export { KV_CACHE_SCHEMES, kvCachePass } from './kv-cache/pass.ts';
+export type { KvCacheOptions } from './kv-cache/pass.ts';
 export { awqPass } from './awq/pass.ts';
 export { awqConfig } from './awq/awq-config.ts';
 export type { AwqConfig, AwqOptions } from './awq/awq-config.ts';

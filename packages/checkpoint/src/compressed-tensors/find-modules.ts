@@ -15,6 +15,7 @@ import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import type { CompressedConfig } from './quantization-config.ts';
 import type { CompressedGroup } from './read-group.ts';
 import { packedLayouts } from './packed-layouts.ts';
+import { moduleOfSparse, sparseParts, type SparseParts } from './sparse-pattern.ts';
 
 /** The stored tensors of one quantized weight. */
 export interface ModuleTensors {
@@ -33,13 +34,18 @@ export interface ModuleTensors {
   readonly inputZeroPoint?: StoredTensor;
   /** What dynamic scales of the inputs are divided by. */
   readonly inputGlobalScale?: StoredTensor;
+  /** Where the codes stand, of codes that are stored sparse. */
+  readonly sparse?: SparseParts;
 }
 
 /** All tensors of a module. */
 export function tensorsOf(parts: ModuleTensors): StoredTensor[] {
   const { codes, scales, zeroPoints, globalScale, groupIndex, shape } = parts;
-  const { inputScale, inputZeroPoint, inputGlobalScale } = parts;
-  const all = [codes, scales, zeroPoints, globalScale, groupIndex, shape, inputScale, inputZeroPoint, inputGlobalScale];
+  const { inputScale, inputZeroPoint, inputGlobalScale, sparse } = parts;
+  const all = [
+    ...[codes, scales, zeroPoints, globalScale, groupIndex, shape, inputScale, inputZeroPoint, inputGlobalScale],
+    ...[sparse?.bitmask, sparse?.rowOffsets, sparse?.shape],
+  ];
   return all.filter((tensor) => tensor !== undefined);
 }
 
@@ -59,14 +65,23 @@ export interface ModuleReading {
 export function findModules(tensors: ReadonlyMap<string, StoredTensor>): ModuleTensors[] {
   const modules: ModuleTensors[] = [];
   for (const [name, tensor] of tensors) {
+    if (name.endsWith('.weight_packed') && tensors.has(`${name.slice(0, -'weight_packed'.length)}scale_packed`)) {
+      // marlin-24, which has a reader of its own.
+      continue;
+    }
     if (name.endsWith('.weight_packed')) {
       const module = name.slice(0, -'.weight_packed'.length);
       modules.push(collect(tensors, module, tensor, true));
     } else if (name.endsWith('.weight') && tensors.has(`${name}_scale`)) {
       modules.push(collect(tensors, name.slice(0, -'.weight'.length), tensor, false));
+    } else if (name.endsWith('.compressed') && tensors.has(`${moduleOfSparse(name)}.weight_scale`)) {
+      const sparse = sparseParts(tensors, name.slice(0, -'.compressed'.length), name);
+      modules.push({ ...collect(tensors, moduleOfSparse(name), tensor, false), sparse });
     } else if (name.endsWith('.weight_scale')) {
       const base = name.slice(0, -'_scale'.length);
-      if (!tensors.has(base) && !tensors.has(`${base}_packed`)) throw missing(name, `${base}_packed or ${base}`);
+      const module = base.slice(0, -'.weight'.length);
+      const known = [base, `${base}_packed`, `${base}.compressed`, `${module}.compressed`];
+      if (!known.some((one) => tensors.has(one))) throw missing(name, `${base}_packed or ${base}`);
     }
   }
   return modules;
@@ -148,7 +163,8 @@ function fit(parts: ModuleTensors, rows: number, columns: number, group: Compres
   const wanted = CODE_DTYPES[group.format];
   if (packed !== (parts.shape !== undefined)) return `the codes are${packed ? ' not' : ''} packed`;
   if (codes.dtype !== wanted) return `the codes are ${codes.dtype}, not ${wanted}`;
-  if (codes.shape.length !== 2 || codes.shape[0] !== rows) return `the codes have shape [${codes.shape.join(', ')}]`;
+  if (parts.sparse === undefined && (codes.shape.length !== 2 || codes.shape[0] !== rows))
+    return `the codes have shape [${codes.shape.join(', ')}]`;
   const scaleDType = scales.dtype;
   if (group.scaleDType !== undefined) {
     const coded = group.scaleDType === 'f8_e8m0' ? 'u8' : group.scaleDType;

@@ -167,7 +167,7 @@ describe('a quantization_config from strangers', () => {
       ['model.safetensors', shard],
     ]);
     const { weights, quantization } = await openCheckpointFrom(memoryStore(files));
-    expect(quantization?.kvCache).toEqual({ dtype: 'f8_e4m3', scales: ['attention.k_scale'] });
+    expect(quantization?.kvCache).toEqual({ dtype: 'f8_e4m3', granularity: 'tensor', scales: ['attention.k_scale'] });
     expect([...weights].map(([name, { kind }]) => `${name} ${kind}`).sort()).toEqual([
       'a.weight quantized',
       `${TRAP}.weight quantized`,

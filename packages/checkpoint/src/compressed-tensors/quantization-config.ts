@@ -9,7 +9,9 @@
 import { z } from 'zod';
 import { PithError, validationProblems } from '@pith/tensor-core';
 import type { JsonValue } from '../json/parse-json.ts';
-import { argsSchema, groupSchema, MAX_NAME_LENGTH, unsupportedScheme } from './config-schema.ts';
+import { argsSchema, groupSchema, MAX_NAME_LENGTH } from './config-schema.ts';
+import { MARLIN_24, readMarlinGroup, type MarlinGroup } from './marlin-24.ts';
+import { presetGroup } from './presets.ts';
 import { readGroup, type CompressedGroup } from './read-group.ts';
 import { readKvCacheScheme, type KvCacheScheme } from './kv-cache-scheme.ts';
 import type { SparseFormat } from './sparse-pieces.ts';
@@ -37,8 +39,10 @@ const config = z.object({
 
 /** What a checkpoint's `quantization_config` says. */
 export interface CompressedConfig {
-  /** Groups that have weights. */
+  /** Groups that have weights, those of marlin-24 apart. */
   readonly groups: readonly CompressedGroup[];
+  /** Groups whose weights are stored as marlin-24. */
+  readonly marlin: readonly MarlinGroup[];
   /** Modules that stay dense: names, classes, or `re:` patterns. */
   readonly ignore: readonly string[];
   /** How a runtime quantizes the keys and values that it keeps; absent: not at all. */
@@ -68,17 +72,22 @@ export function readQuantizationConfig(value: JsonValue, file: string): Compress
   }
   const data = parse(config, value, '', file);
   const sparsity = readSparsity(data.sparsity_config?.format, file);
-  const groups = Object.entries(data.config_groups ?? {}).flatMap(([name, given]) => {
-    const preset = Array.isArray(given);
-    if (preset) throw unsupportedScheme(`the preset "${name.slice(0, 80)}" instead of its values`, name, file);
-    const one = parse(groupSchema, given, `config_groups.${name.slice(0, 80)}.`, file);
+  const groups: CompressedGroup[] = [];
+  const marlin: MarlinGroup[] = [];
+  for (const [name, given] of Object.entries(data.config_groups ?? {})) {
+    const whole = Array.isArray(given) ? presetGroup(name, given, file) : given;
+    const one = parse(groupSchema, whole, `config_groups.${name.slice(0, 80)}.`, file);
+    if (one.weights && (one.format ?? data.format) === MARLIN_24) {
+      marlin.push(readMarlinGroup(name, one, file));
+      continue;
+    }
     const found = readGroup(name, one, { format: data.format, file });
-    return found ? [found] : [];
-  });
+    if (found) groups.push(found);
+  }
   const kvCache = data.kv_cache_scheme ? readKvCacheScheme(data.kv_cache_scheme, file) : undefined;
   if (sparsity === undefined && data.config_groups === undefined && kvCache === undefined) throw nothingSaid(file);
   return {
-    groups,
+    ...{ groups, marlin },
     ignore: data.ignore ?? [],
     ...(kvCache && { kvCache }),
     ...(sparsity && { sparsity }),

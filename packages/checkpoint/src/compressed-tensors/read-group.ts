@@ -48,7 +48,6 @@ const SCALE_NAMES: Readonly<Record<MicroScaleDType, string>> = Object.freeze({
 /** Formats of the package that are refused by name, with what is missing. */
 const MISSING: Readonly<Record<string, string>> = Object.freeze({
   'mxfp6-pack-quantized': 'FP6 codes with shared exponents',
-  'marlin-24': 'sparse weights in the order of one kernel',
   fakequant: 'weights that were never compressed',
   dense: 'weights that were never compressed',
 });

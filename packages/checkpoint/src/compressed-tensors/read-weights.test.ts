@@ -339,7 +339,7 @@ describe('readQuantizationConfig', () => {
       config({ g: group({ num_bits: 4, type: 'float' }, { format: 'float-quantized' }) }),
       /4-bit float/,
     ],
-    ['a preset name', 'CT_SCHEME_UNSUPPORTED', config({ W4A16: ['Linear'] }), /preset "W4A16"/],
+    ['an unknown preset', 'CT_SCHEME_UNSUPPORTED', config({ W4A2: ['Linear'] }), /group "W4A2".*a preset of that name/],
     [
       'exponents as scales of integers',
       'CT_SCHEME_UNSUPPORTED',
@@ -365,10 +365,10 @@ describe('readQuantizationConfig', () => {
       /marlin-24.*not read/,
     ],
     [
-      'marlin',
+      'a format that is not read',
       'CT_FORMAT_UNSUPPORTED',
-      config({ g: group(int4) }, { format: 'marlin-24' }),
-      /marlin-24.*order of one kernel/,
+      config({ g: group(int4) }, { format: 'mxfp6-pack-quantized' }),
+      /mxfp6-pack-quantized.*FP6 codes/,
     ],
     [
       'a format of the future',

@@ -186,7 +186,7 @@ describe('stored tensors that do not fit', () => {
     ['no values', 'CT_TENSOR_MISSING', (tensors) => tensors.delete('m.compressed')],
     ['no shape', 'CT_TENSOR_MISSING', (tensors) => tensors.delete('m.shape')],
     ['no row offsets', 'CT_SPARSE_INVALID', (tensors) => tensors.delete('m.row_offsets')],
-    ['scales beside it', 'CT_SCHEME_UNSUPPORTED', replace('weight_scale', 'f32', [6, 1])],
+    ['scales that no group knows', 'CT_GROUP_UNKNOWN', replace('weight_scale', 'f32', [6, 1])],
     ['values of i8', 'CT_SPARSE_INVALID', replace('compressed', 'i8', [KEPT])],
     ['too few values', 'CT_SPARSE_INVALID', replace('compressed', 'bf16', [3])],
     ['a mask of other rows', 'CT_SPARSE_INVALID', replace('bitmask', 'u8', [5, 6])],

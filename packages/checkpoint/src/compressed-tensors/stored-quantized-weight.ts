@@ -17,11 +17,14 @@ import {
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { tensorsOf, type ModuleTensors } from './find-modules.ts';
 import type { CompressedFormat } from './read-group.ts';
+import { moduleOfSparse, sparseInvalid, type SparsePattern } from './sparse-pattern.ts';
 import { storedPieces } from './stored-pieces.ts';
 
 /** A stored quantized weight, described. */
 export interface StoredQuantized {
   readonly parts: ModuleTensors;
+  /** Where the codes stand that are stored; undefined where all are. */
+  readonly pattern?: SparsePattern | undefined;
   /** Of the dense weight: [rows, columns]. */
   readonly shape: readonly [number, number];
   readonly scheme: QuantizationScheme;
@@ -105,16 +108,48 @@ function invalidScale({ parts }: StoredQuantized, scale: number, firstRow: numbe
 }
 
 async function readCodes(
-  { parts, shape: [, columns], scheme, layout }: StoredQuantized,
+  { parts, pattern, shape: [, columns], scheme, layout }: StoredQuantized,
   start: number,
   end: number,
 ): Promise<Int8Array | Uint8Array> {
+  if (pattern) {
+    const all = await readSparseCodes(parts.codes, pattern, start, end);
+    return scheme.kind === 'float' ? all : new Int8Array(all.buffer);
+  }
   const rowBytes = parts.codes.byteLength / Math.max(1, parts.codes.shape[0]!);
   const bytes = await parts.codes.source.read(start * rowBytes, (end - start) * rowBytes);
   if (parts.codes.dtype === 'u8') return unpackNibbles(bytes);
   if (scheme.kind === 'float') return bytes;
   if (layout !== undefined) return unpack(wordsOf(bytes), { rows: end - start, columns, bits: scheme.bits }, layout);
   return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Codes of a byte each, 0 where none is kept. */
+async function readSparseCodes(
+  codes: StoredTensor,
+  { columns, keptBefore, mask }: SparsePattern,
+  start: number,
+  end: number,
+): Promise<Uint8Array> {
+  const [kept, places] = await Promise.all([
+    codes.source.read(keptBefore(start), keptBefore(end) - keptBefore(start)),
+    mask(start, end),
+  ]);
+  const all = new Uint8Array((end - start) * columns);
+  let next = 0;
+  for (let i = 0; i < all.length; i += 1) {
+    if (places[i] === 0) continue;
+    if (next === kept.length) break;
+    all[i] = kept[next]!;
+    next += 1;
+  }
+  const wanted = places.reduce((sum, bit) => sum + bit, 0);
+  if (wanted === kept.length) return all;
+  throw sparseInvalid(
+    moduleOfSparse(codes.name),
+    codes,
+    `the mask keeps ${wanted} codes in rows ${start} to ${end}, ${kept.length} are stored`,
+  );
 }
 
 /** Bytes of the rows of scales or plain zero points; all of them where one serves the whole tensor. */

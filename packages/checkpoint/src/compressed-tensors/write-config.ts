@@ -80,7 +80,8 @@ export function quantizationConfig({ groups, ignore, kvCache }: QuantizationConf
     config_groups: Object.fromEntries(entries),
     format,
     global_compression_ratio: null,
-    ignore: [...ignore],
+    // Without groups there is nothing to be left out of.
+    ignore: groups.length === 0 ? [] : [...ignore],
     kv_cache_scheme: kvCache ? kvCacheArguments(kvCache) : null,
     quant_method: 'compressed-tensors',
     quantization_status: 'compressed',

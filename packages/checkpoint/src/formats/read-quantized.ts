@@ -45,7 +45,8 @@ const READERS: Readonly<Record<string, (source: QuantizedSource) => Promise<Foun
 async function readCompressed({ quantization, tensors, file }: QuantizedSource): Promise<Found> {
   const config = readQuantizationConfig(quantization, file);
   const weights = await readCompressedWeights(tensors, config);
-  return { weights, ...(config.kvCache && { kvCache: { ...config.kvCache, scales: keyValueScales(tensors) } }) };
+  const { kvCache } = config;
+  return { weights, ...(kvCache && { kvCache: { ...kvCache, scales: keyValueScales(tensors, kvCache) } }) };
 }
 
 function weightsAlone(read: ReadQuantized): (source: QuantizedSource) => Promise<Found> {

@@ -67,7 +67,8 @@ export interface WeightFormat {
    */
   chunks(weight: QuantizedWeight, context: FormatContext): AsyncIterable<StoredChunk>;
   /**
-   * What config.json and further files say of all quantized weights, factors included; there is at least one.
+   * What config.json and further files say of all quantized weights, factors included; there is at least one, or a scheme of
+   * keys and values.
    *
    * @throws PithError that names the weights which one configuration cannot describe together.
    */

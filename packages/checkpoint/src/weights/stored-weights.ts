@@ -81,7 +81,7 @@ export function storedMembers(weights: Iterable<WeightTensor>, options: StoredWe
   const removed = Object.fromEntries(QUANTIZATION_KEYS.map((key) => [key, undefined]));
   const lowRank = { [LOW_RANK_KEY]: lowRankConfig(whole) as JsonValue | undefined };
   const sparsity = sparsityOf(whole);
-  if (quantized.length === 0) {
+  if (quantized.length === 0 && options.kvCache === undefined) {
     const members = { ...removed, quantization_config: sparsity && sparseOnlyConfig(sparsity), ...lowRank };
     return { members, files: {} };
   }

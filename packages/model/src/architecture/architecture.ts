@@ -205,6 +205,9 @@ export interface Scope {
   linear(path: string, x: Tensor, input?: LinearInput): Tensor;
 }
 
+/** One of the two things that a block keeps of earlier tokens. */
+export type KeptPart = 'keys' | 'values';
+
 /** What attention needs beside the hidden states. */
 export interface AttentionInputs {
   /** Cosines of the positions, f32 [tokens, rope.dim / 2]; of blocks with rotary embedding. */
@@ -217,6 +220,8 @@ export interface AttentionInputs {
   readonly bias?: Tensor;
   /** Earlier tokens, where there are any. */
   readonly past?: PastKeys;
+  /** What becomes of keys and values of these tokens before attention reads them: rounding, as a runtime keeps them. */
+  readonly kept?: (part: KeptPart, x: Tensor) => Tensor;
 }
 
 /** Keys and values of earlier tokens. */
@@ -233,9 +238,9 @@ export interface BlockOutput {
   readonly hidden: Tensor;
   /** Queries as they meet the keys, before scores are scaled: f32 [batch, heads, tokens, headDim]. */
   readonly queries: Tensor;
-  /** Keys of these tokens, normalized and rotated, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** Keys of these tokens, normalized, rotated and as they are kept, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly keys: Tensor;
-  /** Values of these tokens, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** Values of these tokens as they are kept, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly values: Tensor;
 }
 

@@ -96,7 +96,7 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
     x: Tensor,
     inputs: AttentionInputs,
   ): HeadStates & { mixed: Tensor } => {
-    const states = headStates(config, layout, scope, block, x, inputs);
+    const states = asKept(headStates(config, layout, scope, block, x, inputs), inputs);
     const mixed = scope.linear(layout.attention.output, headAttention(config, states, inputs));
     return { ...states, mixed };
   };
@@ -150,6 +150,12 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
       return cap === null ? scaled : tf.mul(tf.tanh(tf.div(scaled, cap)), cap);
     },
   };
+}
+
+/** Keys and values as they are kept. */
+function asKept(states: HeadStates, { kept }: AttentionInputs): HeadStates {
+  if (kept === undefined) return states;
+  return { ...states, keys: kept('keys', states.keys), values: kept('values', states.values) };
 }
 
 /** Queries, keys and values by head, normalized and rotated. */

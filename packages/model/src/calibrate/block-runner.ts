@@ -11,7 +11,16 @@ import { localName, restoreRows, storedWeight, type RestoreBuffers } from '../ru
 import { memoryActivations, type ActivationStore } from './activations.ts';
 import { BlockPrograms } from './block-programs.ts';
 import { gradientNeeds, KeptGradients } from './kept-gradients.ts';
-import type { BlockPass, Intervention, Stage, StageResult } from './pass.ts';
+import { keyValueScaleNames } from '../run/key-value-form.ts';
+import type {
+  BlockPass,
+  HeadRanges,
+  Intervention,
+  KeyValueRanges,
+  KeyValueResult,
+  Stage,
+  StageResult,
+} from './pass.ts';
 import { batchWindows, CALIBRATION_BATCH_TOKENS, embedBatches, hiddenKey, type WindowBatch } from './window-batches.ts';
 import { InputAccumulator, piecesOf, type InputStatistics, type StatisticPiece } from './statistic.ts';
 
@@ -37,6 +46,8 @@ export interface BlockOutcome {
   readonly interventions: readonly Intervention[];
   /** What the runner itself has to say: inputs with fewer tokens than columns. */
   readonly notices: readonly Intervention[];
+  /** Scales of kept keys and values by checkpoint name, f32 [1] or [keyValueHeads]; empty where no pass codes them. */
+  readonly keyValueScales: ReadonlyMap<string, Float32Array>;
 }
 
 /** How the block runner works. */
@@ -145,11 +156,14 @@ class BlockRun {
   readonly #dense = new Map<string, HostTensor<'f32'>>();
   readonly #buffers: RestoreBuffers;
   readonly #gradients: KeptGradients | null;
+  /** Blocks of the model. */
+  readonly #layers: number;
   /** Set where the collection already gave the next block's inputs. */
   #advanced = false;
 
   constructor(model: LanguageModel, block: BlockSpec, shared: SharedRun) {
     this.#block = block;
+    this.#layers = model.architecture.blocks.length;
     this.#buffers = shared.buffers;
     this.#batches = shared.batches;
     this.#store = shared.store;
@@ -159,7 +173,7 @@ class BlockRun {
     this.#weights = new Map(blockTensors(block).map(({ name }) => [name, storedWeight(model, name)]));
   }
 
-  /** Lets every pass rewrite its linears. */
+  /** Lets every pass rewrite its linears, then finds the scales of what the block keeps. */
   async rewrite(): Promise<BlockOutcome> {
     const { passes, order = 'block', device, pool, seed = 0, signal, progress } = this.#options;
     const rewritten = new Set<string>();
@@ -198,7 +212,44 @@ class BlockRun {
     }
     await this.#gradients?.drop(this.#block);
     const all = [...notices, ...interventions];
-    return { block: this.#block, weights: this.#weights, rewritten, records, interventions: all, notices };
+    const keyValueScales = new Map<string, Float32Array>();
+    const names = keyValueScaleNames(this.#block);
+    for (const { name: pass, keyValues } of passes) {
+      if (keyValues === undefined || names === undefined) continue;
+      const found: KeyValueResult = keyValues.scales(await this.#keyValueRanges(), this.#block);
+      for (const part of ['keys', 'values'] as const) keyValueScales.set(names[part], found.scales[part]);
+      records.push({ pass, records: { [names.keys]: found.records.keys, [names.values]: found.records.values } });
+    }
+    return {
+      ...{ block: this.#block, weights: this.#weights, rewritten, records, interventions: all, notices },
+      keyValueScales,
+    };
+  }
+
+  /**
+   * What the rewritten block keeps. Where the next block sees what this one gives, it is the run to it as well.
+   *
+   * @throws PithError `ACTIVATIONS_NOT_FINITE`.
+   */
+  async #keyValueRanges(): Promise<KeyValueRanges> {
+    const { path, index } = this.#block;
+    const advance = this.#options.inputs !== 'original' && !this.#advanced && index + 1 < this.#layers;
+    const wanted = new Map([[path, ['keys', 'values'] as const]]);
+    let ranges: KeyValueRanges | undefined;
+    for (const batch of this.#batches) {
+      throwIfStopped(this.#options.signal, 'calibration');
+      const reduced = (await this.#run(batch, wanted, advance)).get(path)!;
+      const [keys, values] = [rangesOf(reduced.get('keys')![0]), rangesOf(reduced.get('values')![0])];
+      ranges = ranges ? { keys: widest(ranges.keys, keys), values: widest(ranges.values, values) } : { keys, values };
+    }
+    if (advance) this.#advanced = true;
+    const { keys, values } = ranges!;
+    if ([keys.min, keys.max, values.min, values.max].every((one) => one.every(Number.isFinite))) return ranges!;
+    throw new PithError(
+      'ACTIVATIONS_NOT_FINITE',
+      `calibration: keys and values of ${path} must be finite, got NaN or infinity; evaluate the model first, its weights overflow`,
+      { details: { block: path } },
+    );
   }
 
   /** Puts what the block makes of the hidden states in their place. */
@@ -295,6 +346,19 @@ class BlockRun {
     const { left, right } = factorNames(name);
     for (const input of [name, left, right]) this.#dense.delete(input);
   }
+}
+
+/** Smallest and largest values by head, as the program gives them: copies. */
+function rangesOf(reduced: Float32Array): HeadRanges {
+  const heads = reduced.length / 2;
+  return { min: reduced.slice(0, heads), max: reduced.slice(heads) };
+}
+
+function widest(a: HeadRanges, b: HeadRanges): HeadRanges {
+  return {
+    min: a.min.map((value, head) => Math.min(value, b.min[head])),
+    max: a.max.map((value, head) => Math.max(value, b.max[head])),
+  };
 }
 
 /** Notices for experts without tokens, and for Gram matrices that are singular because fewer tokens than columns went into them, each input once. */

@@ -2,7 +2,8 @@
 // one block at a time, and gives back new representations of its weights.
 import type { Device, ProgressListener, WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
-import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import type { BlockSpec, KeptPart, LinearSpec } from '../architecture/architecture.ts';
+import type { KeyValueForm } from '../run/key-value-form.ts';
 import type { PlannedModel, TechniquePlan } from '../technique/planned-model.ts';
 import type { InputStatistic, InputStatistics } from './statistic.ts';
 import type { GradientNeeds, WeightGradient } from './weight-gradient.ts';
@@ -56,6 +57,31 @@ export interface Stage {
   readonly outputError?: (changed: ReadonlyMap<string, Float32Array>) => Promise<number>;
 }
 
+/** Smallest and largest values of keys or values by key-value head, f32 [keyValueHeads] each. */
+export interface HeadRanges {
+  /** Smallest values. */
+  readonly min: Float32Array;
+  /** Largest values. */
+  readonly max: Float32Array;
+}
+
+/** What a block keeps of the calibration text, as its rewritten weights make it: keys after the rotary embedding. */
+export type KeyValueRanges = Readonly<Record<KeptPart, HeadRanges>>;
+
+/** Scales for the keys and values of a block. */
+export interface KeyValueResult {
+  /** f32 [1] or [keyValueHeads], of keys and of values. */
+  readonly scales: Readonly<Record<KeptPart, Float32Array>>;
+  /** Facts for the receipt, of keys and of values. JSON only. */
+  readonly records: Readonly<Record<KeptPart, Readonly<Record<string, unknown>>>>;
+}
+
+/** How a pass has kept keys and values coded. */
+export interface KeyValueCoding extends KeyValueForm {
+  /** The scales of a block, from what it keeps of the whole calibration text. */
+  scales(ranges: KeyValueRanges, block: BlockSpec): KeyValueResult;
+}
+
 /** What a pass did to a stage. */
 export interface StageResult {
   /** New representations by checkpoint name; tensors that are left out stay as they are. */
@@ -85,6 +111,8 @@ export interface BlockPass {
   workspaceBytes?(linear: LinearSpec): number;
   /** True where it changes what a linear of the same stage gets as input (scales folded into the norm before). */
   readonly changesInputs?: boolean;
+  /** Codes the keys and values that a runtime keeps; asked when all passes have rewritten a block. Of one pass of a run. */
+  readonly keyValues?: KeyValueCoding;
   /** Rewrites one stage. Nothing that it is given is mutated. */
   apply(stage: Stage, context: PassContext): Promise<StageResult>;
 }

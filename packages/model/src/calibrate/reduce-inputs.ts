@@ -2,11 +2,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LinearHook } from '../architecture/scope.ts';
-import type { BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import type { BlockOutput, BlockSpec, LinearSpec } from '../architecture/architecture.ts';
 import { gramOf, gramPanels } from './gram-panels.ts';
 import type { StatisticPiece } from './statistic.ts';
 
-const REDUCE: Record<Exclude<StatisticPiece, 'cosine' | 'gram' | 'routed'>, (x: Tensor) => Tensor> = {
+/** Reductions of a block, not of the input of a linear. */
+type BlockPiece = 'cosine' | 'keys' | 'values';
+
+const REDUCE: Record<Exclude<StatisticPiece, BlockPiece | 'gram' | 'routed'>, (x: Tensor) => Tensor> = {
   absmax: (x) => tf.max(tf.abs(x), 0),
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
@@ -15,12 +18,16 @@ const REDUCE: Record<Exclude<StatisticPiece, 'cosine' | 'gram' | 'routed'>, (x: 
   squares: (x) => tf.sum(tf.square(x), 0),
 };
 
+function isBlockPiece(piece: StatisticPiece): piece is BlockPiece {
+  return piece === 'cosine' || piece === 'keys' || piece === 'values';
+}
+
 /** Name of an input group relative to its block: the same in all blocks of a variant. */
 export function localGroup(block: BlockSpec, spec: LinearSpec): string {
   return spec.inputGroup.slice(block.path.length + 1);
 }
 
-/** Local group name of the block itself: its only reduction is `cosine`, of its hidden states. */
+/** Local group name of the block itself: see {@link reduceBlock}. */
 export const BLOCK_GROUP = '';
 
 /**
@@ -32,6 +39,27 @@ export function cosineSum(before: Tensor, after: Tensor): Tensor {
   const lengths = tf.mul(tf.sqrt(dot(before, before)), tf.sqrt(dot(after, after)));
   // Lengths of some 1e-19 and less have a product below the smallest f32; such a token counts as zero.
   return tf.reshape(tf.sum(tf.div(dot(before, after), tf.maximum(lengths, tf.scalar(1e-37)))), [1]);
+}
+
+/**
+ * Reduces what a block made: `cosine` of its hidden states, and of `keys` and `values` the smallest values of each head, then
+ * the largest, f32 [2 keyValueHeads].
+ *
+ * @param outputs Receives the reductions by {@link outputNames}.
+ */
+export function reduceBlock(
+  wanted: readonly StatisticPiece[],
+  hidden: Tensor,
+  output: BlockOutput,
+  outputs: Record<string, Tensor>,
+): void {
+  for (const piece of wanted) {
+    const [name] = outputNames(BLOCK_GROUP, piece, 1);
+    if (piece === 'cosine') outputs[name] = cosineSum(hidden, output.hidden);
+    else if (piece === 'keys' || piece === 'values') {
+      outputs[name] = tf.concat([tf.min(output[piece], [0, 2, 3]), tf.max(output[piece], [0, 2, 3])]);
+    }
+  }
 }
 
 /** Names of the program's outputs that carry a reduction: one, or one for each panel of a Gram matrix. */
@@ -57,7 +85,7 @@ export function reducingHook(
     const rows = tf.reshape(x, [-1, spec.inFeatures]);
     for (const piece of wanted.get(group) ?? []) {
       const names = outputNames(group, piece, spec.inFeatures);
-      if (names[0] in outputs || piece === 'cosine') continue;
+      if (names[0] in outputs || isBlockPiece(piece)) continue;
       const values =
         piece === 'routed'
           ? [tf.reshape(tf.sum(input!.routed!), [1])]

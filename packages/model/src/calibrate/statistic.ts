@@ -42,8 +42,11 @@ const PIECES = {
   gram: ['gram'],
 } as const;
 
-/** A reduction that leaves the graph; `cosine` is one of a block, see `BLOCK_GROUP`; `routed` counts the tokens of an expert. */
-export type StatisticPiece = (typeof PIECES)[InputStatistic][number] | 'cosine' | 'routed';
+/**
+ * A reduction that leaves the graph; `cosine`, `keys` and `values` are those of a block, see `reduceBlock`; `routed` counts the
+ * tokens of an expert.
+ */
+export type StatisticPiece = (typeof PIECES)[InputStatistic][number] | 'cosine' | 'keys' | 'values' | 'routed';
 
 /** The reductions behind some statistics, each once. */
 export function piecesOf(statistics: Iterable<InputStatistic>): StatisticPiece[] {

@@ -6,8 +6,8 @@ export interface EvaluationOptions extends RunOptions {
   /** Where the compiled programs run. */
   readonly device: Device;
   /**
-   * `quantized`: where the weights say that a runtime quantizes their inputs (W8A8, FP8), these are rounded as it would;
-   * `weights-only` leaves them alone. `quantized` when left out, except for `logits`.
+   * `quantized`: where the weights say that a runtime quantizes their inputs (W8A8, FP8), or the model that it codes the keys and
+   * values it keeps, these are rounded as it would; `weights-only` leaves them alone. `quantized` when left out, except for `logits`.
    */
   readonly activations?: 'quantized' | 'weights-only';
   /** Memory that the evaluation may use, bytes; 3 GiB when left out. */

@@ -45,9 +45,14 @@ export interface PerplexityResult extends EvaluationCost {
   readonly protocol: EvaluationProtocol;
 }
 
-/** The protocol, with what was done to the activations of a model. */
+/** The protocol, with what was done to activations, keys and values of a model. */
 export function measuredProtocol(protocol: EvaluationProtocol, model: LanguageModel): EvaluationProtocol {
-  return Object.freeze({ ...protocol, activations: quantizesActivations(model) ? 'quantized' : 'f32' });
+  const { keyValueCache } = model;
+  return Object.freeze({
+    ...protocol,
+    activations: quantizesActivations(model) ? 'quantized' : 'f32',
+    ...(keyValueCache && { keyValues: keyValueCache.dtype }),
+  });
 }
 
 /** The tokens of an evaluation text. */

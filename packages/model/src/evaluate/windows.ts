@@ -22,6 +22,8 @@ export interface EvaluationProtocol {
   readonly precision: 'f32, summed in f64';
   /** Whether inputs of linears were rounded to 8 bits and restored, as a runtime would: where the weights ask for it. */
   readonly activations: 'f32' | 'quantized';
+  /** What kept keys and values were rounded to and restored from, as a runtime would: where the model asks for it. */
+  readonly keyValues?: 'f8_e4m3' | 'i8';
 }
 
 /** Text cut into windows. */
@@ -163,8 +165,10 @@ export function cutWindows(
 
 /** A protocol in one sentence. */
 export function describeProtocol(protocol: EvaluationProtocol): string {
-  const { context, bosTokenId, stride, firstPredicted, predictedPerWindow, activations } = protocol;
-  const rounded = activations === 'quantized' ? '; inputs of linears rounded as the weights ask of a runtime' : '';
+  const { context, bosTokenId, stride, firstPredicted, predictedPerWindow, activations, keyValues } = protocol;
+  const rounded =
+    (activations === 'quantized' ? '; inputs of linears rounded as the weights ask of a runtime' : '') +
+    (keyValues === undefined ? '' : `; keys and values rounded to ${keyValues} as the model asks of a runtime`);
   if (firstPredicted > 1) {
     return (
       `whole text tokenized once, BOS ${bosTokenId} before it, cut into pieces of ${context} tokens, the first of each replaced by BOS, ` +

@@ -144,16 +144,17 @@ export class Decoder {
   async #programs(tokens: number): Promise<StepPrograms> {
     const known = this.#steps.get(tokens);
     if (known) return known;
-    const { architecture } = this.#model;
+    const { architecture, keyValueCache: kept } = this.#model;
     const { device, capacity } = this.#options;
     const shape = { batch: 1, tokens, past: capacity };
     const embedding = await this.#keep(compileEmbedding(architecture, shape, device));
     const blocks = new Map<string, Program>();
     for (const block of architecture.blocks) {
       const forms = blockForms(block, this.#model.weights);
-      const key = programKey(block, forms);
+      const key = programKey(block, forms, kept);
       if (blocks.has(key)) continue;
-      blocks.set(key, await this.#keep(compileBlock(architecture, block, { device, shape, forms, keepKeys: true })));
+      const program = compileBlock(architecture, block, { device, shape, forms, kept, keepKeys: true });
+      blocks.set(key, await this.#keep(program));
     }
     const made = { shape, embedding, blocks };
     this.#steps.set(tokens, made);
@@ -179,11 +180,12 @@ export class Decoder {
       const feeds = {
         ...attention.get(block.variant),
         ...blockFeeds(weights),
-        ...scaleFeeds(block, this.#model.weights),
+        ...scaleFeeds(block, this.#model),
         'past.keys': keys,
         'past.values': values,
       };
-      const program = blocks.get(programKey(block, blockForms(block, this.#model.weights)))!;
+      const forms = blockForms(block, this.#model.weights);
+      const program = blocks.get(programKey(block, forms, this.#model.keyValueCache))!;
       const result = await clock.time('blocks', program.run({ ...feeds, hidden }));
       this.#cache.write(block.index, result['keys'], result['values'], ids.length);
       hidden = result['output'];

@@ -9,6 +9,7 @@ import { readModelConfig } from '../config/read-config.ts';
 import { createModel } from '../language-model.ts';
 import type { LanguageModel } from '../language-model.ts';
 import { openCheckpointAt } from './open-checkpoint-at.ts';
+import { readKeyValueCache } from './read-key-values.ts';
 import { createTokenizer } from '../tokenizer/tokenizer.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
@@ -82,8 +83,11 @@ export async function modelFromCheckpoint(checkpoint: Checkpoint): Promise<Check
   const json = embeddings === 'conflict' ? { ...checkpoint.config, tie_word_embeddings: false } : checkpoint.config;
   const tokenizer = await readTokenizer(checkpoint);
   const { generationConfig } = checkpoint;
-  const weights = modelWeights(describeArchitecture(readModelConfig(json)), checkpoint.weights);
-  return Object.freeze({ ...createModel({ config: json, weights, tokenizer, generationConfig }), embeddings });
+  const architecture = describeArchitecture(readModelConfig(json));
+  const weights = modelWeights(architecture, checkpoint.weights);
+  const keyValueCache = await readKeyValueCache(checkpoint, architecture);
+  const model = createModel({ config: json, weights, tokenizer, generationConfig, keyValueCache });
+  return Object.freeze({ ...model, embeddings });
 }
 
 /**

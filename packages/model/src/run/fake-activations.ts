@@ -47,19 +47,19 @@ const SMALLEST_E4M3_SCALE = 0.125;
 export function fakeQuantizeActivations(x: Tensor, form: ActivationForm, fixed?: StaticScale): Tensor {
   if (form.kind === 'tensor-static') {
     if (!fixed) throw new TypeError('a static scale is needed');
-    return restore(x, fixed.scale, form.symmetric ? undefined : fixed.zeroPoint, form.dtype);
+    return roundToCodes(x, fixed.scale, form.dtype, form.symmetric ? undefined : fixed.zeroPoint);
   }
   if (form.kind === 'group-dynamic') return roundGroups(x, form, fixed?.scale);
   if (form.symmetric) {
     const half = form.dtype === 'i8' ? 127.5 : LARGEST_E4M3;
     const scale = positive(tf.div(tf.max(tf.abs(x), -1, true), half));
-    return restore(x, scale, undefined, form.dtype);
+    return roundToCodes(x, scale, form.dtype);
   }
   const lowest = tf.minimum(tf.min(x, -1, true), 0);
   const highest = tf.maximum(tf.max(x, -1, true), 0);
   const scale = positive(tf.div(tf.sub(highest, lowest), 255));
   const zeroPoint = tf.round(clamp(tf.sub(-128, tf.div(lowest, scale)), -128, 127));
-  return restore(x, scale, zeroPoint, form.dtype);
+  return roundToCodes(x, scale, form.dtype, zeroPoint);
 }
 
 /** Groups of neighbouring features with a scale each. */
@@ -97,7 +97,8 @@ function groupScale(
   return tf.div(tf.where(tf.greater(stored, 0), stored, tf.scalar(SMALLEST_E4M3_SCALE)), globalScale);
 }
 
-function restore(x: Tensor, scale: Tensor, zeroPoint: Tensor | undefined, dtype: ActivationForm['dtype']): Tensor {
+/** Rounds values to codes of 8 bits under scales that broadcast to them, and restores them. */
+export function roundToCodes(x: Tensor, scale: Tensor, dtype: ActivationForm['dtype'], zeroPoint?: Tensor): Tensor {
   const quotient = tf.div(x, scale);
   if (dtype === 'f8_e4m3') return tf.mul(roundToFloat(clamp(quotient, -LARGEST_E4M3, LARGEST_E4M3), 3, -6), scale);
   if (zeroPoint === undefined) return tf.mul(tf.round(clamp(quotient, -128, 127)), scale);

@@ -73,9 +73,11 @@ export class ForwardPass {
       const attention = new Map<string, Record<string, HostTensor>>();
       for (const block of architecture.blocks) {
         const forms = blockForms(block, model.weights);
-        const key = programKey(block, forms);
+        const kept = model.keyValueCache;
+        const key = programKey(block, forms, kept);
         if (blocks.has(key)) continue;
-        blocks.set(key, keep(await clock.time('compile', compileBlock(architecture, block, { device, shape, forms }))));
+        const program = compileBlock(architecture, block, { device, shape, forms, kept });
+        blocks.set(key, keep(await clock.time('compile', program)));
         if (!attention.has(block.variant)) {
           attention.set(block.variant, attentionTensors(architecture, block, shape, 0));
         }
@@ -111,11 +113,12 @@ export class ForwardPass {
       const next = await clock.time('restore', layers.next());
       if (next.done) break;
       const [block, weights] = next.value;
-      const program = this.#blocks.get(programKey(block, blockForms(block, this.model.weights)))!;
+      const forms = blockForms(block, this.model.weights);
+      const program = this.#blocks.get(programKey(block, forms, this.model.keyValueCache))!;
       const feeds = {
         ...this.#attention.get(block.variant),
         ...blockFeeds(weights),
-        ...scaleFeeds(block, this.model.weights),
+        ...scaleFeeds(block, this.model),
       };
       try {
         for (let i = 0; i < batches.length; i++) {

@@ -6,6 +6,7 @@ import type { BlockSpec } from '../architecture/architecture.ts';
 import { blockTensors } from '../architecture/expected-tensors.ts';
 import type { ExpectedTensor, Shaped } from '../architecture/expected-tensors.ts';
 import { hasStaticScale, type ActivationForm } from './fake-activations.ts';
+import type { KeyValueForm } from './key-value-form.ts';
 
 /** One product with the restored weight. */
 export interface DenseForm {
@@ -106,8 +107,8 @@ export function restoredForms(block: BlockSpec, tensors: ReadonlyMap<string, Sha
 }
 
 /** The same for blocks that run the same program. */
-export function programKey(block: BlockSpec, forms: BlockForms): string {
-  return JSON.stringify([block.variant, ...forms]);
+export function programKey(block: BlockSpec, forms: BlockForms, kept?: KeyValueForm | null): string {
+  return JSON.stringify([block.variant, ...forms, ...(kept ? [kept.dtype, kept.granularity] : [])]);
 }
 
 /** The tensors that a block's program takes, by checkpoint name: two in the place of a factored weight, static scales of inputs last. */

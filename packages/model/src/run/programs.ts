@@ -1,15 +1,18 @@
 // The compiled programs of a model: one per kind and shape, made when first asked for. Weights are inputs, so that one
 // block program serves all blocks of a variant.
 import { compile } from '@pith/tensor-core';
-import type { Device, HostTensor, Program, Signature, WeightTensor } from '@pith/tensor-core';
+import type { Device, HostTensor, Program, Signature } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture, AttentionInputs, BlockSpec } from '../architecture/architecture.ts';
+import type { Architecture, AttentionInputs, BlockSpec, KeptPart } from '../architecture/architecture.ts';
 import { attentionShapes } from '../architecture/attention-tensors.ts';
 import { embeddingTensors } from '../architecture/expected-tensors.ts';
-import { BLOCK_GROUP, cosineSum, outputNames, reducingHook } from '../calibrate/reduce-inputs.ts';
+import { BLOCK_GROUP, reduceBlock, reducingHook } from '../calibrate/reduce-inputs.ts';
 import type { StatisticPiece } from '../calibrate/statistic.ts';
 import { blockScope, modelScope, type InputRounding } from '../architecture/scope.ts';
+import type { LanguageModel } from '../language-model.ts';
 import { fakeQuantizeActivations, hasStaticScale } from './fake-activations.ts';
+import { fakeQuantizeKept, keyValueInputs, keyValueScaleNames, keyValueScales } from './key-value-form.ts';
+import type { KeyValueForm } from './key-value-form.ts';
 import { blockInputs, DENSE_FORMS, inputScaleNames, staticScales } from './linear-form.ts';
 import type { BlockForms } from './linear-form.ts';
 import { localName } from './restore.ts';
@@ -31,9 +34,12 @@ export function blockFeeds(weights: Readonly<Record<string, HostTensor>>): Recor
   return Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [weightInput(name), tensor]));
 }
 
-/** Static scales of a block's inputs as its program names them. */
-export function scaleFeeds(block: BlockSpec, weights: ReadonlyMap<string, WeightTensor>): Record<string, HostTensor> {
-  return blockFeeds(staticScales(block, weights));
+/** Static scales of a block's inputs, and of the keys and values that it keeps, as its program names them. */
+export function scaleFeeds(
+  block: BlockSpec,
+  { weights, keyValueCache, config }: Pick<LanguageModel, 'weights' | 'keyValueCache' | 'config'>,
+): Record<string, HostTensor> {
+  return blockFeeds({ ...staticScales(block, weights), ...keyValueScales(block, keyValueCache, config) });
 }
 
 /** What the program of a block is made for. */
@@ -42,6 +48,8 @@ export interface BlockProgramOptions {
   readonly shape: BlockShape;
   /** How the linears run; all dense when left out. */
   readonly forms?: BlockForms;
+  /** How keys and values are rounded before attention reads them; not at all when left out. */
+  readonly kept?: KeyValueForm | null | undefined;
   /** Gives keys and values of the tokens as well. */
   readonly keepKeys?: boolean;
   /** Reductions of the linears' inputs by local input group. */
@@ -53,23 +61,24 @@ export interface BlockProgramOptions {
  *
  * Inputs: `hidden` f32 [batch, tokens, hidden], what attention reads (see `attentionShapes`), with a past also
  * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of
- * `blockInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys` and `values`
+ * `blockInputs` and of `keyValueInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys` and `values`
  * f32 [batch, keyValueHeads, tokens, headDim], and the reductions that are wanted.
  */
 export function compileBlock(
   architecture: Architecture,
   block: BlockSpec,
-  { device, shape, forms = DENSE_FORMS, keepKeys = false, wanted = new Map() }: BlockProgramOptions,
+  { device, shape, forms = DENSE_FORMS, kept = null, keepKeys = false, wanted = new Map() }: BlockProgramOptions,
 ): Promise<Program> {
   const { hiddenSize, keyValueHeads, headDim } = architecture.config;
   const { batch, tokens, past } = shape;
   const pastShape = { shape: [batch, keyValueHeads, past, headDim] };
+  const tensors = [...blockInputs(block, forms), ...keyValueInputs(block, kept, architecture.config)];
   const signature: Signature = {
     hidden: { shape: [batch, tokens, hiddenSize] },
     ...attentionSignature(architecture, block, shape),
     ...(past > 0 && { 'past.keys': pastShape, 'past.values': pastShape }),
     ...Object.fromEntries(
-      blockInputs(block, forms).map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
+      tensors.map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
     ),
   };
   return compile(
@@ -79,8 +88,10 @@ export function compileBlock(
       const find = (name: string): tf.Tensor | undefined => inputs[weightInput(localName(block, name))];
       const scope = blockScope(block, find, hook, activationRounding(block, forms, find));
       const { hidden } = inputs;
-      const output = architecture.program.block(scope, block, hidden, attentionInputs(inputs));
-      if (wanted.has(BLOCK_GROUP)) reduced[outputNames(BLOCK_GROUP, 'cosine', 1)[0]] = cosineSum(hidden, output.hidden);
+      const rounding = keptRounding(block, kept, find);
+      const attention = { ...attentionInputs(inputs), ...(rounding && { kept: rounding }) };
+      const output = architecture.program.block(scope, block, hidden, attention);
+      reduceBlock(wanted.get(BLOCK_GROUP) ?? [], hidden, output, reduced);
       const next = { output: output.hidden, ...reduced };
       return keepKeys ? { ...next, keys: output.keys, values: output.values } : next;
     },
@@ -105,6 +116,17 @@ export function attentionInputs(inputs: Readonly<Record<string, tf.Tensor>>): At
     ...(bias && { bias }),
     ...(keys && values && { past: { keys, values } }),
   };
+}
+
+/** Rounds keys and values as they are kept; undefined where they stay as they are. */
+function keptRounding(
+  block: BlockSpec,
+  kept: KeyValueForm | null,
+  find: (name: string) => tf.Tensor | undefined,
+): AttentionInputs['kept'] {
+  const names = kept ? keyValueScaleNames(block) : undefined;
+  if (kept === null || names === undefined) return undefined;
+  return (part: KeptPart, x) => fakeQuantizeKept(x, find(names[part])!, kept);
 }
 
 /** Rounds the inputs of linears as their forms say; linears that share a dynamically rounded input share the result. */

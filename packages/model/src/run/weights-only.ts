@@ -1,4 +1,4 @@
-// A model whose activations stay as they are, whatever its weights ask of a runtime.
+// A model whose activations, and the keys and values that it keeps, stay as they are, whatever it asks of a runtime.
 import { factoredWeight, type DenseWeight, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
 import type { LanguageModel } from '../language-model.ts';
 import { activationsOf } from './linear-form.ts';
@@ -8,10 +8,14 @@ export function quantizesActivations({ weights }: Pick<LanguageModel, 'weights'>
   return [...weights.values()].some((weight) => activationsOf(weight) !== undefined);
 }
 
-/** The same model with quantized weights only: nothing is said of the inputs that they are multiplied with. */
-export function weightsOnly<M extends Pick<LanguageModel, 'weights'>>(model: M): M {
-  if (!quantizesActivations(model)) return model;
-  return { ...model, weights: new Map([...model.weights].map(([name, weight]) => [name, withoutActivations(weight)])) };
+/**
+ * The same model with quantized weights only: nothing is said of the inputs that they are multiplied with, nor of keys and
+ * values that are kept.
+ */
+export function weightsOnly<M extends Pick<LanguageModel, 'weights' | 'keyValueCache'>>(model: M): M {
+  const plain = model.keyValueCache ? { ...model, keyValueCache: null } : model;
+  if (!quantizesActivations(plain)) return plain;
+  return { ...plain, weights: new Map([...plain.weights].map(([name, weight]) => [name, withoutActivations(weight)])) };
 }
 
 function withoutActivations(weight: WeightTensor): WeightTensor {

@@ -78,6 +78,8 @@ function headOutsideBlocks(path: string): TechniqueProblem {
   return {
     code: 'HEAD_OUTSIDE_BLOCKS',
     name: path,
-    message: `plan: ${path} lies outside the blocks, which this method works on; leave it out of the include patterns`,
+    message:
+      `plan: ${path} lies outside the blocks, which this method works on; leave it out of the patterns, or round to nearest ` +
+      '(--method rtn without a calibration text), which codes it too',
   };
 }

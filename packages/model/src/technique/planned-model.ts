@@ -10,6 +10,7 @@ import {
 import type { Architecture } from '../architecture/architecture.ts';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
+import type { KeyValueForm, KeyValueQuantization } from '../run/key-value-form.ts';
 
 /** A stored weight as far as headers tell. */
 export interface PlannedWeight {
@@ -37,6 +38,12 @@ export interface PlannedWeight {
   readonly sparsity?: number;
 }
 
+/** How kept keys and values will be coded, before calibration has found the scales. */
+export interface PlannedKeyValues extends KeyValueForm, Pick<KeyValueQuantization, 'scaleDType'> {
+  /** Why each scale is there, by checkpoint name. */
+  readonly reasons: ReadonlyMap<string, string>;
+}
+
 /** A model before anything is computed. */
 export interface PlannedModel {
   /** The parsed config.json, as the stages before this one leave it. */
@@ -45,6 +52,8 @@ export interface PlannedModel {
   readonly architecture: Architecture;
   /** Weights by checkpoint name. */
   readonly weights: ReadonlyMap<string, PlannedWeight>;
+  /** How kept keys and values are coded; absent where they stay as they are. */
+  readonly keyValueCache?: PlannedKeyValues;
 }
 
 /** What a technique will do to one tensor. */
@@ -79,6 +88,8 @@ export interface TechniquePlan {
   readonly notices: readonly string[];
   /** Members of config.json that change; undefined removes one. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** How kept keys and values will be coded, where it codes them. */
+  readonly keyValueCache?: PlannedKeyValues;
 }
 
 /** The facts of a stored weight that headers tell. */
@@ -113,11 +124,13 @@ export function afterPlan(model: PlannedModel, plan: TechniquePlan): PlannedMode
   const weights = new Map<string, PlannedWeight>(model.weights);
   for (const { name } of plan.changes) weights.delete(name);
   for (const { after } of plan.changes) if (after) weights.set(after.name, after);
-  if (plan.config === undefined) return { ...model, weights };
+  const { keyValueCache } = plan;
+  if (plan.config === undefined) return { ...model, weights, ...(keyValueCache && { keyValueCache }) };
   const config: Record<string, unknown> = { ...model.config };
   for (const [key, value] of Object.entries(plan.config)) {
     if (value === undefined) delete config[key];
     else config[key] = value;
   }
-  return { config, architecture: describeArchitecture(readModelConfig(config)), weights };
+  const architecture = describeArchitecture(readModelConfig(config));
+  return { config, architecture, weights, ...(keyValueCache && { keyValueCache }) };
 }

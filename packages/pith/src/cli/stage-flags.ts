@@ -70,6 +70,11 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       help: 'another scheme for modules that match: lm_head=w8, down_proj=w8g128; may be given again, the last that matches counts',
       parse: collectPairs('--scheme-for', 'lm_head=w8'),
     },
+    {
+      flag: '--kv-cache <name>',
+      help: 'also calibrate scales for the keys and values that a runtime keeps: fp8, int8, fp8-head, int8-head',
+      option: 'kvCache',
+    },
     { flag: '--range <name>', help: 'range of the codes: minmax, absmax, percentile:99.9, rms:K, mse, lp:P' },
     {
       flag: '--scale-dtype <name>',
@@ -208,7 +213,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
 
 /** What each kind of method is called on the command line. */
 const METHOD_HELP: Readonly<Record<StageKind, string>> = {
-  quantize: 'rtn (to nearest), hqq (no text), gptq, awq, smoothquant, qat (default: rtn)',
+  quantize: 'rtn (to nearest), hqq (no text), gptq, awq, smoothquant, qat, kv-cache (default: rtn)',
   prune: 'magnitude, wanda, taylor, sparsegpt, iterative, gradual, structure (--structure alone says it)',
   factorize: 'svd, asvd, whitened-svd, tucker, cp',
   distill: 'offline',
@@ -222,6 +227,7 @@ export const METHOD_KINDS: Readonly<Record<string, StageKind>> = {
   awq: 'quantize',
   smoothquant: 'quantize',
   qat: 'quantize',
+  'kv-cache': 'quantize',
   magnitude: 'prune',
   wanda: 'prune',
   taylor: 'prune',

@@ -99,7 +99,7 @@ export async function inspect(model: string, options: RunOptions = {}): Promise<
             (quantization.schemes.length === 0 ? '' : ` ${quantization.schemes.join(', ')}`) +
             (quantization.kvCache === undefined
               ? ''
-              : ` (keys and values ${quantization.kvCache.dtype}, ${quantization.kvCache.scales.length} scales, not evaluated)`) +
+              : ` (keys and values ${quantization.kvCache.dtype}, ${quantization.kvCache.scales.length} scales)`) +
             (quantization.problem === undefined ? '' : ` (not readable: ${quantization.problem.message})`),
       files: checkpoint.files.map(({ name, byteLength, role }) => ({ name, bytes: byteLength, role })),
     };

@@ -16,7 +16,7 @@ const DEFAULT_SCHEME = 'w4g128';
 export function defaultScheme(method: string): string | undefined {
   // It needs zero points, and groups of 64 are what its authors take.
   if (method === 'hqq') return 'w4g64-asym';
-  return method === 'smoothquant' ? undefined : DEFAULT_SCHEME;
+  return method === 'smoothquant' || method === 'kv-cache' ? undefined : DEFAULT_SCHEME;
 }
 /** Default of `shardBytes`: what transformers writes too. */
 export const DEFAULT_SHARD_BYTES = 5_000_000_000;

@@ -16,9 +16,9 @@ import type { QuantizeOptions } from './types.ts';
  */
 export async function streamsFiles(
   model: ModelPlace,
-  { method = 'rtn', calibration, data, format, generic = false }: QuantizeOptions,
+  { method = 'rtn', calibration, data, kvCache, format, generic = false }: QuantizeOptions,
 ): Promise<boolean> {
-  if (method !== 'rtn' || (calibration ?? data) !== undefined) {
+  if (method !== 'rtn' || (calibration ?? data ?? kvCache) !== undefined) {
     if (!generic) return false;
     throw new PithError(
       'OPTIONS_INVALID',

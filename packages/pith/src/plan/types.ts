@@ -9,7 +9,7 @@ export interface QuantizeOptions {
   /** Name of a scheme, `w4g128` (the default); see `parseScheme` of `@pith/quant`. */
   readonly scheme?: string;
   /**
-   * Of `rtn`, `hqq`, `gptq` and `smoothquant`: other schemes by module pattern, `{ lm_head: 'w8' }`. Modules that match are quantized
+   * Other schemes by module pattern, `{ lm_head: 'w8' }`. Modules that match are quantized
    * even where no `include` matches them; of several patterns that match the last counts.
    */
   readonly schemeFor?: Readonly<Record<string, string>>;
@@ -31,6 +31,11 @@ export interface QuantizeOptions {
   readonly learningRate?: number;
   /** Of `qat`: the text that is trained on; the calibration text when left out. */
   readonly data?: TrainingText;
+  /**
+   * Also calibrates scales for the keys and values that a runtime keeps: `fp8`, `int8`, `fp8-head`, `int8-head`. Needs a calibration
+   * text.
+   */
+  readonly kvCache?: string;
   /** What calibrated methods look at. */
   readonly calibration?: CalibrationOptions;
   /** Patterns of modules to quantize; all linear layers of the blocks when left out. */
@@ -63,10 +68,11 @@ export interface PlanOptions extends QuantizeOptions, RunOptions {}
 
 /** What will happen to one tensor of the source. */
 export interface PlannedTensor {
-  /** Name in the source. */
+  /** Name in the source; in the output for one that is added. */
   readonly name: string;
   /**
-   * `keep`, `omit` (stored twice in the source; the copy is left out), or what is done to it: `quantize`, `prune`,
+   * `keep`, `omit` (stored twice in the source; the copy is left out), `add` (a tensor that the source has not: scales of keys and
+   * values), or what is done to it: `quantize`, `prune`,
    * `factorize`, `scale`, `remove`, `slice`, `train`; several joined by `+` in the order in which they are done.
    */
   readonly action: string;
@@ -132,7 +138,7 @@ export interface Plan {
   readonly stages: readonly PlannedStage[];
   /** What people should know, such as linears that a method leaves alone and why. */
   readonly notices: readonly string[];
-  /** Every tensor of the source, in the order of its files. */
+  /** Every tensor of the source, in the order of its files; behind them what is added. */
   readonly tensors: readonly PlannedTensor[];
   /** Bytes of the source's tensor files, headers and index included. */
   readonly bytesBefore: number;

@@ -58,7 +58,7 @@ export async function buildStagedReceipt(input: StagedReceiptInput): Promise<Rec
   const calibration = calibrationReceipt(input);
   return sealReceipt({
     receipt: 1,
-    operation: steps.length === 1 ? steps[0]!.kind : 'compress',
+    operation: new Set(steps.map(({ kind }) => kind)).size === 1 ? steps[0]!.kind : 'compress',
     versions: { ...prepared.versions },
     options: { ...plan.options },
     planSha256: prepared.sha256,
@@ -110,7 +110,8 @@ function formatOf({ weights, options }: StagedReceiptInput): string {
     weights.flatMap((weight) => (weight.kind === 'factored' ? ['factored', weight.left.kind] : [weight.kind])),
   );
   const own = kinds.has('quantized') ? options.format?.name : undefined;
-  const coded = own ?? (kinds.has('quantized') || kinds.has('sparse') ? 'compressed-tensors' : 'safetensors');
+  const said = kinds.has('quantized') || kinds.has('sparse') || options.kvCache !== undefined;
+  const coded = own ?? (said ? 'compressed-tensors' : 'safetensors');
   return kinds.has('factored') ? `${coded}, low rank` : coded;
 }
 
@@ -146,11 +147,12 @@ async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Pr
   const receipts: WeightReceipt[] = [];
   for (const planned of plan.tensors) {
     const { name, action, reason, bytesBefore, steps } = planned;
-    const before = source.model.weights.get(name)!;
+    const before = source.model.weights.get(name);
     const present = steps === undefined ? name : steps.at(-1)!.name;
     const after = present === null ? undefined : made.get(present);
     const comparable =
       (steps === undefined ? COMPARABLE.has(action) : steps.every((step) => COMPARABLE.has(step.action))) &&
+      before !== undefined &&
       after !== undefined &&
       after.kind !== 'factored' &&
       after.shape.join() === before.shape.join();
@@ -158,7 +160,7 @@ async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Pr
       name,
       action,
       reason,
-      shape: [...before.shape],
+      shape: [...(before ?? after)!.shape],
       bytesBefore,
       bytesAfter: after === undefined ? 0 : storedBytesOf(after, options),
       ...(steps && { steps: steps.map((step) => ({ ...step, shape: [...step.shape] })) }),

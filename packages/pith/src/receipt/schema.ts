@@ -99,6 +99,7 @@ const Quality = z.strictObject({
     tail: z.string(),
     precision: z.string(),
     activations: z.enum(['f32', 'quantized']).exactOptional(),
+    keyValues: z.enum(['f8_e4m3', 'i8']).exactOptional(),
     windows: Count,
   }),
   textSha256: Digest,

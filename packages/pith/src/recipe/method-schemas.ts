@@ -80,6 +80,7 @@ const Awq = z.strictObject({
     .describe('Divides scales by the magnitudes of the weights too.'),
   scaling: z.boolean().exactOptional().describe('Searches input scales.'),
   clipping: z.boolean().exactOptional().describe('Searches clipping of the ranges.'),
+  ...mixed,
   ...selection,
 });
 const Hqq = z.strictObject({
@@ -108,6 +109,7 @@ const Qat = z.strictObject({
   method: z.literal('qat'),
   steps,
   ...coding,
+  ...mixed,
   train: z.enum(['all', 'linears', 'steps']).exactOptional().describe('Weights and step sizes, or step sizes alone.'),
   stepRate: z.number().exactOptional().describe('Learning rate of step sizes, relative to that of the weights.'),
   soft: z.number().exactOptional().describe('Weight of the distributions of the dense model, or of a teacher.'),
@@ -115,6 +117,14 @@ const Qat = z.strictObject({
   temperature: z.number().exactOptional().describe('Temperature of the distributions.'),
   ...training,
   ...selection,
+});
+
+const KvCache = z.strictObject({
+  method: z.literal('kv-cache'),
+  scheme: z
+    .enum(['fp8', 'int8', 'fp8-head', 'int8-head'])
+    .exactOptional()
+    .describe('What kept keys and values are coded in; -head: with a scale for each head.'),
 });
 
 const sparsity = z.number().describe('Share of the weights that go, 0 to 1.');
@@ -261,7 +271,7 @@ export const METHODS_BY_KIND = {
   prune: [Magnitude, Wanda, Taylor, SparseGpt, Structure, Iterative, Gradual],
   factorize: [Svd, Asvd, WhitenedSvd, Tucker, Cp],
   distill: [Offline],
-  quantize: [Rtn, Hqq, Gptq, Awq, SmoothQuant, Qat],
+  quantize: [Rtn, Hqq, Gptq, Awq, SmoothQuant, Qat, KvCache],
 } as const satisfies Readonly<Record<string, readonly MethodSchema[]>>;
 
 /** Methods that train, on a text that their stage may name. */

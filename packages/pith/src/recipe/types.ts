@@ -2,7 +2,15 @@
 import type { DistillOptions } from '@pith/distill';
 import type { DecomposeOptions, FactorizeOptions } from '@pith/lowrank';
 import type { GradualOptions, IterativeOptions, PruneOptions, StructureOptions } from '@pith/prune';
-import type { AwqOptions, GptqOptions, HqqOptions, QatOptions, RtnPassOptions, SmoothQuantOptions } from '@pith/quant';
+import type {
+  AwqOptions,
+  GptqOptions,
+  HqqOptions,
+  KvCacheOptions,
+  QatOptions,
+  RtnPassOptions,
+  SmoothQuantOptions,
+} from '@pith/quant';
 
 /** The text that calibrated methods look at. */
 export interface CalibrationOptions {
@@ -100,7 +108,11 @@ export type QuantizeStage =
   | ({
       /** Training with rounding in place. */
       readonly method: 'qat';
-    } & NamedCoding<QatOptions>);
+    } & NamedCoding<QatOptions>)
+  | ({
+      /** Scales of the keys and values that a runtime keeps; no weight changes. */
+      readonly method: 'kv-cache';
+    } & KvCacheOptions);
 
 /** One stage of a recipe: exactly one of `prune`, `factorize`, `distill`, `quantize`. */
 export interface RecipeStage {

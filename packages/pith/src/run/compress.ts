@@ -13,7 +13,7 @@ import {
 } from '@pith/checkpoint';
 import { openOutput } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
-import { storedWeightOf, type CalibrationMemoryPlan, type CalibrationWindows } from '@pith/model';
+import { keyValueWeights, storedWeightOf, type CalibrationMemoryPlan, type CalibrationWindows } from '@pith/model';
 import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { canonicalJson } from '../canonical-json.ts';
@@ -269,11 +269,14 @@ async function writeArtefact(
   const { model, config } = finished.result;
   const made = [...model.weights.values()].map((weight) => prepared.outside.code(prepared.source.original(weight)));
   const compact = prepared.recipe.output?.sparse === true ? await compactWeights(made) : made;
-  const weights = compact.map(storedWeightOf(model.architecture));
+  const own = compact.map(storedWeightOf(model.architecture));
+  const { keyValueCache } = model;
+  const weights = [...own, ...(keyValueCache ? keyValueWeights(keyValueCache) : [])];
   const options = storedOptions(
     model.architecture,
-    new Map(weights.map((weight) => [weight.name, weight])),
+    new Map(own.map((weight) => [weight.name, weight])),
     prepared.format,
+    keyValueCache ?? null,
   );
   const layout = layoutOf(weights, options, prepared.shardBytes);
   const said = storedMembers(weights, options);

@@ -61,6 +61,9 @@ export interface StudentOptions {
   readonly furtherTeachers?: readonly string[];
 }
 
+/** The option that puts a stage of its own behind the first. */
+const KV_CACHE = 'kvCache';
+
 /** Options of the run; all others are those of the method. */
 const RUN_KEYS = [
   'output',
@@ -74,16 +77,19 @@ const RUN_KEYS = [
 ] as const satisfies readonly (keyof StageRunOptions)[];
 
 /**
- * A recipe of one stage from flat options.
+ * A recipe of one stage from flat options; of two where keys and values are coded as well.
  *
  * @throws PithError `OPTIONS_INVALID` that names every offending option of the method.
  */
 export function singleStage(kind: StageKind, given: Readonly<Record<string, unknown>>): Recipe {
+  const { [KV_CACHE]: kvCache, ...flat } = given;
   const { calibration, evaluate, seed, shardBytes, sparse, format, data, studentModel, furtherTeachers, ...method } =
-    given as Partial<StageRunOptions & DistillOptions>;
+    flat as Partial<StageRunOptions & DistillOptions>;
   const schema = z.discriminatedUnion('method', METHODS_BY_KIND[kind] as unknown as [z.ZodObject, ...z.ZodObject[]]);
   const operation = 'method' in method ? `${kind} ${String(method.method)}` : kind;
-  const stage = validate(schema, method, { operation, code: 'OPTIONS_INVALID' });
+  const check = (options: unknown) => validate(schema, options, { operation, code: 'OPTIONS_INVALID' });
+  const stage = check(method);
+  const second = kvCache === undefined ? [] : [{ [kind]: check({ method: 'kv-cache', scheme: kvCache }) }];
   const teachers = new Map((furtherTeachers ?? []).map((path, index) => [`teacher-${index + 2}`, path]));
   const named = [...(studentModel === undefined ? [] : [['student', studentModel] as const]), ...teachers];
   const models = named.length > 0 ? Object.fromEntries(named) : undefined;
@@ -104,6 +110,7 @@ export function singleStage(kind: StageKind, given: Readonly<Record<string, unkn
         ...(data && { data }),
         [kind]: stage,
       },
+      ...second,
     ],
     ...(evaluate && { evaluate }),
     ...(Object.keys(output).length > 0 && { output }),

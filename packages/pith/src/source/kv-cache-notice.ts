@@ -11,7 +11,9 @@ export function kvCacheNotices({ quantization }: Pick<Checkpoint, 'quantization'
   if (kvCache === undefined) return [];
   const { dtype, scales } = kvCache;
   return [
-    `the source codes kept keys and values in ${dtype} (kv_cache_scheme, ${scales.length} scales): Pith runs it with keys and values as ` +
-      `they are, ${carried ? 'the scales are carried over unevaluated' : 'the output has neither scheme nor scales'}`,
+    `the source codes kept keys and values in ${dtype} (kv_cache_scheme, ${scales.length} scales): ` +
+      (carried
+        ? 'the scales are carried over'
+        : 'the output has neither scheme nor scales; --kv-cache calibrates them anew'),
   ];
 }

@@ -9,7 +9,7 @@ import {
   type StoredWeightsOptions,
   type WeightFormat,
 } from '@pith/checkpoint';
-import { outerLinears, type Architecture, type PlannedWeight } from '@pith/model';
+import { outerLinears, type Architecture, type KeyValueForm, type PlannedWeight } from '@pith/model';
 import {
   byteLengthOf,
   denseWeight,
@@ -30,11 +30,16 @@ import type { PlanProblem } from '../plan/types.ts';
 /** What the options of an artefact are made from. */
 type Kind = Pick<PlannedWeight, 'kind' | 'scheme'>;
 
-/** What is said of the weights of an artefact as a whole: linear modules that stay dense must be named. */
+/**
+ * What is said of the weights of an artefact as a whole: linear modules that stay dense must be named.
+ *
+ * @param keyValues How kept keys and values are coded, with scales from calibration.
+ */
 export function storedOptions(
   architecture: Architecture,
   weights: ReadonlyMap<string, WeightTensor | PlannedWeight>,
   format: WeightFormat,
+  keyValues: KeyValueForm | null = null,
 ): StoredWeightsOptions {
   const linears = [...architecture.blocks.flatMap((block) => block.linears), ...outerLinears(architecture)];
   const ignore = linears.flatMap(({ path, name }) => {
@@ -42,7 +47,9 @@ export function storedOptions(
     if (weight === undefined || isQuantized(weight)) return [];
     return weight.kind === 'factored' ? [`${path}.left`, `${path}.right`] : [path];
   });
-  return { ignore, format };
+  if (keyValues === null) return { ignore, format };
+  const { dtype, granularity } = keyValues;
+  return { ignore, format, kvCache: { dtype, granularity, observer: 'static_minmax' } };
 }
 
 function isQuantized(weight: WeightTensor | Kind): boolean {

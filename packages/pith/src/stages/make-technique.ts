@@ -23,12 +23,14 @@ import {
   gptqPass,
   gptqRounding,
   hqqPass,
+  kvCachePass,
   qatTransform,
   rtnPass,
   smoothquantPass,
   type AwqOptions,
   type GptqOptions,
   type HqqOptions,
+  type KvCacheOptions,
   type QatOptions,
   type RtnPassOptions,
   type SmoothQuantOptions,
@@ -91,6 +93,7 @@ const MAKERS: Readonly<Record<StageKind, Readonly<Record<string, Maker>>>> = {
     awq: pass<AwqOptions>(awqPass),
     smoothquant: pass<SmoothQuantOptions>(smoothquantPass),
     qat: transform<QatOptions>(qatTransform),
+    'kv-cache': pass<KvCacheOptions>(kvCachePass),
   },
 };
 

@@ -55,5 +55,6 @@ export function needsWindows(phase: Phase, linears: readonly LinearSpec[]): bool
 
 /** True where a pass looks at what goes through these linears. */
 export function isCalibrated(pass: BlockPass, linears: readonly LinearSpec[]): boolean {
+  if (pass.keyValues !== undefined) return true;
   return linears.some((linear) => pass.needs(linear).length + (pass.needsGradients?.(linear).length ?? 0) > 0);
 }

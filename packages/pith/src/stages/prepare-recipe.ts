@@ -21,6 +21,7 @@ import { phasesOf, needsWindows, type Phase } from './phases.ts';
 import type { StageSource } from './stage-source.ts';
 import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './technique.ts';
 import type { Text } from '../evaluate/read-text.ts';
+import { keyValueProblems, plannedScales } from './key-values.ts';
 
 /** What {@link prepareRecipe} is given. */
 export interface Recipes {
@@ -103,7 +104,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     notices.push(...runtimeNotices(format.name, source.model.config.modelType));
   }
   const shardBytes = recipe.output?.shardBytes ?? DEFAULT_SHARD_BYTES;
-  problems.push(...calibrationProblems(inputs, phases, models));
+  problems.push(...calibrationProblems(inputs, phases, models), ...keyValueProblems(steps, format));
   const made = summarize({
     ...inputs,
     source,
@@ -159,6 +160,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
 function withScaleDType(make: TechniqueMaker, { scaleDType }: WeightFormat): TechniqueMaker {
   if (scaleDType === undefined) return make;
   return (kind, options) => {
+    if (kind === 'quantize' && options['method'] === 'kv-cache') return make(kind, options);
     if (kind === 'quantize') return make(kind, { scaleDType, ...options });
     const { quantize } = options;
     if (kind !== 'prune' || typeof quantize !== 'object') return make(kind, options);
@@ -287,14 +289,18 @@ function summarize(summary: Summary): Plan {
   const { source, result, trace, recipe, steps, problems, stored, outside } = summary;
   const { checkpoint } = source.source;
   const sparse = recipe.output?.sparse === true;
-  const finals = [...result.weights.values()].map((weight) => {
+  const kept = result.keyValueCache ?? null;
+  const scales = kept === null ? [] : plannedScales(kept, result.architecture.config);
+  const weights = [...result.weights.values()].map((weight) => {
     const original = outside.plan(source.originalPlan(weight), problems);
     return sparse ? sparsePlan(original) : original;
   });
+  const finals = [...weights, ...scales];
   const options = storedOptions(
     result.architecture,
-    new Map(finals.map((weight) => [weight.name, weight])),
+    new Map(weights.map((weight) => [weight.name, weight])),
     stored.format,
+    kept,
   );
   const { layout, bytes, problems: unfit } = plannedLayout(finals, options, summary.shardBytes);
   problems.push(...unfit, ...otherCodes(stored, finals));
@@ -326,6 +332,15 @@ function summarize(summary: Summary): Plan {
       steps: taken,
     };
   });
+  for (const { name, byteLength } of scales) {
+    tensors.push({
+      name,
+      action: 'add',
+      reason: kept!.reasons.get(name)!,
+      bytesBefore: 0,
+      bytesAfter: byteLength,
+    });
+  }
   const dataBytes = sum(bytes.values());
   const parameters = valuesOf(source.planned.weights.values());
   const touched = finals.filter(({ kind }) => kind === 'quantized');

@@ -5,17 +5,21 @@ import { join } from 'node:path';
 import {
   blockTensors,
   createModel,
+  keyValueScaleNames,
   runBlocks,
   type BlockPass,
   type BlockSpec,
   type CalibrationMemoryPlan,
   type Intervention,
+  type KeyValueCoding,
+  type KeyValueQuantization,
   type PassContext,
   type TransformResult,
 } from '@pith/model';
 import { spilledActivations } from '@pith/model/node';
 import { PithError, throwIfStopped, type Device, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
+import { keyValueForm, scaleWeights } from './key-values.ts';
 import { isCalibrated, resultOf, type BlockPhase, type ModelPhase } from './phases.ts';
 import type { PreparedRecipe } from './prepare-recipe.ts';
 import type { StageModel } from './stage-source.ts';
@@ -124,18 +128,29 @@ async function runBlockPhase(
   const { blocks } = model.architecture;
   const weights = new Map(model.weights);
   const facts: BlockFacts[] = [];
+  const scales = new Map<string, Float32Array>();
   let resumed = 0;
-  const take = (block: BlockSpec, group: { weights: ReadonlyMap<string, WeightTensor>; facts: unknown }): void => {
-    for (const [name, weight] of group.weights) weights.set(name, weight);
+  const take = async (
+    block: BlockSpec,
+    group: { weights: ReadonlyMap<string, WeightTensor>; facts: unknown },
+  ): Promise<void> => {
+    const kept: readonly string[] = Object.values(keyValueScaleNames(block) ?? {});
+    for (const [name, weight] of group.weights) {
+      if (kept.includes(name)) scales.set(name, await weight.toF32());
+      else weights.set(name, weight);
+    }
     facts[block.index] = group.facts as BlockFacts;
   };
   const finished = async (block: BlockSpec): Promise<ReadonlyMap<string, WeightTensor> | null> => {
     const group = await store.read(groupName(block));
     if (group === null) return null;
     resumed++;
-    take(block, group);
+    await take(block, group);
     return new Map(blockTensors(block).map(({ name }) => [name, weights.get(name)!]));
   };
+  const coded = phase.steps
+    .map(({ id }) => prepared.stagePlans.get(id)?.keyValueCache)
+    .find((one) => one !== undefined);
   const calibrated = passes.some((pass) => blocks.some(({ linears }) => isCalibrated(pass, linears)));
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
   const seed = prepared.recipe.seed ?? 0;
@@ -153,11 +168,12 @@ async function runBlockPhase(
       ...(order && { order }),
       ...run,
       finished,
-      onBlock: async ({ block, weights: made, rewritten, notices }) => {
+      onBlock: async ({ block, weights: made, rewritten, notices, keyValueScales }) => {
         // What the runner noticed of the inputs is told with the first pass.
         log[0]!.interventions = [...notices, ...log[0]!.interventions];
         const changed = [...rewritten].map((name) => named(made.get(name)!, name));
-        take(block, await store.write(groupName(block), changed, takeFacts(log)));
+        const found = coded ? scaleWeights(coded, keyValueScales) : [];
+        await take(block, await store.write(groupName(block), [...changed, ...found], takeFacts(log)));
       },
     });
   } else {
@@ -165,13 +181,13 @@ async function runBlockPhase(
       throwIfStopped(signal, 'compress');
       if ((await finished(block)) === null) {
         const made = await rewriteBlock(passes, block, weights, { device, pool, seed, ...(signal && { signal }) });
-        take(block, await store.write(groupName(block), made, takeFacts(log)));
+        await take(block, await store.write(groupName(block), made, takeFacts(log)));
       }
       progress?.({ phase: 'compress', item: block.path, done: block.index + 1, total: blocks.length, unit: 'block' });
     }
   }
   return {
-    model: withChanges(input, phase.steps, weights, prepared),
+    model: withChanges(input, phase.steps, weights, prepared, coded ? { ...keyValueForm(coded), scales } : null),
     facts: phase.steps.map((step, index) => ({
       id: step.id,
       records: Object.assign({}, ...facts.map(({ passes: parts }) => parts[index]!.records)) as Records,
@@ -294,6 +310,7 @@ function withChanges(
   steps: readonly Step[],
   weights: ReadonlyMap<string, WeightTensor>,
   { stagePlans }: PreparedRecipe,
+  keyValueCache: KeyValueQuantization | null,
 ): StageModel {
   const config: Record<string, unknown> = { ...input.config };
   for (const { id } of steps) {
@@ -302,16 +319,17 @@ function withChanges(
       else config[key] = value;
     }
   }
-  return stageModel(input, config, weights);
+  return stageModel(input, config, weights, keyValueCache);
 }
 
 function stageModel(
   { model }: StageModel,
   config: Readonly<Record<string, unknown>>,
   weights: ReadonlyMap<string, WeightTensor>,
+  keyValueCache: KeyValueQuantization | null = null,
 ): StageModel {
   const { tokenizer, stopTokenIds } = model;
-  return { config, model: { ...createModel({ config, weights, tokenizer }), stopTokenIds } };
+  return { config, model: { ...createModel({ config, weights, tokenizer, keyValueCache }), stopTokenIds } };
 }
 
 function groupName({ index }: BlockSpec): string {
@@ -350,8 +368,15 @@ function recorded(pass: BlockPass, log: PassFacts): BlockPass {
     log.interventions = [...log.interventions, ...result.interventions];
     return result;
   };
+  const { keyValues } = pass;
+  const scales: KeyValueCoding['scales'] = (ranges, block) => {
+    const result = keyValues!.scales(ranges, block);
+    const names = keyValueScaleNames(block)!;
+    log.records = { ...log.records, [names.keys]: result.records.keys, [names.values]: result.records.values };
+    return result;
+  };
   // A pass is a plain object: what it has beside `apply` comes along.
-  return { ...pass, apply };
+  return { ...pass, apply, ...(keyValues && { keyValues: { ...keyValues, scales } }) };
 }
 
 /** What was written down since the last block. */

@@ -1,11 +1,18 @@
 // The configuration of AWQ: validated once, defaults in one place.
 import { validate } from '@pith/tensor-core';
 import { z } from 'zod';
-import { roundingShape, withScaleDType, type RoundingConfig, type RoundingOptions } from '../pass/pass-options.ts';
+import {
+  mixedRoundingShape,
+  schemeRules,
+  withScaleDType,
+  type MixedRoundingOptions,
+  type RoundingConfig,
+} from '../pass/pass-options.ts';
+import type { SchemeRule } from '../scheme/scheme-rules.ts';
 import type { ClipGrid } from './clip-search.ts';
 
 /** What a caller asks for. */
-export interface AwqOptions extends RoundingOptions {
+export interface AwqOptions extends MixedRoundingOptions {
   /** Points of the grid of exponents from 0 to below 1; 20 when left out. */
   readonly gridPoints?: number;
   /** Divide scales by the magnitudes of the weights too: always, never, or `both`, which tries both and is the default. */
@@ -22,6 +29,8 @@ export interface AwqOptions extends RoundingOptions {
 export interface AwqConfig extends RoundingConfig {
   /** Tells methods apart. */
   readonly method: 'awq';
+  /** How weights of modules that match a pattern are coded. */
+  readonly schemeFor: readonly SchemeRule[];
   /** Points of the grid of exponents. */
   readonly gridPoints: number;
   /** Whether scales are divided by the magnitudes of the weights. */
@@ -37,7 +46,7 @@ export interface AwqConfig extends RoundingConfig {
 const DEFAULT_CLIPPING = { candidates: 20, smallest: 0.5 };
 
 const options = z.strictObject({
-  ...roundingShape,
+  ...mixedRoundingShape,
   gridPoints: z.int().min(1).max(1000).default(20),
   duoScaling: z.union([z.boolean(), z.literal('both')]).default('both'),
   finalists: z.int().min(0).max(2000).default(8),
@@ -59,11 +68,12 @@ const options = z.strictObject({
  * @throws PithError `CONFIG_INVALID` with every offending option.
  */
 export function awqConfig(given: AwqOptions): AwqConfig {
-  const { scheme, scaleDType, clipping, ...rest } = validate(options, given, { operation: 'awq options' });
+  const { scheme, schemeFor, scaleDType, clipping, ...rest } = validate(options, given, { operation: 'awq options' });
   return Object.freeze({
     method: 'awq',
     ...rest,
     scheme: withScaleDType(scheme, scaleDType),
+    schemeFor: schemeRules(schemeFor, scaleDType),
     clipping: clipping === true ? Object.freeze(DEFAULT_CLIPPING) : clipping === false ? null : clipping,
   });
 }

@@ -11,10 +11,13 @@ import type {
   StageResult,
 } from '@pith/model';
 import { activationNeeds, activationQuantization } from '../pass/input-scale.ts';
+import { schemeOfLinears, selectionOf } from '../pass/pass-options.ts';
 import { planRounding } from '../pass/plan-rounding.ts';
 import { planSmoothing } from '../smoothing/plan-smoothing.ts';
 import { errorRecord, requireRoundable, roundWeight, scaleDTypeOf } from '../pass/round-weight.ts';
 import { linearSelector } from '../pass/select-linears.ts';
+import { schemesOf } from '../scheme/scheme-rules.ts';
+import type { Scheme } from '../scheme/scheme.ts';
 import { foldObstacle, foldScales } from '../smoothing/fold.ts';
 import { denseOf } from '../smoothing/scale-weight.ts';
 import { shareColumns, smoothingSets, spreadScales, type SmoothingSet } from '../smoothing/smoothing-sets.ts';
@@ -36,7 +39,8 @@ import { searchScales, type SearchedWeight } from './scale-search.ts';
 export function awqPass(given: AwqOptions): BlockPass {
   const config = awqConfig(given);
   const { scheme } = config;
-  const selected = linearSelector(config);
+  const selected = linearSelector(selectionOf(config));
+  const schemeOf = schemeOfLinears(config);
   return {
     name: 'awq',
     config: { ...config },
@@ -44,11 +48,12 @@ export function awqPass(given: AwqOptions): BlockPass {
     plan: (model) => {
       const rounding = planRounding(model, config, `AWQ, ${scheme.name}`);
       const problems = [...rounding.problems];
-      if (scheme.weights.kind !== 'int' || scheme.weights.granularity.kind === 'tensor') {
+      for (const { weights, name } of schemesOf(config)) {
+        if (weights.kind === 'int' && weights.granularity.kind !== 'tensor') continue;
         problems.push({
           code: 'SCHEME_UNSUPPORTED',
-          name: scheme.name,
-          message: `plan: AWQ searches integers with a scale per channel or group, got ${scheme.name}; use for example w4g128-asym`,
+          name,
+          message: `plan: AWQ searches integers with a scale per channel or group, got ${name}; use for example w4g128-asym`,
         });
       }
       const folding = config.scaling ? planSmoothing(model, rounding.linears) : { changes: [], notices: [] };
@@ -61,7 +66,7 @@ export function awqPass(given: AwqOptions): BlockPass {
     // What a router reads stands for what all experts read: their scales are divided out of the same norm.
     needs: (linear) =>
       selected(linear) || (config.scaling && linear.role === 'router')
-        ? ['gram', 'meanabs', ...activationNeeds(scheme)]
+        ? ['gram', 'meanabs', ...activationNeeds(schemeOf(linear))]
         : [],
     apply: (stage, context) => new AwqStage(config, selected, stage, context).run(),
   };
@@ -71,6 +76,7 @@ export function awqPass(given: AwqOptions): BlockPass {
 class AwqStage {
   readonly #config: AwqConfig;
   readonly #selected: (linear: LinearSpec) => boolean;
+  readonly #schemeOf: (linear: LinearSpec) => Scheme;
   readonly #stage: Stage;
   readonly #context: PassContext;
   /** The block's tensors as they are now. */
@@ -78,11 +84,12 @@ class AwqStage {
   readonly #records: Record<string, Record<string, unknown>> = {};
   readonly #interventions: Intervention[] = [];
   readonly #energies = new Map<string, LinearEnergies>();
-  readonly #programs = new Map<number, ErrorPrograms>();
+  readonly #programs = new Map<string, ErrorPrograms>();
 
   constructor(config: AwqConfig, selected: (linear: LinearSpec) => boolean, stage: Stage, context: PassContext) {
     this.#config = config;
     this.#selected = selected;
+    this.#schemeOf = schemeOfLinears(config);
     this.#stage = stage;
     this.#context = context;
     this.#weights = new Map(stage.weights);
@@ -114,13 +121,14 @@ class AwqStage {
   /** Energies of the linears as the stage has them. */
   async #measureEnergies(): Promise<void> {
     if (!this.#config.scaling) return;
-    for (const { path, name, inputGroup, inFeatures } of this.#stage.block.linears) {
+    for (const linear of this.#stage.block.linears) {
+      const { path, name, inputGroup, inFeatures } = linear;
       const statistics = this.#stage.statistics.get(inputGroup);
       const weight = this.#weights.get(name);
       if (statistics?.gram === undefined || weight === undefined) continue;
       const values = await weight.toF32();
       const { gram, tokens } = statistics;
-      const rows = await this.#programsFor(inFeatures).outputSquares(values, Float32Array.from(gram));
+      const rows = await this.#programsFor(linear).outputSquares(values, Float32Array.from(gram));
       const columns = new Float64Array(inFeatures);
       for (let i = 0; i < values.length; i++) columns[i % inFeatures]! += values[i]! * values[i]!;
       for (let column = 0; column < inFeatures; column++) columns[column]! *= gram[column * (inFeatures + 1)]!;
@@ -141,7 +149,6 @@ class AwqStage {
       return ones;
     }
     const { gridPoints, duoScaling, finalists } = this.#config;
-    const programs = this.#programsFor(set.inFeatures);
     const weights: SearchedWeight[] = [];
     const means = new WeightMeans(set.inFeatures);
     for (const linear of rounded) {
@@ -153,8 +160,8 @@ class AwqStage {
         weight.kind === 'factored'
           ? new Float64Array(weight.rank).fill(1)
           : rowImportance(this.#stage.block, linear, (path) => this.#energies.get(path));
-      weights.push({ name: reading.name, values, importance });
-      means.add(values, this.#coding(set.inFeatures).groupSize);
+      weights.push({ name: reading.name, values, importance, programs: this.#programsFor(linear) });
+      means.add(values, this.#coding(linear).groupSize);
     }
     const share = (columns: ArrayLike<number>) => {
       const counts = shareColumns(set, new Float64Array(set.inFeatures).fill(1), (a, b) => a + b);
@@ -165,7 +172,6 @@ class AwqStage {
       candidates: scaleCandidates(share(statistics.meanabs!), share(means.result()), { gridPoints, duoScaling }),
       weights,
       gram: Float32Array.from(statistics.gram!),
-      programs,
       spread: (scales) => spreadScales(set, scales),
       finalists,
       // Each linear's own set comes before any that scales its rows: its values are still those that the stage runs.
@@ -191,14 +197,15 @@ class AwqStage {
 
   /** Clips and rounds one linear. */
   async #round(linear: LinearSpec, scales: Float64Array): Promise<void> {
-    const { scheme, clipping } = this.#config;
+    const { clipping } = this.#config;
+    const scheme = this.#schemeOf(linear);
     const { name, inputGroup, role, inFeatures } = linear;
     const original = requireRoundable(name, this.#stage.weights.get(name));
     const weight = requireRoundable(name, this.#weights.get(name));
     const statistics = this.#stage.statistics.get(inputGroup)!;
     const gram = scaledGram(statistics, scales);
-    const programs = this.#programsFor(inFeatures);
-    const coding = this.#coding(inFeatures);
+    const programs = this.#programsFor(linear);
+    const coding = this.#coding(linear);
     const reading = readingFactor(weight);
     const values = await reading.toF32();
     let clipped = reading;
@@ -241,18 +248,20 @@ class AwqStage {
     };
   }
 
-  #coding(columns: number): GroupCoding {
-    const { weights } = this.#config.scheme;
+  #coding(linear: LinearSpec): GroupCoding {
+    const { weights } = this.#schemeOf(linear);
     if (weights.kind !== 'int') throw new TypeError('AWQ rounds to integers');
     const { bits, symmetric, granularity } = weights;
-    return { bits, symmetric, groupSize: granularity.kind === 'group' ? granularity.size : columns };
+    return { bits, symmetric, groupSize: granularity.kind === 'group' ? granularity.size : linear.inFeatures };
   }
 
-  #programsFor(columns: number): ErrorPrograms {
-    let programs = this.#programs.get(columns);
+  #programsFor(linear: LinearSpec): ErrorPrograms {
+    const coding = this.#coding(linear);
+    const key = JSON.stringify([coding, linear.inFeatures]);
+    let programs = this.#programs.get(key);
     if (programs === undefined) {
-      programs = new ErrorPrograms(this.#context.device, this.#coding(columns), columns);
-      this.#programs.set(columns, programs);
+      programs = new ErrorPrograms(this.#context.device, coding, linear.inFeatures);
+      this.#programs.set(key, programs);
     }
     return programs;
   }

@@ -15,6 +15,8 @@ export interface SearchedWeight {
   readonly values: Float32Array;
   /** What the squared error of each row counts: f64 [rows]. */
   readonly importance: Float64Array;
+  /** Round as it is coded. */
+  readonly programs: ErrorPrograms;
 }
 
 /** What the search takes. */
@@ -24,7 +26,6 @@ export interface ScaleSearch {
   readonly weights: readonly SearchedWeight[];
   /** f32 [columns, columns]. */
   readonly gram: Float32Array;
-  readonly programs: ErrorPrograms;
   /** From the scales of a candidate to those of the columns. */
   readonly spread: (scales: Float64Array) => Float64Array;
   /** How many of the best ranked are judged by `outputError`. */
@@ -48,13 +49,13 @@ export interface FoundScales {
 
 /** Tries all candidates; the first of equals. Sums over rows in f64. */
 export async function searchScales(search: ScaleSearch): Promise<FoundScales> {
-  const { candidates, weights, gram, programs, spread, finalists, outputError, check } = search;
+  const { candidates, weights, gram, spread, finalists, outputError, check } = search;
   const ranked: { candidate: ScaleCandidate; scales: Float32Array; error: number }[] = [];
   for (const candidate of candidates) {
     check?.();
     const scales = Float32Array.from(spread(candidate.scales));
     let error = 0;
-    for (const { values, importance } of weights) {
+    for (const { values, importance, programs } of weights) {
       const errors = await programs.scaledErrors(values, scales, gram);
       for (let row = 0; row < errors.length; row++) error += errors[row]! * importance[row]!;
     }
@@ -71,7 +72,7 @@ export async function searchScales(search: ScaleSearch): Promise<FoundScales> {
   for (const { candidate, scales, error } of [plain, ...others.slice(0, finalists)]) {
     check?.();
     const changed = new Map<string, Float32Array>();
-    for (const { name, values } of weights) changed.set(name, await programs.restored(values, scales));
+    for (const { name, values, programs } of weights) changed.set(name, await programs.restored(values, scales));
     const blockError = await outputError(changed);
     if (found === undefined) {
       found = { best: candidate, error, plainError: error, blockError, plainBlockError: blockError };

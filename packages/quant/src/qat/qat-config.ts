@@ -2,13 +2,20 @@
 import { trainingFields } from '@pith/model';
 import { validate } from '@pith/tensor-core';
 import { z } from 'zod';
-import { rangeOption, roundingShape, withScaleDType, type RoundingOptions } from '../pass/pass-options.ts';
+import {
+  mixedRoundingShape,
+  rangeOption,
+  schemeRules,
+  withScaleDType,
+  type MixedRoundingOptions,
+} from '../pass/pass-options.ts';
+import type { SchemeRule } from '../scheme/scheme-rules.ts';
 import type { RangeRuleInput } from '../range/parse-range.ts';
 import type { RangeRule } from '../range/range.ts';
 
 const schema = z
   .strictObject({
-    ...roundingShape,
+    ...mixedRoundingShape,
     ...trainingFields,
     learningRate: trainingFields.learningRate.unwrap().default(3e-4),
     weightDecay: trainingFields.weightDecay.unwrap().default(0),
@@ -19,23 +26,29 @@ const schema = z
     hard: z.number().min(0).max(1e6).default(0),
     temperature: z.number().positive().max(1000).default(1),
   })
-  .superRefine(({ scheme, soft, hard }, context) => {
+  .superRefine(({ scheme: all, schemeFor, soft, hard }, context) => {
     const problem = (path: string, message: string) => void context.addIssue({ code: 'custom', path: [path], message });
-    if (scheme.weights.kind !== 'int') problem('scheme', 'QAT learns integer codes; fp8 needs no training');
-    if (scheme.activations !== undefined) {
-      problem('scheme', `QAT rounds weights only, got ${scheme.name}; use a scheme without quantized activations`);
-    }
-    if (scheme.weights.granularity.kind === 'tensor') {
-      problem('scheme', `QAT learns a step size for each channel or group, got ${scheme.name}`);
+    for (const [pattern, scheme] of [['', all] as const, ...Object.entries(schemeFor)]) {
+      const path = pattern === '' ? 'scheme' : `schemeFor.${pattern}`;
+      if (scheme.weights.kind !== 'int') problem(path, 'QAT learns integer codes; fp8 needs no training');
+      if (scheme.activations !== undefined) {
+        problem(path, `QAT rounds weights only, got ${scheme.name}; use a scheme without quantized activations`);
+      }
+      if (scheme.weights.granularity.kind === 'tensor') {
+        problem(path, `QAT learns a step size for each channel or group, got ${scheme.name}`);
+      }
     }
     if (soft === 0 && hard === 0) problem('soft', 'and hard must not both be 0: there would be no loss');
   });
 
 /** Quantization-aware training, validated, frozen, with every default filled in. */
-export type QatConfig = Readonly<z.output<typeof schema>> & { readonly method: 'qat' };
+export type QatConfig = Readonly<Omit<z.output<typeof schema>, 'schemeFor' | 'scaleDType'>> & {
+  readonly method: 'qat';
+  readonly schemeFor: readonly SchemeRule[];
+};
 
 /** Options of `qatTransform`. */
-export interface QatOptions extends RoundingOptions {
+export interface QatOptions extends MixedRoundingOptions {
   /** Steps of the optimizer. */
   readonly steps: number;
   /** How step sizes are first chosen; `mse` when left out. */
@@ -70,6 +83,11 @@ export interface QatOptions extends RoundingOptions {
 
 /** Validates options. @throws PithError `CONFIG_INVALID` with every offender. */
 export function qatConfig(given: QatOptions): QatConfig {
-  const { scheme, scaleDType, ...rest } = validate(schema, given, { operation: 'qat options' });
-  return Object.freeze({ method: 'qat', ...rest, scheme: withScaleDType(scheme, scaleDType) });
+  const { scheme, schemeFor, scaleDType, ...rest } = validate(schema, given, { operation: 'qat options' });
+  return Object.freeze({
+    method: 'qat',
+    ...rest,
+    scheme: withScaleDType(scheme, scaleDType),
+    schemeFor: schemeRules(schemeFor, scaleDType),
+  });
 }

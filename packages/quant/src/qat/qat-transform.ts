@@ -15,6 +15,7 @@ import type {
 import { factorNames, PithError, type HostTensor, type WeightTensor } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor2D } from '@tensorflow/tfjs-core';
+import { schemeOfLinears, selectionOf } from '../pass/pass-options.ts';
 import { planRounding } from '../pass/plan-rounding.ts';
 import { selectLinears } from '../pass/select-linears.ts';
 import { qatConfig, type QatConfig, type QatOptions } from './qat-config.ts';
@@ -74,9 +75,11 @@ async function applyQat(model: LanguageModel, config: QatConfig, context: Transf
       { details: { model: model.config.vocabularySize, teacher: teacher.config.vocabularySize } },
     );
   }
-  const { linears } = selectLinears(model, config);
+  const { linears } = selectLinears(model, selectionOf(config));
+  const schemeOf = schemeOfLinears(config);
   const names = linears.map(({ name }) => name);
-  const matrices = await qatMatrices(model, names, config, pool);
+  const coded = linears.map((linear) => ({ name: linear.name, scheme: schemeOf(linear) }));
+  const matrices = await qatMatrices(model, coded, config.range, pool);
   const taken = await trainedParts(model, linears, config, seed);
   const target = config.soft > 0 ? await frozenTeacher(teacher) : { frozen: {}, logits: undefined };
   const steps = qatSteps(matrices);

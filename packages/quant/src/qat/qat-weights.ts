@@ -20,7 +20,8 @@ import type { Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { requireRoundable } from '../pass/round-weight.ts';
 import { quantizeWeight } from '../rtn/quantize-weight.ts';
 import { fakeQuantize, LEAST_STEP, quantizeWithSteps, type FakeQuantization } from './fake-quantize.ts';
-import type { QatConfig } from './qat-config.ts';
+import type { RangeRule } from '../range/range.ts';
+import type { Scheme } from '../scheme/scheme.ts';
 
 /** One matrix that is rounded: a linear's weight, or a factor of it. */
 export interface QatMatrix {
@@ -41,22 +42,31 @@ export const stepName = (name: string): string => `qat.step:${name}`;
 const startName = (name: string): string => `qat.start:${name}`;
 const zeroName = (name: string): string => `qat.zero:${name}`;
 
-/** Finds step sizes for the linears of these names, by rounding to nearest. */
+/** How the weight of a linear is coded. */
+export interface CodedLinear {
+  /** Checkpoint name of the weight. */
+  readonly name: string;
+  /** Integers per channel or group. */
+  readonly scheme: Scheme;
+}
+
+/** Finds step sizes for these linears, by rounding to nearest. */
 export async function qatMatrices(
   model: LanguageModel,
-  names: readonly string[],
-  config: QatConfig,
+  linears: readonly CodedLinear[],
+  range: RangeRule,
   host: KernelHost,
 ): Promise<QatMatrix[]> {
   const matrices: QatMatrix[] = [];
-  for (const name of names) {
+  for (const { name, scheme } of linears) {
+    const coding = { scheme, range, host };
     const weight = requireRoundable(name, model.weights.get(name));
     if (weight.kind === 'dense') {
-      matrices.push(await qatMatrix(name, weight, config, host));
+      matrices.push(await qatMatrix(name, weight, coding));
       continue;
     }
     const { left, right } = factorNames(name);
-    matrices.push(await qatMatrix(right, weight.right, config, host), await qatMatrix(left, weight.left, config, host));
+    matrices.push(await qatMatrix(right, weight.right, coding), await qatMatrix(left, weight.left, coding));
   }
   return matrices;
 }
@@ -64,10 +74,9 @@ export async function qatMatrices(
 async function qatMatrix(
   name: string,
   before: DenseWeight,
-  { scheme, range }: QatConfig,
-  host: KernelHost,
+  coding: { readonly scheme: Scheme; readonly range: RangeRule; readonly host: KernelHost },
 ): Promise<QatMatrix> {
-  const { weight } = await quantizeWeight(before, { scheme, range, host });
+  const { weight } = await quantizeWeight(before, coding);
   const coded = weight.scheme as IntegerScheme;
   const [rows, columns] = before.shape as [number, number];
   const groups = groupsPerRow(coded.granularity, columns);

@@ -167,7 +167,16 @@ function split(tail: string, name: string): ReadonlySet<string> {
   return set;
 }
 
+/** Codings that are known elsewhere, and where. */
+const ELSEWHERE: readonly (readonly [RegExp, string])[] = [
+  [/^(nf4|fp4)(-?(g|b)\d+)?$/, 'a table of bitsandbytes: pith export --format bitsandbytes:nf4'],
+  [/^(i?q\d|tq\d)[_\da-z]*$/, 'a type of llama.cpp: pith export --format gguf:NAME'],
+  [/^(log|pot)\d*$/, 'a logarithmic code, which no format of a runtime holds'],
+  [/^(int|uint)\d+$/, 'a dtype: write w4g128 for 4-bit weights in groups of 128, w8 for 8 bits'],
+];
+
 function unknown(name: string): PithError {
+  const known = ELSEWHERE.find(([pattern]) => pattern.test(name.trim().toLowerCase()))?.[1];
   const nearest = SCHEME_EXAMPLES.map((example) => ({ example, distance: editDistance(name.toLowerCase(), example) }))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, 4)
@@ -176,7 +185,7 @@ function unknown(name: string): PithError {
     'SCHEME_UNKNOWN',
     `parse scheme: expected w<2..8>[a8][g<size>][-tensor][-asym][-static], fp8[-e5m2][-tensor][-static][-a16], ` +
       `fp8-block[-a16], nvfp4[-a4], mxfp4[-a4] or mxfp8[-a8], got ` +
-      `${JSON.stringify(name.slice(0, 60))}; did you mean ${nearest.join(', ')}?`,
+      `${JSON.stringify(name.slice(0, 60))}${known === undefined ? `; did you mean ${nearest.join(', ')}?` : `, which is ${known}`}`,
     { details: { value: name.slice(0, 200), suggestions: nearest } },
   );
 }

@@ -49,5 +49,9 @@ export function registerQuantize(program: Command, run: RunCommand): void {
     ],
     ['pith quantize ./model -o ./small --scheme w8 --eval text.txt', '8 bits, quality measured before and after'],
     ['pith quantize ./model -o ./small --ignore down_proj', 'keep some modules as they are'],
+    [
+      'pith quantize ./model -o ./small --scheme fp8 --kv-cache fp8 --calibration text.txt',
+      'keys and values in fp8 as well',
+    ],
   ]);
 }

@@ -124,7 +124,12 @@ describe('export to compressed-tensors', () => {
     const weights = [...checkpoint.weights.values(), scale('k_scale', 0.5), scale('v_scale', 0.25)];
     const source = join(root, 'kv');
     const { configText } = checkpoint;
-    await saveCheckpoint(source, { configText, weights, ignore: ['lm_head'], kvCache: { dtype: 'f8_e4m3' } });
+    await saveCheckpoint(source, {
+      configText,
+      weights,
+      ignore: ['lm_head'],
+      kvCache: { dtype: 'f8_e4m3', granularity: 'tensor' },
+    });
     const before = await contentOf(plain);
     await checkpoint.close();
 
@@ -133,9 +138,7 @@ describe('export to compressed-tensors', () => {
     expect([...opened.weights.keys()].some((name) => name.includes('_scale'))).toBe(false);
     await opened.close();
     expect(await contentOf(source)).toEqual(before);
-    expect((await inspect(source)).quantization).toBe(
-      'compressed-tensors w4g64 (keys and values f8_e4m3, 2 scales, not evaluated)',
-    );
+    expect((await inspect(source)).quantization).toBe('compressed-tensors w4g64 (keys and values f8_e4m3, 2 scales)');
     const again = await plan(source, { scheme: 'w8' });
     expect(again.notices.join()).toMatch(/kv_cache_scheme, 2 scales.*the output has neither scheme nor scales/);
     await quantize(source, { scheme: 'w8', output: join(root, 'kv-again') });
@@ -144,12 +147,13 @@ describe('export to compressed-tensors', () => {
     const output = join(root, 'kv-ct');
     const { notices, problems, bytesAfter } = await planExport(source, { format });
     expect(problems).toEqual([]);
-    expect(notices.join()).toMatch(/kv_cache_scheme, 2 scales.*carried over unevaluated/);
+    expect(notices.join()).toMatch(/kv_cache_scheme, 2 scales.*carried over/);
     await exportModel(source, { format, output });
     const made = await openCheckpoint(output);
     expect(made.weightFileBytes).toBe(bytesAfter);
     expect(made.quantization?.kvCache).toEqual({
       dtype: 'f8_e4m3',
+      granularity: 'tensor',
       scales: ['model.layers.0.self_attn.k_scale', 'model.layers.0.self_attn.v_scale'],
     });
     const stored = made.tensors.get('model.layers.0.self_attn.v_scale')!;
