@@ -143,6 +143,25 @@ describe('awqPass', () => {
     ]);
   });
 
+  it('codes linears of one input differently, each searched as it is coded', async () => {
+    const options = { scheme: 'w4g8', schemeFor: { v_proj: 'w8', 'layers.1.mlp': 'w3g16-asym' }, gridPoints: 4 };
+    const { outcomes } = await runPasses(tinyModel(), [awqPass(options)], { device, pool });
+    const [first, second] = outcomes.map(({ weights }) => weights);
+    expect(first!.get('model.layers.0.self_attn.q_proj.weight')).toMatchObject({ scheme: { bits: 4 } });
+    expect(first!.get('model.layers.0.self_attn.v_proj.weight')).toMatchObject({
+      scheme: { bits: 8, granularity: { kind: 'channel' } },
+    });
+    expect(second!.get('model.layers.1.mlp.up_proj.weight')).toMatchObject({ scheme: { bits: 3, symmetric: false } });
+    // Eight bits lose a few thousandths of what four do.
+    const lost = (name: string) => {
+      const record = outcomes[0]!.records[0]!.records[`model.layers.0.self_attn.${name}.weight`];
+      return record!['relativeOutputError'] as number;
+    };
+    expect(lost('v_proj')).toBeLessThan(0.02 * lost('k_proj'));
+    const wrong = awqPass({ ...options, schemeFor: { v_proj: 'fp8' } }).plan(planned(tinyModel()));
+    expect(wrong.problems).toMatchObject([{ code: 'SCHEME_UNSUPPORTED', name: 'fp8' }]);
+  });
+
   it('plans what it scales and what it rounds', () => {
     const { changes, problems, notices } = awqPass({ scheme: 'w4g8', ignore: ['k_proj'] }).plan(planned(tinyModel()));
     expect(problems).toEqual([]);

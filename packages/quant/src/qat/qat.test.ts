@@ -123,6 +123,20 @@ describe('qatTransform', () => {
     }
   });
 
+  it('codes modules by the last pattern that matches, and refuses schemes that it cannot learn, with their pattern', async () => {
+    const options: QatOptions = {
+      ...{ scheme: 'w4', steps: 2, train: 'steps', batchSize: 4 },
+      schemeFor: { down_proj: 'w3g8-asym', 'layers.1.mlp.down_proj': 'w8' },
+    };
+    const { weights } = await qatTransform(options).apply(tinyModel(), context());
+    expect(weights.get('model.layers.0.mlp.up_proj.weight')).toMatchObject({ scheme: { bits: 4, symmetric: true } });
+    expect(weights.get('model.layers.0.mlp.down_proj.weight')).toMatchObject({
+      scheme: { bits: 3, symmetric: false, granularity: { kind: 'group', size: 8 } },
+    });
+    expect(weights.get('model.layers.1.mlp.down_proj.weight')).toMatchObject({ scheme: { bits: 8 } });
+    expect(() => qatTransform({ ...options, schemeFor: { up_proj: 'fp8' } })).toThrow(/schemeFor\.up_proj.*integer codes/);
+  });
+
   it('trains what it is told to, factors too, towards the tokens if wanted, and resumes with the same codes', async () => {
     const model = withFactors();
     const options: QatOptions = {
