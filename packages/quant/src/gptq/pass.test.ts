@@ -1,7 +1,7 @@
 import { factoredWeight, factorNames, type Device, type WeightTensor } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { InputStatistics, LanguageModel, Stage } from '@pith/model';
+import { perplexity, type InputStatistics, type LanguageModel, type Stage } from '@pith/model';
 import { rtnPass } from '../rtn/pass.ts';
 import { memoryWeight, planned, runPasses, tinyModel, TINY_CONFIG } from '../testing/tiny-model.fixture.ts';
 import { gptqPass } from './pass.ts';
@@ -53,6 +53,28 @@ function gram(inFeatures: number, change: (gram: Float64Array) => void = () => u
 const apply = (options: GptqOptions, stage: Stage) => gptqPass(options).apply(stage, { device, pool, seed: 0 });
 
 describe('gptqPass', () => {
+  it('finds static scales of the inputs in the pass that finds the Gram matrix; evaluation rounds by them', async () => {
+    const dense = tinyModel();
+    const run = async (scheme: string, pass = gptqPass({ scheme })) =>
+      (await runPasses(dense, [pass], { device, pool, inputs: 'original' })).model;
+    const [found, nearest] = [await run('w8a8-static-aasym'), await run('', rtnPass({ scheme: 'w8a8-static-aasym' }))];
+    for (const { name } of dense.architecture.blocks.flatMap(({ linears }) => linears)) {
+      const [weight, plain] = [found.weights.get(name), nearest.weights.get(name)];
+      if (weight?.kind !== 'quantized' || plain?.kind !== 'quantized') throw new Error(`${name} is not quantized`);
+      expect(weight.activations).toMatchObject({ kind: 'tensor-static', dtype: 'i8', symmetric: false });
+      expect(weight.activations).toEqual(plain.activations);
+    }
+    const options = { device, ids: Int32Array.from({ length: 96 }, (_, i) => (11 * i) % 40), context: 24 };
+    const [rounded, weightsOnly] = [
+      await perplexity(found, options),
+      await perplexity(found, { ...options, activations: 'weights-only' as const }),
+    ];
+    expect(rounded.protocol.activations).toBe('quantized');
+    expect(Math.abs(rounded.nll - weightsOnly.nll)).toBeGreaterThan(1e-6);
+    // One scale for inputs whose every fourth feature is eight times the others.
+    expect(Math.abs(rounded.nll - weightsOnly.nll)).toBeLessThan(0.3);
+  });
+
   it('plans exactly the bytes that come out', async () => {
     for (const options of [
       { scheme: 'w4g8' },

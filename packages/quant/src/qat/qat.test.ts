@@ -134,7 +134,9 @@ describe('qatTransform', () => {
       scheme: { bits: 3, symmetric: false, granularity: { kind: 'group', size: 8 } },
     });
     expect(weights.get('model.layers.1.mlp.down_proj.weight')).toMatchObject({ scheme: { bits: 8 } });
-    expect(() => qatTransform({ ...options, schemeFor: { up_proj: 'fp8' } })).toThrow(/schemeFor\.up_proj.*integer codes/);
+    expect(() => qatTransform({ ...options, schemeFor: { up_proj: 'fp8' } })).toThrow(
+      /schemeFor\.up_proj.*integer codes/,
+    );
   });
 
   it('trains what it is told to, factors too, towards the tokens if wanted, and resumes with the same codes', async () => {
