@@ -9,6 +9,12 @@ import type { LanguageModel } from '../language-model.ts';
 import { readSafetensors } from '../testing/read-safetensors.fixture.ts';
 import { openModel } from './open-model.ts';
 
+/** Logits to compare. */
+interface Pair {
+  readonly ours: Float32Array;
+  readonly theirs: Float32Array;
+}
+
 /** f32 logits of a single block whose sums run in another order. */
 const TOLERANCE = 5e-5;
 
@@ -36,9 +42,9 @@ describe.skipIf(!hasShared)('golden/compressed-tensors', () => {
     }
   }
 
-  const furthest = ({ ours, theirs }: Awaited<ReturnType<typeof both>>) =>
+  const furthest = ({ ours, theirs }: Pair) =>
     ours.reduce((most, value, i) => Math.max(most, Math.abs(value - theirs[i])), 0);
-  const meanSquare = ({ ours, theirs }: Awaited<ReturnType<typeof both>>) =>
+  const meanSquare = ({ ours, theirs }: Pair) =>
     ours.reduce((sum, value, i) => sum + (value - theirs[i]) ** 2, 0) / ours.length;
 
   it.each(['mxfp4a16', 'fp8-block'])('%s: logits', async (name) => {
