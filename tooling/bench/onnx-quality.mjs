@@ -2,14 +2,14 @@
 // generated token beside `pith generate`. One thread everywhere. Prints the rows of that guide's tables.
 //
 //   node tooling/bench/onnx-quality.mjs <model> <text> [--calibration text] [--windows n] [--variants f32,q4]
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { exportModel } from 'pith';
+import { generate } from '@pith/model';
 import { openModel } from '@pith/model/node';
+import { cpuDevice } from '@pith/tensor-core/node';
 import { runtimeUrl } from '@pith-tooling/vitest/runtimes';
 
 const ALL = ['f32', 'f16', 'q8', 'q4', 'q4-asym', 'q4f16', 'int8', 'int8-token', 'int8-static', 'int8-qdq'];
@@ -69,7 +69,7 @@ async function perplexity(session) {
 }
 
 /** Greedy tokens and processor seconds of each, after the prompt. */
-async function generate(session, count) {
+async function generateWith(session, count) {
   const out = [bos];
   let feeds = emptyCache(session);
   let begun = process.cpuUsage();
@@ -95,25 +95,25 @@ async function generate(session, count) {
   return { out, seconds: (user + system) / 1e6 / count };
 }
 
-/** Processor seconds of a token of `pith generate`: of a long run less a short one. */
-function pithGenerate(count) {
-  const pith = fileURLToPath(new URL('../../packages/pith/bin/pith.js', import.meta.url));
-  const seconds = (tokens) => {
-    const script = `
-      const begun = process.cpuUsage();
-      process.argv = ['node', 'pith', 'generate', ${JSON.stringify(source)}, '--prompt', ' ', '--max-tokens', '${tokens}', '--threads', '1', '--quiet', '--json', '--temperature', '0'];
-      process.on('exit', () => { const { user, system } = process.cpuUsage(begun); console.error((user + system) / 1e6); });
-      await import(${JSON.stringify(pith)});`;
-    const run = execFileSync(process.execPath, ['--input-type=module', '-e', `${script}`], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    return Number(String(run).trim());
+/** Processor seconds of a token of Pith's own generation: of a long text less a short one. */
+async function ownSeconds(count) {
+  const device = cpuDevice({ threads: 1 });
+  const timed = async (maxTokens) => {
+    const begun = process.cpuUsage();
+    await generate(model, { device, ids: [bos], maxTokens, stopTokenIds: [] });
+    const { user, system } = process.cpuUsage(begun);
+    return (user + system) / 1e6;
   };
-  return seconds(count);
+  const short = await timed(8);
+  const seconds = ((await timed(8 + count)) - short) / count;
+  await device.dispose();
+  return seconds;
 }
 
-const rows = [];
 const work = mkdtempSync(join(tmpdir(), 'pith-onnx-quality-'));
+console.log(
+  `${windows} windows of ${CONTEXT} positions; columns: bytes, perplexity, generated tokens for a second of one processor`,
+);
 for (const variant of values.variants.split(',')) {
   const output = join(work, variant);
   const calibration = { text: values.calibration ?? text, samples: 64, context: CONTEXT };
@@ -132,13 +132,11 @@ for (const variant of values.variants.split(',')) {
       logSeverityLevel: 3,
     },
   );
-  const ppl = await perplexity(session);
-  const { seconds } = await generate(session, Number(values.tokens));
-  rows.push([`\`${variant}\``, `${(bytes / 1e6).toFixed(2)} MB`, ppl.toFixed(4), (1 / seconds).toFixed(0)]);
-  console.log(`| ${rows.at(-1).join(' | ')} |`);
+  const { seconds } = await generateWith(session, Number(values.tokens));
+  const cells = [`\`${variant}\``, `${(bytes / 1e6).toFixed(2)} MB`, (await perplexity(session)).toFixed(4)];
+  console.log(`| ${[...cells, (1 / seconds).toFixed(0)].join(' | ')} |`);
   await session.release();
 }
+console.log(`| Pith itself, f32 | | | ${(1 / (await ownSeconds(Number(values.tokens)))).toFixed(0)} |`);
 rmSync(work, { recursive: true });
 await model.close();
-console.log(`${windows} windows of ${CONTEXT}; pith generate: see pithGenerate()`);
-void pithGenerate;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { bertModel } from '../testing/bert.fixture.ts';
 import { cutWindows } from '../evaluate/windows.ts';
 import { madeUpModel } from '../testing/folder-model.fixture.ts';
 import { calibrationWindows, type CalibrationOptions } from './calibration-windows.ts';
@@ -75,6 +76,20 @@ describe('calibrationWindows', () => {
   ];
   it.each(refused)('refuses %s', (_, options, code, message) => {
     expect(() => cut(options)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+  });
+
+  it('opens the windows of an encoder with what its tokenizer opens texts with', () => {
+    const encoder = bertModel();
+    const { windows } = calibrationWindows(encoder, {
+      ids: Int32Array.from({ length: 30 }, (_, i) => 5 + i),
+      context: 6,
+    });
+    expect(encoder.config.bosTokenId).toBeNull();
+    expect([...windows[0]]).toEqual([2, 5, 6, 7, 8, 9]);
+    const bare = { ...encoder, tokenizer: null };
+    expect(() => calibrationWindows(bare, { ids: Int32Array.of(5, 6, 7), context: 3 })).toThrow(
+      expect.objectContaining({ code: 'BOS_MISSING' }),
+    );
   });
 
   it('refuses a text where there is no tokenizer', () => {

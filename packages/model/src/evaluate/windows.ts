@@ -88,20 +88,26 @@ export function checkIds(ids: Int32Array, vocabularySize: number, operation = 'e
   );
 }
 
+/** What an encoder's tokenizer opens texts with ([CLS]): configs of encoders name no BOS. Null for decoders. */
+function openingToken({ config, tokenizer }: LanguageModel): number | null {
+  return config.kind === 'encoder' ? (tokenizer?.encodeWithSpecial('').ids[0] ?? null) : null;
+}
+
 /**
  * Cuts tokens into windows without overlap, the incomplete tail dropped: BOS and the next `context - 1` tokens each, or as
  * {@link ProtocolName} says.
  *
  * @param ids Tokens of the whole text, without BOS.
  * @throws PithError `EVALUATION_OPTIONS` for a context below 2 or beyond the model's positions, `BOS_MISSING` when the
- * config names no BOS, `TOKEN_OUT_OF_RANGE`, `TEXT_TOO_SHORT` when the tokens do not fill one window.
+ * config names no BOS (of an encoder, when its tokenizer opens texts with no token either), `TOKEN_OUT_OF_RANGE`, `TEXT_TOO_SHORT` when the tokens do not fill one window.
  */
 export function cutWindows(
   model: LanguageModel,
   ids: Int32Array,
   { context = DEFAULT_CONTEXT, protocol = 'windows', maxWindows = Infinity, operation = 'evaluate' }: WindowOptions,
 ): EvaluationWindows {
-  const { bosTokenId, maxPositions, vocabularySize } = model.config;
+  const { maxPositions, vocabularySize } = model.config;
+  const bosTokenId = model.config.bosTokenId ?? openingToken(model);
   const refuse = (code: string, message: string, details: Record<string, unknown>): never => {
     throw new PithError(code, `${operation}: ${message}`, { details });
   };

@@ -9,6 +9,7 @@ import { inspect } from '../inspect/inspect.ts';
 import { plan } from '../plan/plan.ts';
 import { exportModel, planExport } from '../export/export-model.ts';
 import { quantize } from '../run/quantize.ts';
+import { planStage } from '../run/stage-commands.ts';
 import { readReceipt } from '../receipt/receipt.ts';
 import { readRecipe } from '../recipe/read-recipe.ts';
 import { planRecipe } from '../run/compress.ts';
@@ -108,6 +109,20 @@ describe('a hub id as a model', () => {
       rmSync(here, { recursive: true });
     }
     expect(hub.requests).toEqual([]);
+  });
+
+  it('may be the teacher, a further one, and the student', async () => {
+    const text = join(folder, 'ids.json');
+    writeFileSync(text, JSON.stringify(Array.from({ length: 500 }, (_, i) => (i * 7) % 120)));
+    const options = { method: 'offline', steps: 1, data: { text, context: 16 } };
+    const further = { ...options, student: 'model', studentModel: ID, furtherTeachers: [ID] };
+    const planned = await planStage('distill', ID, further);
+    expect(planned.problems).toEqual([]);
+    const local = { ...options, student: 'model', studentModel: source, furtherTeachers: [source] };
+    expect(planned.tensors).toEqual((await planStage('distill', source, local)).tensors);
+    // Each of the three by its headers.
+    expect(servedWeights()).toBe(3 * 4 * FIRST_READ);
+    rmSync(text);
   });
 
   it('may stand in a recipe, where a path counts from the recipe', async () => {

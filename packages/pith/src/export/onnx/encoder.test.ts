@@ -1,6 +1,6 @@
 // An exported encoder in transformers.js: its pipelines for features and for masked words, from a local folder, against Pith.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
@@ -122,19 +122,25 @@ describe.skipIf(!hasRuntime('@huggingface/transformers'))('bert in transformers.
     },
   );
 
-  it('feature-extraction, int8: the angle to the vector of the model is within what its roundings allow', async () => {
-    const folder = join(root, 'features');
-    const output = join(root, 'features-int8');
-    await exportModel(folder, { format: 'onnx:int8', output });
-    const options = { pooling: 'mean', normalize: true };
-    const { data } = pipelineOf<Features>(output, 'feature-extraction', [TEXTS[0]!], options);
-    const model = await openModel(folder);
-    const [vector] = await embeddings(model, [TEXTS[0]!], { device, normalize: true });
-    await model.close();
-    const dot = data.reduce((sum, value, i) => sum + value * vector![i]!, 0);
-    // 12 products round their inputs by half a step of 1 / 255 of the range at most, and their weights alike.
-    expect(Math.acos(Math.min(1, dot))).toBeLessThan((12 * 2) / 255);
-  });
+  it.each(['int8', 'int8-static'])(
+    'feature-extraction, %s: the angle to the vector of the model is within what its roundings allow',
+    async (variant) => {
+      const folder = join(root, 'features');
+      const output = join(root, `angle-${variant}`);
+      const text = join(root, 'ids.json');
+      writeFileSync(text, JSON.stringify(Array.from({ length: 400 }, (_, i) => 5 + ((i * 7) % 30))));
+      const calibration = variant === 'int8-static' && { calibration: { text, samples: 8, context: 16 } };
+      await exportModel(folder, { format: `onnx:${variant}`, output, ...calibration });
+      const options = { pooling: 'mean', normalize: true };
+      const { data } = pipelineOf<Features>(output, 'feature-extraction', [TEXTS[0]!], options);
+      const model = await openModel(folder);
+      const [vector] = await embeddings(model, [TEXTS[0]!], { device, normalize: true });
+      await model.close();
+      const dot = data.reduce((sum, value, i) => sum + value * vector![i]!, 0);
+      // 12 products round their inputs by half a step of 1 / 255 of the range at most, and their weights alike.
+      expect(Math.acos(Math.min(1, dot))).toBeLessThan((12 * 2) / 255);
+    },
+  );
 
   it('fill-mask: the words that Pith finds most likely, with their shares', async () => {
     const output = join(root, 'masked-words');
