@@ -13,12 +13,10 @@ export type {
   LinearSpec,
   NormRole,
   NormSpec,
-  PackedExperts,
   PastKeys,
   PositionSpec,
   RowRuns,
   Scope,
-  StorageRules,
 } from './architecture/architecture.ts';
 export { causalLogits, causalStates, hiddenStates } from './architecture/causal-logits.ts';
 export type { AttentionStates, CausalStates, NamedTensors } from './architecture/causal-logits.ts';
@@ -151,6 +149,7 @@ export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibra
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
 export { configOfLayers, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
 export { renamedWeight } from './technique/renamed-weight.ts';
+export type { PackedExperts, StorageRules } from './architecture/storage-rules.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';
 export { textCheckpoint } from './architecture/text-checkpoint.ts';
 export { withTensorNames } from './architecture/unknown-parts.ts';

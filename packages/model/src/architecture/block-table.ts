@@ -1,15 +1,7 @@
 // The table of one block, from the facts of the config and the names of the layout.
-import type { ModelConfig, NormConfig } from '../config/model-config.ts';
-import type {
-  BlockSpec,
-  Feed,
-  HeadAxis,
-  LinearPart,
-  LinearRole,
-  LinearSpec,
-  NormRole,
-  NormSpec,
-} from './architecture.ts';
+import type { ModelConfig } from '../config/model-config.ts';
+import type { BlockSpec, Feed, HeadAxis, LinearPart, LinearRole, LinearSpec } from './architecture.ts';
+import { normsOf } from './block-norms.ts';
 import type { Layout } from './layout.ts';
 
 /** What the rows of a table leave out where it is the usual. */
@@ -21,19 +13,6 @@ interface LinearRow extends Pick<LinearSpec, 'inFeatures' | 'outFeatures' | 'bia
   readonly normBefore?: string | null;
   readonly fedBy?: readonly Feed[];
   readonly heads?: HeadAxis;
-}
-
-/** A norm of the model. @param groups Input groups that read its output, where nothing else does. */
-export function normSpec(
-  path: string,
-  role: NormRole,
-  { kind, offset, bias }: NormConfig,
-  shape: readonly number[],
-  groups: readonly string[],
-): NormSpec {
-  const features = shape.at(-1)!;
-  const biasName = bias ? `${path}.bias` : null;
-  return { path, name: `${path}.weight`, biasName, role, kind, offset, features, shape, inputGroups: groups };
 }
 
 /** A linear outside of the blocks. */
@@ -237,36 +216,6 @@ function expertRows(config: ModelConfig, layout: Layout, path: string, normBefor
     normBefore,
   };
   return [routing, ...rows.flat()];
-}
-
-function normsOf(config: ModelConfig, layout: Layout, path: string, linears: readonly LinearSpec[]): NormSpec[] {
-  const { residual, norm, hiddenSize, queryKeyNorm, heads, keyValueHeads, headDim } = config;
-  const { norms, attention } = layout;
-  const readers = (name: string) => [
-    ...new Set(linears.filter(({ normBefore }) => normBefore === name).map(({ inputGroup }) => inputGroup)),
-  ];
-  const one = (module: string | undefined, role: NormRole): NormSpec[] =>
-    module === undefined
-      ? []
-      : [normSpec(`${path}.${module}`, role, norm, [hiddenSize], readers(`${path}.${module}.weight`))];
-  const ofHeads = (module: string, role: 'query' | 'key', count: number): NormSpec[] => {
-    const { over, norm: how } = queryKeyNorm!;
-    const spec = (at: string, shape: readonly number[]) => normSpec(`${path}.${at}`, role, how, shape, []);
-    if (over === 'head') return [spec(module, [headDim])];
-    if (over === 'whole') return [spec(module, [count * headDim])];
-    if (!attention.norms!.eachHead) return [spec(module, [count, headDim])];
-    return Array.from({ length: count }, (_, head) => spec(`${module}.norms.${head}`, [headDim]));
-  };
-  const post = residual === 'post';
-  return [
-    ...(post ? [] : one(norms.attention, 'attention')),
-    ...(queryKeyNorm === null
-      ? []
-      : [...ofHeads(attention.norms!.query, 'query', heads), ...ofHeads(attention.norms!.key, 'key', keyValueHeads)]),
-    ...(post ? one(norms.attention, 'attention-residual') : one(norms.afterAttention, 'after-attention')),
-    ...(post || residual === 'parallel' ? [] : one(norms.feedForward, 'feed-forward')),
-    ...(post ? one(norms.feedForward, 'feed-forward-residual') : one(norms.afterFeedForward, 'after-feed-forward')),
-  ];
 }
 
 /** Blocks of the same variant run the same program. */

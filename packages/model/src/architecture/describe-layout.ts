@@ -1,9 +1,11 @@
 // Table and program of a model from its facts and the names of its family.
 import type { ModelConfig } from '../config/model-config.ts';
-import type { Architecture, EmbeddingSpec, LinearSpec, PackedExperts, StorageRules } from './architecture.ts';
-import { blockSpec, normSpec, outerLinear } from './block-table.ts';
+import type { Architecture, EmbeddingSpec, LinearSpec } from './architecture.ts';
+import { normSpec } from './block-norms.ts';
+import { blockSpec, outerLinear } from './block-table.ts';
 import type { Layout } from './layout.ts';
 import { architectureProgram } from './program.ts';
+import type { PackedExperts, StorageRules } from './storage-rules.ts';
 
 function table(path: string, rows: number, columns: number): EmbeddingSpec {
   return { path, name: `${path}.weight`, rows, columns };

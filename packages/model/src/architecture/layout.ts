@@ -1,6 +1,6 @@
 // What tells one architecture from another beside the numbers of its config: names of modules, and which matrices are fused.
 // Table and program are made from it and the config; a family is a layout and a reader of configs.
-import type { StorageRules } from './architecture.ts';
+import type { StorageRules } from './storage-rules.ts';
 
 /** Modules of attention, relative to the block. */
 export type AttentionLayout = (

@@ -9,7 +9,8 @@ import {
   type DenseWeight,
   type WeightTensor,
 } from '@pith/tensor-core';
-import type { Architecture, PackedExperts } from './architecture.ts';
+import type { Architecture } from './architecture.ts';
+import type { PackedExperts } from './storage-rules.ts';
 import { renamedWeight } from '../technique/renamed-weight.ts';
 
 /** What was stored, by the weight that was made of it. */

@@ -4,11 +4,10 @@ import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
 import { withPrefix } from '../rename.ts';
 
-const layout: Layout = {
+/** Names of modules that BLOOM and Falcon share. */
+export const bloomModules = {
   embedding: 'transformer.word_embeddings',
-  embeddingNorm: 'transformer.word_embeddings_layernorm',
   blocks: 'transformer.h',
-  norms: { attention: 'input_layernorm', feedForward: 'post_attention_layernorm' },
   attention: {
     kind: 'fused',
     queryKeyValue: 'self_attention.query_key_value',
@@ -18,6 +17,12 @@ const layout: Layout = {
   feedForward: { kind: 'plain', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
   finalNorm: 'transformer.ln_f',
   head: 'lm_head',
+} as const satisfies Omit<Layout, 'norms'>;
+
+const layout: Layout = {
+  ...bloomModules,
+  embeddingNorm: 'transformer.word_embeddings_layernorm',
+  norms: { attention: 'input_layernorm', feedForward: 'post_attention_layernorm' },
   rename: withPrefix('transformer', ['word_embeddings', 'word_embeddings_layernorm', 'h', 'ln_f']),
 };
 

@@ -5,6 +5,7 @@ import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
 import { withPrefix } from '../rename.ts';
+import { bloomModules } from './bloom.ts';
 
 function layoutOf({ residual }: ModelConfig): Layout {
   const norms =
@@ -12,18 +13,8 @@ function layoutOf({ residual }: ModelConfig): Layout {
       ? { attention: 'ln_attn', feedForward: 'ln_mlp' }
       : { attention: 'input_layernorm', feedForward: 'post_attention_layernorm' };
   return {
-    embedding: 'transformer.word_embeddings',
-    blocks: 'transformer.h',
+    ...bloomModules,
     norms,
-    attention: {
-      kind: 'fused',
-      queryKeyValue: 'self_attention.query_key_value',
-      order: 'groups',
-      output: 'self_attention.dense',
-    },
-    feedForward: { kind: 'plain', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
-    finalNorm: 'transformer.ln_f',
-    head: 'lm_head',
     rename: withPrefix('transformer', ['word_embeddings', 'h', 'ln_f']),
   };
 }

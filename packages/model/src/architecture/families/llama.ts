@@ -1,6 +1,8 @@
 // Llama (Touvron et al. 2023) and the models built alike: pre-norm blocks with RMSNorm, rotary grouped-query attention and a
 // gated feed-forward part. Defaults throughout this folder: the configuration classes of transformers.
-import { normalizeConfig } from '../../config/normalize.ts';
+import type { HfConfig } from '../../config/hf-config.ts';
+import type { ModelConfig } from '../../config/model-config.ts';
+import { normalizeConfig, type ConfigNumbers } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
@@ -25,34 +27,34 @@ export const llamaLayout: Layout = {
   rename: withPrefix('model', ['embed_tokens', 'layers', 'norm']),
 };
 
+/** Defaults that Granite shares. */
+export const LLAMA_NUMBERS: ConfigNumbers = {
+  vocab_size: 32000,
+  hidden_size: 4096,
+  intermediate_size: 11008,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  max_position_embeddings: 2048,
+  norm_epsilon: 1e-6,
+  hidden_act: 'silu',
+  bos_token_id: 1,
+  eos_token_id: 2,
+  tie_word_embeddings: false,
+};
+
+/** Biases where a config asks for them, of attention and of the feed-forward part apart. */
+export function llamaBiases({ attention_bias: attention, mlp_bias: feedForward }: HfConfig): ModelConfig['biases'] {
+  return {
+    queryKeyValue: attention ?? false,
+    attentionOutput: attention ?? false,
+    feedForward: feedForward ?? false,
+  };
+}
+
 /** Llama 1 to 3, and whatever calls itself so. */
 export const llama: Family = {
   modelType: 'llama',
   headClasses: ['LlamaForCausalLM'],
-  readConfig: (hf) =>
-    normalizeConfig(
-      hf,
-      {
-        vocab_size: 32000,
-        hidden_size: 4096,
-        intermediate_size: 11008,
-        num_hidden_layers: 32,
-        num_attention_heads: 32,
-        max_position_embeddings: 2048,
-        norm_epsilon: 1e-6,
-        hidden_act: 'silu',
-        bos_token_id: 1,
-        eos_token_id: 2,
-        tie_word_embeddings: false,
-      },
-      {
-        rope: { theta: 10000 },
-        biases: {
-          queryKeyValue: hf.attention_bias ?? false,
-          attentionOutput: hf.attention_bias ?? false,
-          feedForward: hf.mlp_bias ?? false,
-        },
-      },
-    ),
+  readConfig: (hf) => normalizeConfig(hf, LLAMA_NUMBERS, { rope: { theta: 10000 }, biases: llamaBiases(hf) }),
   describe: (config) => describeLayout(config, llamaLayout),
 };

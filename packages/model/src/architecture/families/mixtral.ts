@@ -3,6 +3,7 @@ import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
 import { llamaLayout } from './llama.ts';
+import { MISTRAL_NUMBERS } from './mistral.ts';
 
 const layout: Layout = {
   ...llamaLayout,
@@ -26,20 +27,7 @@ export const mixtral: Family = {
   readConfig: (hf) =>
     normalizeConfig(
       hf,
-      {
-        vocab_size: 32000,
-        hidden_size: 4096,
-        intermediate_size: 14336,
-        num_hidden_layers: 32,
-        num_attention_heads: 32,
-        num_key_value_heads: 8,
-        max_position_embeddings: 131072,
-        norm_epsilon: 1e-5,
-        hidden_act: 'silu',
-        bos_token_id: 1,
-        eos_token_id: 2,
-        tie_word_embeddings: false,
-      },
+      { ...MISTRAL_NUMBERS, norm_epsilon: 1e-5 },
       {
         rope: { theta: 1e6 },
         window: () => hf.sliding_window ?? null,

@@ -2,14 +2,13 @@ import { normalizeConfig } from '../../config/normalize.ts';
 import { ropeOf } from '../../config/read-rope.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
-import { llamaLayout } from './llama.ts';
+import { llamaBiases, llamaLayout } from './llama.ts';
 
 /** SmolLM3 (Bakouch et al. 2025): Llama where every fourth block has no rotary embedding. */
 export const smollm3: Family = {
   modelType: 'smollm3',
   headClasses: ['SmolLM3ForCausalLM'],
   readConfig: (hf) => {
-    const bias = hf.attention_bias ?? false;
     const interval = hf.no_rope_layer_interval ?? 4;
     const hasRope = (layer: number) =>
       hf.no_rope_layers ? hf.no_rope_layers[layer] === 1 : (layer + 1) % interval !== 0;
@@ -33,7 +32,7 @@ export const smollm3: Family = {
       },
       {
         rope: (layer) => (hasRope(layer) ? { entry: ropeOf(hf), defaults: { theta: 2e6 } } : null),
-        biases: { queryKeyValue: bias, attentionOutput: bias, feedForward: hf.mlp_bias ?? false },
+        biases: llamaBiases(hf),
         window: (layer) => (hf.use_sliding_window && windowed(layer) ? (hf.sliding_window ?? null) : null),
       },
     );
