@@ -151,6 +151,8 @@ export { configOfLayers, keepLayers, layerMembers, layerNames } from './techniqu
 export { renamedWeight } from './technique/renamed-weight.ts';
 export type { PackedExperts, StorageRules } from './architecture/storage-rules.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';
+export { strayModules } from './architecture/stray-modules.ts';
+export type { StrayRules } from './architecture/stray-modules.ts';
 export { textCheckpoint } from './architecture/text-checkpoint.ts';
 export { withTensorNames } from './architecture/unknown-parts.ts';
 export { partOfLinear, partRows } from './architecture/part-rows.ts';

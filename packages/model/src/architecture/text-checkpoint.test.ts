@@ -80,7 +80,11 @@ describe('a model that also sees', () => {
         'the text model of gemma3 alone is read, as gemma3_text: 2 tensors of its other parts are left out, and an output is a model of text',
       ]);
       expect(JSON.parse(checkpoint.configText)).toEqual(checkpoint.config);
-      expect(checkpoint.tensors.get(name)).toMatchObject({ name, shape });
+      const tensor = checkpoint.tensors.get(name)!;
+      expect(tensor).toMatchObject({ name, shape });
+      const bytes = await tensor.source.read(0, tensor.byteLength);
+      const weight = filledWeight(name, shape) as DenseWeight;
+      expect([...bytes]).toEqual([...(await weight.bytes(0, rows))]);
       expect(checkpoint.weight(name)).toMatchObject({ name, shape });
     } finally {
       await model.close();

@@ -78,7 +78,7 @@ export function textCheckpoint(checkpoint: Checkpoint): Checkpoint {
   const part = typeof type === 'string' && Object.hasOwn(TEXT_PARTS, type) ? TEXT_PARTS[type] : undefined;
   const config = part && textConfig(checkpoint.config, part);
   if (config === undefined) return checkpoint;
-  const tensors = renamed(checkpoint.tensors, (tensor: CheckpointTensor, name) => ({ ...tensor, name }));
+  const tensors = renamed(checkpoint.tensors, renamedTensor);
   const left = checkpoint.tensors.size - tensors.size;
   let weights: ReadonlyMap<string, WeightTensor> | undefined;
   const made = () => (weights ??= renamed(checkpoint.weights, renamedWeight));
@@ -98,6 +98,17 @@ export function textCheckpoint(checkpoint: Checkpoint): Checkpoint {
       return made().get(name) ?? checkpoint.weight(name);
     },
     close: () => checkpoint.close(),
+  };
+}
+
+/** The same tensor under another name; its source is looked at when it is read. */
+function renamedTensor(tensor: CheckpointTensor, name: string): CheckpointTensor {
+  const { dtype, shape, byteLength, file, offset } = tensor;
+  return {
+    ...{ name, dtype, shape, byteLength, file, offset },
+    get source() {
+      return tensor.source;
+    },
   };
 }
 

@@ -9,7 +9,7 @@ import {
   type StoredWeightsOptions,
   type WeightFormat,
 } from '@pith/checkpoint';
-import { outerLinears, type Architecture, type KeyValueForm, type PlannedWeight } from '@pith/model';
+import { outerLinears, strayModules, type Architecture, type KeyValueForm, type PlannedWeight } from '@pith/model';
 import {
   byteLengthOf,
   denseWeight,
@@ -42,11 +42,12 @@ export function storedOptions(
   keyValues: KeyValueForm | null = null,
 ): StoredWeightsOptions {
   const linears = [...architecture.blocks.flatMap((block) => block.linears), ...outerLinears(architecture)];
-  const ignore = linears.flatMap(({ path, name }) => {
+  const kept = linears.flatMap(({ path, name }) => {
     const weight = weights.get(name);
     if (weight === undefined || isQuantized(weight)) return [];
     return weight.kind === 'factored' ? [`${path}.left`, `${path}.right`] : [path];
   });
+  const ignore = [...new Set([...kept, ...strayModules(architecture, weights)])];
   if (keyValues === null) return { ignore, format };
   const { dtype, granularity } = keyValues;
   return { ignore, format, kvCache: { dtype, granularity, observer: 'static_minmax' } };

@@ -208,3 +208,29 @@ describe('rtnConfig', () => {
     expect(code({ scheme: 'w4', range: 'best' })).toBe('RANGE_UNKNOWN');
   });
 });
+
+it('linear modules outside of the blocks, and those that no program reads, are named as kept', () => {
+  const table: ModuleTable = {
+    ...TABLE,
+    outputProjection: { ...linear('transform', null, 64, 64), role: 'projection' },
+    ignored: [/^bert\.pooler\./, /^lm_head\.weight$/],
+    storage: { rename: (name) => name.replace(/^pooler\./, 'bert.pooler.'), packed: [] },
+  };
+  const tensor = (name: string, shape: readonly number[]): PlannedTensor => ({
+    name,
+    shape,
+    dtype: 'f32',
+    byteLength: 4,
+  });
+  const linears = table.blocks.flatMap((block) =>
+    block.linears.map(({ name, outFeatures, inFeatures }) => tensor(name, [outFeatures, inFeatures])),
+  );
+  const others = [
+    tensor('transform.weight', [64, 64]),
+    tensor('bert.pooler.weight', [64, 64]),
+    tensor('bert.pooler.bias', [64]),
+    tensor('lm_head.weight', [100, 64]),
+  ];
+  const { keptLinears } = planRtn(table, [...linears, ...others], rtnConfig({ scheme: 'w8' }));
+  expect(keptLinears).toEqual(['transform', 'lm_head', 'bert.pooler', 'pooler']);
+});

@@ -1,6 +1,6 @@
 // The plan of rounding to nearest: what happens to each tensor, what it will weigh, and everything that does not fit,
 // from the architecture's table and the checkpoint's headers alone.
-import { moduleMatcher } from '@pith/model';
+import { moduleMatcher, strayModules } from '@pith/model';
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
 import { countedActivations } from '../pass/input-scale.ts';
 import { groupRemedy, rangeProblem } from '../pass/scheme-problems.ts';
@@ -12,7 +12,10 @@ import { quantizedPieces } from './pieces.ts';
 import type { PlannedTensor, PlanProblem, RtnConfig, RtnPlan, TensorPlan, WeightPlan } from './rtn-types.ts';
 
 /** The parts of an architecture's table that the plan reads. An `Architecture` is one. */
-export interface ModuleTable extends Pick<Architecture, 'embedding' | 'head'> {
+export interface ModuleTable
+  extends
+    Pick<Architecture, 'embedding' | 'head'>,
+    Partial<Pick<Architecture, 'inputProjection' | 'outputProjection' | 'ignored' | 'storage'>> {
   /** The linear layers of each block. */
   readonly blocks: readonly Pick<BlockSpec, 'linears'>[];
 }
@@ -56,7 +59,7 @@ export function planRtn(table: ModuleTable, tensors: readonly PlannedTensor[], c
     );
   });
   const shared = withSharedScales(plans, linears);
-  return summarize(config, shared, keptLinears(table, linears, shared), problems);
+  return summarize(config, shared, keptLinears(table, linears, shared, tensors), problems);
 }
 
 /** Plans of weights with a global scale, with the names of those that share it. */
@@ -228,9 +231,22 @@ function keep(tensor: PlannedTensor, reason: string, module: string | undefined)
   return module === undefined ? plan : { ...plan, module };
 }
 
-function keptLinears(table: ModuleTable, linears: readonly LinearSpec[], plans: readonly TensorPlan[]): string[] {
+/** Linear modules that stay dense: a runtime that was not told of one would look for its codes. */
+function keptLinears(
+  table: ModuleTable,
+  linears: readonly LinearSpec[],
+  plans: readonly TensorPlan[],
+  tensors: readonly PlannedTensor[],
+): string[] {
   const quantized = new Set(plans.filter(({ quantize }) => quantize).map(({ module }) => module));
-  return [...linears, table.head].map(({ path }) => path).filter((path) => !quantized.has(path));
+  const { inputProjection = null, outputProjection = null, head } = table;
+  const outer = [inputProjection, outputProjection, head].filter((linear) => linear !== null);
+  const known = [...linears, ...outer].map(({ path }) => path).filter((path) => !quantized.has(path));
+  const stray = strayModules(
+    table,
+    tensors.map((tensor) => [tensor.name, tensor]),
+  );
+  return [...new Set([...known, ...stray])];
 }
 
 function summarize(
