@@ -30,7 +30,7 @@ function tokenizer(kind: 'llama' | 'gpt2'): [string, GgufValue][] {
     ['tokenizer.ggml.token_type', list({ type: 'int32', values: TYPES })],
     kind === 'llama'
       ? ['tokenizer.ggml.scores', list({ type: 'float32', values: TOKENS.map((_, id) => -id) })]
-      : ['tokenizer.ggml.merges', list({ type: 'string', values: ['a b', 'b c', 'c d'] })],
+      : ['tokenizer.ggml.merges', list({ type: 'string', values: ['g h', 'h i', 'i j'] })],
     ['tokenizer.ggml.bos_token_id', u32(1)],
     ['tokenizer.ggml.eos_token_id', u32(2)],
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: true }],
