@@ -17,6 +17,7 @@ export async function benchPrune({ work, name, flags, layers = 22, rounds = 3 })
   const output = join(work, 'pruned');
   const scratch = join(work, 'scratch.bin');
   const ours = [];
+  const processor = [];
   const copy = [];
   const floor = [];
   let peakBytes = 0;
@@ -27,6 +28,7 @@ export async function benchPrune({ work, name, flags, layers = 22, rounds = 3 })
     const run = await measure(process.execPath, [program, model.dir, output, ...flags]);
     if (run.status !== 0) throw new Error(`pruning failed:\n${run.stdout}${run.stderr}`);
     ours.push(run.seconds);
+    processor.push(run.cpuSeconds);
     peakBytes = Math.max(peakBytes, run.peakBytes ?? 0);
     outputBytes = statSync(join(output, 'model.safetensors')).size;
     rmSync(output, { recursive: true, force: true });
@@ -39,6 +41,7 @@ export async function benchPrune({ work, name, flags, layers = 22, rounds = 3 })
     sourceBytes: model.bytes,
     outputBytes,
     seconds: median(ours),
+    cpuSeconds: median(processor),
     copySeconds: median(copy),
     floorSeconds: median(floor),
     ratioToCopy: median(ratios(copy)),

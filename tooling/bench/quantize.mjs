@@ -68,6 +68,7 @@ export async function benchQuantize({ work, pith, layers = 22, rounds = 3, schem
   const output = join(work, 'quantized');
   const scratch = join(work, 'scratch.bin');
   const ours = [];
+  const processor = [];
   const copy = [];
   const floor = [];
   let peakBytes = 0;
@@ -92,6 +93,7 @@ export async function benchQuantize({ work, pith, layers = 22, rounds = 3, schem
     const run = await measure(process.execPath, args);
     if (run.status !== 0) throw new Error(`pith quantize failed:\n${run.stdout}${run.stderr}`);
     ours.push(run.seconds);
+    processor.push(run.cpuSeconds);
     peakBytes = Math.max(peakBytes, run.peakBytes ?? 0, JSON.parse(run.stdout).peakMemoryBytes);
     outputBytes = statSync(join(output, 'model.safetensors')).size;
     rmSync(output, { recursive: true, force: true });
@@ -104,6 +106,7 @@ export async function benchQuantize({ work, pith, layers = 22, rounds = 3, schem
     sourceBytes: model.bytes,
     outputBytes,
     seconds: median(ours),
+    cpuSeconds: median(processor),
     copySeconds: median(copy),
     floorSeconds: median(floor),
     ratioToCopy: median(ratios(copy)),

@@ -162,6 +162,21 @@ finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-c
     ],
   },
   {
+    title: 'Gram matrix',
+    intro:
+      '16,384 inputs of 2,048 values, f32, as calibration sums them: products by the upper triangle, sums in f64. *processor*: time of all threads together.',
+    match: (r) => r.name === 'gram',
+    head: ['inputs', 'columns', 'threads', 'time', 'processor', 'peak memory'],
+    row: (r) => [
+      `${r.tokens}`,
+      `${r.columns}`,
+      `${r.threads}`,
+      seconds(r.seconds),
+      seconds(r.cpuSeconds),
+      MB(r.peakBytes),
+    ],
+  },
+  {
     title: 'GPTQ',
     intro:
       'One 5632 x 2048 layer, w4g128, from its Gram matrix: factorization, scales, sweep. *processor*: time of all threads together.',

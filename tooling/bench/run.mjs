@@ -8,6 +8,7 @@ import { benchGguf } from './ggml/export.mjs';
 import { benchGgmlTypes } from './ggml/types.mjs';
 import { benchGptq } from './gptq.mjs';
 import { benchGptqModel } from './gptq-model.mjs';
+import { benchGram } from './gram.mjs';
 import { benchKernels } from './kernels.mjs';
 import { machine } from './measure.mjs';
 import { benchPrune } from './prune.mjs';
@@ -50,7 +51,11 @@ const BENCHMARKS = {
   'training-one-thread': () => benchTraining(['1']),
   'training-teacher': () => benchTraining(['1', 'teacher']),
   svd: () => benchSvd(['--full']),
+  'svd-one-thread': () => benchSvd(['--threads', '1']),
+  gram: () => benchGram(),
+  'gram-two-threads': () => benchGram(['--threads', '2']),
   'gptq-layer': () => benchGptq(),
+  'gptq-layer-two-threads': () => benchGptq(['--threads', '2']),
   'gptq-model': () => benchGptqModel({ work, pith }),
   'gptq-layer-default': () => benchGptq(['--range', 'mse', '--act-order', 'weight']),
 };
