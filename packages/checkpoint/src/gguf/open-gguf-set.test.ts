@@ -1,7 +1,8 @@
-import { memoryBytes, PithError, type ByteSource } from '@pith/tensor-core';
+import { isPithError, memoryBytes, PithError, randomStream, type ByteSource } from '@pith/tensor-core';
 import { describe, expect, it } from 'vitest';
 import { planGguf } from './encode-header.ts';
 import type { GgufValue } from './gguf-file.ts';
+import { mutate } from '../testing/mutate.fixture.ts';
 import { openGgufSet } from './open-gguf-set.ts';
 
 /** A file of a split model with one tensor. */
@@ -81,5 +82,54 @@ describe('openGgufSet', () => {
     };
     await expect(openGgufSet(read, name, 'x')).rejects.toMatchObject({ code: 'CHECKPOINT_NAME_INVALID' });
     expect(asked).toHaveLength(2);
+  });
+
+  it('opens soundly or refuses by name, whichever file is damaged, given twice, or taken for another', async () => {
+    const random = randomStream(20261127, 'split');
+    const codes = new Map<string, number>();
+    const names = Object.keys(three());
+    for (let i = 0; i < 1500; i++) {
+      const files = three();
+      const [name, other] = [names[random.below(3)]!, names[random.below(3)]!];
+      switch (random.below(6)) {
+        case 0:
+          files[name] = files[other]!;
+          break;
+        case 1:
+          delete files[name];
+          break;
+        case 2:
+          // Which of how many: numbers of their own.
+          files[name] = shard(random.below(5), random.below(2) === 0 ? 3 : random.below(70_000), 'abc'[random.below(3)]!, 3);
+          break;
+        default:
+          files[name] = mutate(files[name]!, random);
+      }
+      let opened = 0;
+      const open = async (wanted: string): Promise<ByteSource> => {
+        opened += 1;
+        return opener(files)(wanted);
+      };
+      try {
+        const set = await openGgufSet(open, names[0]!, 'x');
+        expect(set.tensors.size).toBe(set.fileOf.size);
+        codes.set('opened', (codes.get('opened') ?? 0) + 1);
+      } catch (error) {
+        if (!isPithError(error) || error.kind !== 'input') throw new Error(`case ${i}`, { cause: error });
+        codes.set(error.code, (codes.get(error.code) ?? 0) + 1);
+      }
+      // No file is read twice, and none that the name does not stand for.
+      expect(opened, `case ${i}`).toBeLessThanOrEqual(3);
+    }
+    expect([...codes.keys()]).toEqual(
+      expect.arrayContaining([
+        'opened',
+        'CHECKPOINT_FILE_MISSING',
+        'GGUF_SPLIT_REPEATED',
+        'GGUF_SPLIT_INVALID',
+        'GGUF_SPLIT_NAME',
+        'GGUF_LIMIT_EXCEEDED',
+      ]),
+    );
   });
 });

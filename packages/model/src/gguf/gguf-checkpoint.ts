@@ -14,7 +14,7 @@ import {
 import { memoryBytes, PithError, type WeightTensor } from '@pith/tensor-core';
 import { describeArchitecture } from '../architecture/registry.ts';
 import { readModelConfig } from '../config/read-config.ts';
-import { ggufConfig, ggufGenerationConfig } from './gguf-config.ts';
+import { configText, ggufConfig, ggufGenerationConfig } from './gguf-config.ts';
 import { familyOfFile } from './family-of-file.ts';
 import { ggufTokenizerFiles } from './gguf-tokenizer-json.ts';
 import { ggufWeights } from './gguf-weights.ts';
@@ -54,7 +54,7 @@ export async function ggufCheckpoint(file: GgufFile, store: GgufStore): Promise<
   const tokenizer = ggufTokenizerFiles(metadata, file.file);
   const generationConfig = ggufGenerationConfig(metadata);
   const made = new Map<string, string>([
-    ['config.json', text(config)],
+    ['config.json', configText(config)],
     ['generation_config.json', text(generationConfig)],
   ]);
   if (tokenizer !== null) {

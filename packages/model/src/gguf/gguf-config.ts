@@ -1,5 +1,5 @@
 // config.json and generation_config.json out of the metadata of a GGUF file.
-import type { GgufTensor, JsonObject, JsonValue } from '@pith/checkpoint';
+import { printJson, type GgufTensor, type JsonObject, type JsonValue } from '@pith/checkpoint';
 import { PithError } from '@pith/tensor-core';
 import { CONFIG_CAPS } from '../config/hf-config.ts';
 import { CONFIG_FAMILIES, type CommonMember, type ConfigFamily, type FileFacts } from './config-families.ts';
@@ -85,9 +85,35 @@ export async function ggufConfig({
     tie_word_embeddings: !tensors.has('output.weight'),
     ...own.own?.(facts),
     ...tokenIds(metadata),
+    // Without it some classes take an id that a small vocabulary does not have.
+    pad_token_id: metadata.count('tokenizer.ggml.padding_token_id') ?? null,
     torch_dtype: 'float32',
   };
   return config;
+}
+
+/** Members that configuration classes want as floating-point numbers: a whole one is written with a point. */
+const FLOATING = [
+  'rope_theta',
+  'rope_local_base_freq',
+  'partial_rotary_factor',
+  'factor',
+  'low_freq_factor',
+  'high_freq_factor',
+  'attention_factor',
+  'attn_logit_softcapping',
+  'final_logit_softcapping',
+  'attention_multiplier',
+  'embedding_multiplier',
+  'residual_multiplier',
+  'logits_scaling',
+  'logit_scale',
+];
+const WHOLE = new RegExp(`^( *"(?:${FLOATING.join('|')})": -?\\d+)(?=,?$)`, 'gm');
+
+/** The text of config.json. */
+export function configText(config: JsonObject): string {
+  return `${printJson(config)}\n`.replace(WHOLE, '$1.0');
 }
 
 /** generation_config.json: what opens and what ends a text. */

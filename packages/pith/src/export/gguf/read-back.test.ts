@@ -202,6 +202,20 @@ describe('a GGUF file of a GGUF file', () => {
   );
 });
 
+describe('config.json of a file', () => {
+  it('writes what classes want as floating-point numbers with a point', async () => {
+    const [source, path] = [join(root, 'floats'), join(root, 'floats.gguf')];
+    writeMadeUpCheckpoint(source, { ...SIZES, ...MADE_UP['gemma2'] });
+    await exportModel(source, { format: 'gguf:f32', output: path, threads: 1 });
+    const { checkpoint, close } = await openModel(path);
+    expect(checkpoint.configText).toMatch(/"final_logit_softcapping": 30\.0,\n/);
+    expect(checkpoint.configText).toMatch(/"rope_theta": 10000\.0,\n/);
+    expect(checkpoint.configText).toMatch(/"sliding_window": 6,\n/);
+    expect(JSON.parse(checkpoint.configText)).toEqual(checkpoint.config);
+    await close();
+  });
+});
+
 describe('an encoder', () => {
   it('bert, without the head that files leave out', async () => {
     const [source, path] = [join(root, 'bert'), join(root, 'bert.gguf')];
