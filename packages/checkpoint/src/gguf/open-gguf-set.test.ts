@@ -100,7 +100,12 @@ describe('openGgufSet', () => {
           break;
         case 2:
           // Which of how many: numbers of their own.
-          files[name] = shard(random.below(5), random.below(2) === 0 ? 3 : random.below(70_000), 'abc'[random.below(3)]!, 3);
+          files[name] = shard(
+            random.below(5),
+            random.below(2) === 0 ? 3 : random.below(70_000),
+            'abc'[random.below(3)]!,
+            3,
+          );
           break;
         default:
           files[name] = mutate(files[name]!, random);

@@ -99,8 +99,14 @@ describe('importances of experts', () => {
 
   it('refuses other numbers of experts or columns, tensor by tensor', async () => {
     const codes = async (path: string) =>
-      (await planExport(model, { format: 'gguf:q4_0', importance: path })).problems.map(({ code, name }) => [code, name]);
-    const stacks = ['ffn_gate_exps', 'ffn_up_exps', 'ffn_down_exps'].map((name) => ['IMATRIX_SIZE', `blk.0.${name}.weight`]);
+      (await planExport(model, { format: 'gguf:q4_0', importance: path })).problems.map(({ code, name }) => [
+        code,
+        name,
+      ]);
+    const stacks = ['ffn_gate_exps', 'ffn_up_exps', 'ffn_down_exps'].map((name) => [
+      'IMATRIX_SIZE',
+      `blk.0.${name}.weight`,
+    ]);
     expect(await codes(writeImatrix('two.gguf', [4, 4]).path)).toEqual(stacks);
     expect(await codes(writeImatrix('wide.gguf', [4, 4, 4], (columns) => columns + 1).path)).toEqual(stacks);
   });
@@ -111,7 +117,10 @@ describe('importances of experts', () => {
     const opened = await openModel(model);
     const pool = createKernelPool({ threads: 1 });
     const request = { name: 'x', threads: 1, seed: 0, calibration: { text: ids, samples: 4, context: 32 } };
-    const entries = await measureImportance(opened, ggufTensors(opened.architecture), request, { directory: root, pool });
+    const entries = await measureImportance(opened, ggufTensors(opened.architecture), request, {
+      directory: root,
+      pool,
+    });
     await pool.dispose();
     await opened.close();
     const { meanSquares, experts } = entries.get('blk.0.ffn_up_exps.weight')!;
