@@ -57,7 +57,7 @@ describe('exports rounded as a format does it', () => {
     const output = join(root, format.replace(':', '-'));
     const plan = await planExport(model, { format });
     expect(plan.problems).toEqual([]);
-    const result = await exportModel(model, { format, output });
+    const result = await exportModel(model, { format, output, threads: 1 });
     const weights = (await openCheckpoint(output)).weightFileBytes;
     expect(weights).toBe(plan.bytesAfter);
     expect(result.bytesAfter).toBeGreaterThan(weights);
@@ -69,7 +69,7 @@ describe('exports rounded as a format does it', () => {
 
   it('keep the codes of a method, in another layout', async () => {
     const source = join(root, 'ct');
-    await quantize(model, { scheme: 'w4g64', scaleDType: 'f16', output: source });
+    await quantize(model, { scheme: 'w4g64', scaleDType: 'f16', output: source, threads: 1 });
     const values = async (directory: string) => {
       const checkpoint = await openCheckpoint(directory);
       const block = checkpoint.weight('model.layers.0.mlp.up_proj.weight');
@@ -87,7 +87,7 @@ describe('exports rounded as a format does it', () => {
       const kept = tensors.find(({ name }) => name.endsWith('up_proj.weight'))!;
       expect(kept.reason).toBe('already quantized (w4g64); its codes are kept');
       expect(notices.join()).toContain('compressed-tensors w4g64');
-      await exportModel(source, { format, output });
+      await exportModel(source, { format, output, threads: 1 });
       expect(await values(output), format).toEqual(codes);
     }
     const again = await planExport(source, { format: 'gptq:8g64' });
