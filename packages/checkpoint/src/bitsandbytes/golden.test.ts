@@ -112,3 +112,23 @@ describe.skipIf(!hasShared)('bitsandbytes', () => {
     expect(DYNAMIC_MAP).toHaveLength(256);
   });
 });
+
+describe('LLM.int8()', () => {
+  it('restores code * SCB / 127, with what transformers saves beside it', async () => {
+    const codes = Int8Array.of(127, -127, 64, 0, 1, -1, 2, -128);
+    const maxima = Float32Array.of(2.54, 12.7);
+    const tensors = new Map<string, StoredTensor>();
+    const add = (name: string, dtype: StoredTensor['dtype'], shape: readonly number[], bytes: Uint8Array) =>
+      tensors.set(name, stored(name, dtype, shape, bytes));
+    add('m.SCB', 'f32', [2], new Uint8Array(maxima.buffer));
+    add('m.weight', 'i8', [2, 4], new Uint8Array(codes.buffer));
+    add('m.weight_format', 'u8', [], Uint8Array.of(0));
+    const weights = await readBitsandbytesWeights({ quantization: {}, config: {}, tensors, file: 'config.json' });
+    expect([...weights.keys()]).toEqual(['m.weight']);
+    const expected = Float32Array.from(codes, (code, i) => code * Math.fround(maxima[i >> 2]! / 127));
+    const weight = weights.get('m.weight')!;
+    expect(await weight.toF32()).toEqual(expected);
+    expect(await weight.toF32(1, 2)).toEqual(expected.slice(4));
+    expect(expected[0]).toBeCloseTo(2.54, 6);
+  });
+});
