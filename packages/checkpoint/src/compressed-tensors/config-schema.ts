@@ -23,6 +23,7 @@ export const argsSchema = z.object({
   dynamic: z.union([z.boolean(), z.string().max(40)]).nullish(),
   actorder: z.union([z.string().max(40), z.boolean()]).nullish(),
   scale_dtype: z.string().max(40).nullish(),
+  observer: z.string().max(80).nullish(),
 });
 
 /** Parsed {@link argsSchema}. */

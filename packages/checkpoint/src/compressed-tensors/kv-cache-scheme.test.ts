@@ -34,7 +34,11 @@ describe('kv_cache_scheme', () => {
       for (const granularity of ['tensor', 'head'] as const) {
         const written = kvCacheArguments({ dtype, granularity, observer: 'static_minmax' });
         expect(written).toMatchObject({ observer: 'static_minmax', dynamic: false, symmetric: true });
-        expect(readKvCacheScheme(written as never, 'config.json')).toEqual({ dtype, granularity });
+        expect(readKvCacheScheme(written as never, 'config.json')).toEqual({
+          dtype,
+          granularity,
+          observer: 'static_minmax',
+        });
       }
     }
     // What llm-compressor 0.14 writes for `QuantizationModifier(kv_cache_scheme=...)` alone.

@@ -42,7 +42,7 @@ export const KV_SCALE_NAMES = Object.freeze({
  */
 export function readKvCacheScheme(args: QuantizationArgs, file: string): KvCacheScheme {
   const refuse = (what: string) => unsupportedScheme(what, 'kv_cache_scheme', file);
-  const { num_bits: bits, type, symmetric, dynamic } = args;
+  const { num_bits: bits, type, symmetric, dynamic, observer } = args;
   const strategy = strategyOf(args);
   if (bits !== 8) throw refuse(`${bits}-bit ${type} codes`);
   if (!symmetric) throw refuse('zero points');
@@ -51,6 +51,7 @@ export function readKvCacheScheme(args: QuantizationArgs, file: string): KvCache
   return {
     dtype: type === 'float' ? 'f8_e4m3' : 'i8',
     granularity: strategy === 'tensor' ? 'tensor' : 'head',
+    ...(observer && { observer }),
   };
 }
 

@@ -8,6 +8,7 @@ import { openModel } from '@pith/model/node';
 import { toF32 } from '@pith/tensor-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluate } from '../evaluate/evaluate.ts';
+import { exportModel } from '../export/export-model.ts';
 import { inspect } from '../inspect/inspect.ts';
 import { plan } from '../plan/plan.ts';
 import { verify } from '../verify/verify.ts';
@@ -105,6 +106,11 @@ describe.skipIf(!hasShared)('kv-cache', () => {
     expect(weightsOnly.perplexity).toBeCloseTo(before.perplexity, 5);
     expect(await verify(output)).toMatchObject({ ok: true });
     expect((await inspect(output)).quantization).toBe('compressed-tensors (keys and values f8_e4m3, 10 scales)');
+    // Nothing but scales is coded; they are carried over with what is said of them.
+    const again = join(folder, 'fp8-again');
+    await exportModel(output, { format: 'compressed-tensors', output: again });
+    const copied = JSON.parse(readFileSync(join(again, 'config.json'), 'utf8')) as Record<string, object>;
+    expect(copied['quantization_config']).toEqual(config['quantization_config']);
   });
 
   it('beside quantized weights, in one walk, with a scale for each head', async () => {

@@ -170,6 +170,15 @@ describe('parseScheme', () => {
     ]) {
       expect(() => parseScheme(name), name).toThrow(expect.objectContaining({ code: 'SCHEME_UNKNOWN', kind: 'input' }));
     }
+    for (const [name, remedy] of [
+      ['nf4g64', 'pith export --format bitsandbytes:nf4'],
+      ['Q4_K_M', 'pith export --format gguf:NAME'],
+      ['iq4_xs', 'pith export --format gguf:NAME'],
+      ['log4', 'a logarithmic code'],
+      ['int4', 'write w4g128'],
+    ] as const) {
+      expect(() => parseScheme(name), name).toThrow(remedy);
+    }
     expect(() => parseScheme('w'.repeat(1e6))).toThrow(expect.objectContaining({ code: 'SCHEME_UNKNOWN' }));
   });
 

@@ -67,7 +67,7 @@ function prepare(model: OpenModel, request: ExportRequest): PreparedExport {
   if (refused.size === 0) {
     const failure = inputError(() => void storedMembers(weights, options));
     if (failure) problems.push({ ...failure, name: 'format' });
-    if (!weights.some(({ kind }) => kind !== 'dense')) problems.push(nothingCoded);
+    if (!kvCache && !weights.some(({ kind }) => kind !== 'dense')) problems.push(nothingCoded);
   }
   const layout = planOutput(outputs, { shardBytes });
   const largest = Math.max(0, ...weights.map(({ shape }) => shape.reduce((a, b) => a * b, 1)));
