@@ -48,6 +48,7 @@ export type { SparseFormat, SparsePiece, SparsePieceRole, SparseShape } from './
 export { readQuantizationConfig } from './compressed-tensors/quantization-config.ts';
 export type { CompressedConfig } from './compressed-tensors/quantization-config.ts';
 export type { CompressedFormat, CompressedGroup } from './compressed-tensors/read-group.ts';
+export type { MarlinGroup } from './compressed-tensors/marlin-24.ts';
 export type { ActivationForm } from './compressed-tensors/read-activations.ts';
 export { KV_SCALE_NAMES, OLD_KV_SCALE_NAMES } from './compressed-tensors/kv-cache-scheme.ts';
 export type { KeyValueCache, KvCacheScheme } from './compressed-tensors/kv-cache-scheme.ts';

@@ -7,6 +7,7 @@ export type {
   EmbeddingSpec,
   Feed,
   HeadAxis,
+  KeptPart,
   LinearInput,
   LinearPart,
   LinearRole,
