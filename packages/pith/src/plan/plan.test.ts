@@ -74,7 +74,7 @@ describe('plan', () => {
   });
 
   it('names unknown options and bad values together', async () => {
-    await expect(plan(model, { method: 'gtpq', format: 'gguf' })).rejects.toThrow(/method: .*; format: /);
+    await expect(plan(model, { method: 'gtpq', format: 'ggfu' })).rejects.toThrow(/method: .*; format: /);
   });
 });
 
