@@ -14,7 +14,6 @@ import type { CalibrationOptions, EvaluationOptions } from '../recipe/types.ts';
 import { refuseChangedSource, refuseProblems } from '../run/guards.ts';
 import { hashFile } from '../run/hash-file.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
-import type { TensorLeaves } from '../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../run/leaves.ts';
 import { peakMemoryBytes } from '../run/peak-memory.ts';
 import { kvCacheNotices } from '../source/kv-cache-notice.ts';
@@ -310,7 +309,7 @@ async function hashFiles(
 /** Hashes of all tensors of the source: known ones, and those that nobody has hashed on the way. */
 async function hashSource(
   { checkpoint }: Source,
-  known: ReadonlyMap<string, TensorLeaves>,
+  known: NonNullable<WrittenContent['source']>,
   pool: KernelPool,
   run: RunOptions,
 ): Promise<TensorHash[]> {
@@ -322,10 +321,9 @@ async function hashSource(
     leafBytes: LEAF_BYTES,
   }));
   const found = await runLeaves(pool, jobs, run.signal === undefined ? {} : { signal: run.signal });
-  const read = new Map(unknown.map(({ name }, i) => [name, { leafBytes: LEAF_BYTES, leaves: found[i]! }]));
+  const read = new Map(unknown.map(({ name }, i) => [name, { leafBytes: LEAF_BYTES, sha256: treeHash(found[i]!) }]));
   return tensors.map(({ name, file, dtype, shape, byteLength: bytes }) => {
-    const { leafBytes, leaves } = known.get(name) ?? read.get(name)!;
-    return { name, file, dtype, shape: [...shape], bytes, leafBytes, sha256: treeHash(leaves) };
+    return { name, file, dtype, shape: [...shape], bytes, ...(known.get(name) ?? read.get(name)!) };
   });
 }
 

@@ -7,7 +7,6 @@ import type { KernelPool } from '@pith/tensor-core/node';
 import type { PlannedTensor, PlanProblem } from '../plan/types.ts';
 import type { FileHash, Intervention, TensorHash, WeightError } from '../receipt/types.ts';
 import type { CalibrationOptions } from '../recipe/types.ts';
-import type { TensorLeaves } from '../run/journal.ts';
 
 /** What a format is asked for beside its variant. A format refuses (by a problem) what it has no use for. */
 export interface ExportRequest {
@@ -44,10 +43,8 @@ export interface WrittenContent {
   readonly files?: readonly FileHash[];
   /** Tensors in those files. */
   readonly tensors?: readonly TensorHash[];
-  /**
-   * Digests of tensors of the source that were hashed while they were read, by name; `exportModel` reads and hashes the others.
-   */
-  readonly source?: ReadonlyMap<string, TensorLeaves>;
+  /** Hashes of tensors of the source that were taken while they were read, by name; `exportModel` reads and hashes the others. */
+  readonly source?: ReadonlyMap<string, Pick<TensorHash, 'leafBytes' | 'sha256'>>;
   /** How the weights that were written differ from those of the model, by name there; those that are exact may be left out. */
   readonly errors?: ReadonlyMap<string, WeightError>;
   /** Numerical rescues and exceptions. */

@@ -281,7 +281,10 @@ async function write(
   }
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
   const { errors, wrote, read } = await writeTensors(jobs, { pool, weights, stored: checkpoint.tensors, ...run });
-  return { errors, source: read, ...(await hashes(shards, jobs, wrote, context)) };
+  const source = new Map(
+    [...read].map(([name, { leafBytes, leaves }]) => [name, { leafBytes, sha256: treeHash(leaves) }]),
+  );
+  return { errors, source, ...(await hashes(shards, jobs, wrote, context)) };
 }
 
 /** Headers as they were written; tensors as they were written, or as they read back where they were not hashed on the way. */
