@@ -68,6 +68,7 @@ describe('@pith/checkpoint', () => {
         "LOW_RANK_KEY",
         "LowRankConfig",
         "LowRankShape",
+        "MarlinGroup",
         "OLD_KV_SCALE_NAMES",
         "OutputFile",
         "OutputIndex",

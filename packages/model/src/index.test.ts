@@ -88,6 +88,7 @@ describe('@pith/model', () => {
         "InputStatistic",
         "InputStatistics",
         "Intervention",
+        "KeptPart",
         "KeyValueCoding",
         "KeyValueForm",
         "KeyValueQuantization",
