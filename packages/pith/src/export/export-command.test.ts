@@ -111,7 +111,7 @@ describe('pith plan --format of an export', () => {
     expect((result as Plan).stages).toMatchObject([{ kind: 'quantize' }]);
     const codes = async (...words: string[]) =>
       ((await json('plan', model, ...words)).result as { error: { code: string } }).error.code;
-    expect(await codes('--format', 'gguf:q4_0', '--scheme', 'w4g32')).toBe('OPTIONS_INVALID');
+    expect(await codes('--format', 'gguf:q4_0', '--scheme', 'w4g32')).toBe('FORMAT_HOLDS_NO_CODES');
     expect(await codes('--format', 'gguf:q4_0', '--data', ids)).toBe('OPTION_CONTRADICTS');
     expect(await codes('--imatrix', 'x.dat')).toBe('OPTION_CONTRADICTS');
     expect(await codes('--format', 'gguf:q9')).toBe('FORMAT_VARIANT_UNKNOWN');
