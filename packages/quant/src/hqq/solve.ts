@@ -11,7 +11,7 @@
 // same, and a rescaled model gets the same codes; and it finds codes before scales and zero points are rounded to what is stored.
 import { roundHalfToEven } from '@pith/tensor-core';
 
-/** How {@link solveGroup} searches. */
+/** How `solveGroup` searches. */
 export interface HqqSearch {
   /** Exponent of the norm, above 0, at most 1. */
   readonly norm: number;
