@@ -63,7 +63,18 @@ describe('calibrationWindows', () => {
   const refused: [string, Partial<CalibrationOptions>, string, RegExp][] = [
     ['an empty text', { ids: new Int32Array(0) }, 'CALIBRATION_EMPTY', /it has none/],
     ['a text shorter than a window', { ids: ids.subarray(0, 3) }, 'CALIBRATION_TOO_SHORT', /has 3;.*at most 4$/],
-    ['one token throughout', { ids: new Int32Array(99).fill(7) }, 'CALIBRATION_ONE_TOKEN', /token 7 repeated 28 times/],
+    [
+      'one token but for the first',
+      { ids: new Int32Array(99).fill(7).fill(3, 0, 1), samples: 20 },
+      'CALIBRATION_ONE_TOKEN',
+      /token 7 repeated 79 times among 80/,
+    ],
+    [
+      'one token throughout',
+      { ids: new Int32Array(99).fill(7) },
+      'CALIBRATION_ONE_TOKEN',
+      /token 7 repeated 28 times among 28/,
+    ],
     [
       'a token that the model does not have',
       { ids: new Int32Array(99).fill(1000) },
