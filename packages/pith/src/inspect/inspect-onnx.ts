@@ -14,8 +14,8 @@ import {
   type OnnxQuantizedNode,
   type RunOptions,
 } from '@pith/tensor-core';
-import { plural } from '../format.ts';
 import { describeModel } from './describe-model.ts';
+import { kindWords } from './kind-words.ts';
 import type { InspectedTensor, Inspection } from './inspect.ts';
 
 /** Nodes that round or restore, of one kind. */
@@ -240,16 +240,6 @@ function parametersOf({ tensors, quantized }: OnnxContents): number {
 function quantizationWords(parts: readonly OnnxParts[]): string | null {
   const words = parts.flatMap(({ onnx: { quantized } }) => quantized.map(kindWords));
   return words.length === 0 ? null : `ONNX ${[...new Set(words)].join('; ')}`;
-}
-
-/** One kind of node in words. */
-export function kindWords({ operator, bits, blockSize, nodes }: InspectedOnnxQuantization): string {
-  const facts = [
-    ...(bits === null ? [] : [`${bits} bits`]),
-    ...(blockSize === null ? [] : [`blocks of ${blockSize}`]),
-    plural(nodes, 'node'),
-  ];
-  return `${operator.replace(/^com\.microsoft:/, '')} (${facts.join(', ')})`;
 }
 
 async function configBeside(directories: readonly string[]) {

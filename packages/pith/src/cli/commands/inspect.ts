@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Inspection } from '../../inspect/inspect.ts';
-import { kindWords, type InspectedOnnx } from '../../inspect/inspect-onnx.ts';
+import type { InspectedOnnx } from '../../inspect/inspect-onnx.ts';
+import { kindWords } from '../../inspect/kind-words.ts';
 import { formatBytes, formatCount, formatFacts, formatTable } from '../../format.ts';
 import { addCommonOptions, addExamples, type SharedFlags } from '../options.ts';
 import type { RunCommand } from '../program.ts';
