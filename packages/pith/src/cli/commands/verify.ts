@@ -38,7 +38,9 @@ export function registerVerify(program: Command, run: RunCommand): void {
 }
 
 function describeVerification(result: Verification, session: Session): string {
-  const what = `${plural(result.tensors, 'tensor')} and ${plural(result.files, 'file')}, ${formatBytes(result.bytes)}`;
+  // Formats beside compressed-tensors have hashes of files alone.
+  const tensors = result.tensors === 0 ? '' : `${plural(result.tensors, 'tensor')} and `;
+  const what = `${tensors}${plural(result.files, 'file')}, ${formatBytes(result.bytes)}`;
   if (result.ok) return `${session.style('green', 'intact')} ${what}\n`;
   const lines = result.problems.map((problem) => `  ${problem.message}\n`).join('');
   return `${session.style('red', 'differs from its receipt')} ${what} checked\n${lines}`;
