@@ -34,11 +34,15 @@ function pith(args) {
 }
 
 const whole = pith(['inspect', model]);
+console.log(
+  `${whole.architecture}, ${whole.parameters.toLocaleString('en')} parameters, ${Object.keys(whole.dtypes).join(', ')}`,
+);
 const small = pith(['compress', model, '-r', recipe, '-o', output]);
 const { before: dense, after: compressed } = small.quality;
-const say = (which) => pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']).text;
-const before = { text: say(model) };
-const after = { text: say(output) };
+for (const which of [model, output]) {
+  const { text } = pith(['generate', which, '--prompt', prompt, '--max-tokens', '40', '--temperature', '0']);
+  console.log(prompt + text);
+}
 
 const kB = (bytes) => `${(bytes / 1000).toLocaleString('en', { maximumFractionDigits: 0 })} kB`;
 const rows = [
@@ -49,7 +53,6 @@ const rows = [
 ];
 console.log();
 for (const [label, a, b] of rows) console.log(`${label.padEnd(18)}${a.padStart(12)}${b.padStart(12)}`);
-console.log(`\nbefore  ${prompt}${before.text}\nafter   ${prompt}${after.text}`);
 console.log(
   `\nKL divergence ${compressed.kl.toFixed(4)} nats a token; the same most likely token ${(compressed.top1Agreement * 100).toFixed(1)}% of the time.`,
 );

@@ -1,6 +1,5 @@
 // Held to bytes written by auto-gptq 0.7.1 (GPTQModel 7.7 where the manifest says that it agrees) and AutoAWQ 0.2.9, from the
 // matrices of golden/compressed-tensors; the rules are in golden/formats.md. Restored values are compared by their SHA-256.
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import type { QuantizedWeight } from '@pith/tensor-core';
@@ -10,11 +9,10 @@ import { readAwqWeights } from '../awq/read-weights.ts';
 import type { WeightFormat } from '../formats/weight-format.ts';
 import { openSafetensorsFile } from '../node/index.ts';
 import type { SafetensorsFile, StoredTensor } from '../safetensors/safetensors-file.ts';
+import { expectRestored, sha256OfF32 } from '../testing/restored.fixture.ts';
 import { gptq } from './format.ts';
 import { readGptqWeights } from './read-weights.ts';
 
-const sha256 = (values: Float32Array): string =>
-  createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
 const bytesOf = ({ source, byteLength }: StoredTensor): Promise<Uint8Array> => source.read(0, byteLength);
 
 interface Case {
@@ -82,23 +80,14 @@ describe.skipIf(!hasShared)('GPTQ against auto-gptq', () => {
     for (const version of [1, 2] as const) {
       if (version === 1 && !file.tensors.has(`${name}.qzeros`)) continue;
       const { weight, tensors } = await read(name, golden, version);
-      expect(sha256(await weight.toF32()), `version ${version}`).toBe(golden.dequantizedF32Sha256);
+      expect(sha256OfF32(await weight.toF32()), `version ${version}`).toBe(golden.dequantizedF32Sha256);
       expect(weight.byteLength).toBe([...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0));
     }
   });
 
   it.each(gptqCases)('restores rows of %s as it restores all', async (name, golden) => {
     const { weight } = await read(name, golden, 2);
-    const all = await weight.toF32();
-    const columns = weight.shape[1]!;
-    for (const [start, end] of [
-      [0, 1],
-      [5, 9],
-      [31, 32],
-      [3, 30],
-    ] as const) {
-      expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
-    }
+    await expectRestored(weight, golden.dequantizedF32Sha256);
   });
 
   it.each(gptqCases)('holds the codes of %s', async (name, golden) => {
@@ -134,16 +123,7 @@ describe.skipIf(!hasShared)('AWQ against AutoAWQ', () => {
 
   it.each(awqCases)('restores %s, all and by rows', async (name, golden) => {
     const { weight } = await read(name, golden);
-    const all = await weight.toF32();
-    expect(sha256(all)).toBe(golden.dequantizedF32Sha256);
-    const columns = weight.shape[1]!;
-    for (const [start, end] of [
-      [0, 1],
-      [5, 9],
-      [31, 32],
-    ] as const) {
-      expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
-    }
+    await expectRestored(weight, golden.dequantizedF32Sha256);
   });
 
   it.each(awqCases)('writes the bytes of %s again', async (name, golden) => {

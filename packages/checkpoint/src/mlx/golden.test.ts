@@ -1,6 +1,5 @@
 // Held to what MLX 0.32.4 made on the CPU of the matrices of golden/compressed-tensors (`mx.quantize`), read as a checkpoint has it.
 // Restored values are compared by their SHA-256 (`mx.dequantize`).
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { quantizedWeight, type FloatScheme, type QuantizedWeight } from '@pith/tensor-core';
@@ -8,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../json/parse-json.ts';
 import { openSafetensorsFile } from '../node/index.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
+import { expectRestored } from '../testing/restored.fixture.ts';
 import { mlx } from './format.ts';
 import { readMlxWeights } from './read-weights.ts';
 
@@ -29,8 +29,6 @@ function codingOf(call: string): JsonObject {
   return { group_size: Number(size), bits: Number(bits), mode: 'affine' };
 }
 
-const sha256 = (values: Float32Array) => createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
-
 describe.skipIf(!hasShared)('MLX', () => {
   const read = async (name: string, { call }: Case) => {
     const file = await openSafetensorsFile(shared('golden/mlx/tensors.safetensors'));
@@ -49,16 +47,7 @@ describe.skipIf(!hasShared)('MLX', () => {
 
   it.each(cases)('restores %s, all and by rows', async (name, golden) => {
     const { weight, tensors } = await read(name, golden);
-    const all = await weight.toF32();
-    expect(sha256(all)).toBe(golden.dequantizedF32Sha256);
-    const columns = weight.shape[1]!;
-    for (const [start, end] of [
-      [0, 1],
-      [5, 9],
-      [31, 32],
-    ] as const) {
-      expect(await weight.toF32(start, end)).toEqual(all.slice(start * columns, end * columns));
-    }
+    await expectRestored(weight, golden.dequantizedF32Sha256);
     expect(weight.byteLength).toBe([...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0));
   });
 

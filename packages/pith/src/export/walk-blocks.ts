@@ -10,12 +10,26 @@ import {
   runBlocks,
   type BlockPass,
   type CalibrationMemoryPlan,
+  type InputStatistic,
   type LanguageModel,
+  type Stage,
 } from '@pith/model';
 import { spilledActivations } from '@pith/model/node';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { readTextOrIds } from '../evaluate/read-text.ts';
 import type { ExportContext, ExportRequest } from './format.ts';
+
+/** A pass that looks at statistics of the inputs and changes nothing. */
+export const lookingPass = (name: string, needs: InputStatistic, look: (stage: Stage) => void): BlockPass => ({
+  name,
+  config: {},
+  plan: () => ({ changes: [], problems: [], notices: [] }),
+  needs: () => [needs],
+  apply: (stage) => {
+    look(stage);
+    return Promise.resolve({ weights: new Map(), records: {}, interventions: [] });
+  },
+});
 
 /** Memory of the walk. @throws PithError `MEMORY_TOO_SMALL`. */
 export function walkMemory(

@@ -197,7 +197,7 @@ describe('bad input', () => {
     const problems = await plan({
       stages: [{ prune: { method: 'sparsegpt', pattern: '2:5' } }, { quantize: { method: 'gptq', scheme: 'w4g48' } }],
     });
-    expect(problems.some(({ message }) => message.startsWith('stage stage-1, prune sparsegpt: '))).toBe(true);
+    expect(problems.some(({ message }) => message.startsWith('stage-1 (prune sparsegpt): '))).toBe(true);
     expect(problems.filter(({ code }) => code === 'GROUP_DOES_NOT_DIVIDE').length).toBeGreaterThan(10);
   });
 

@@ -72,7 +72,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
   const models = new Map<string, PlannedModel>([...sources].map(([name, { planned }]) => [name, planned]));
   const traces = new Map<string, Trace>([...sources].map(([name, { planned }]) => [name, startTrace(planned)]));
   const stagePlans = new Map<string, TechniquePlan>();
-  const label = (step: Step): string => (steps.length === 1 ? '' : `stage ${step.id}, ${titleOf(step)}: `);
+  const label = (step: Step): string => (steps.length === 1 ? '' : `${step.id} (${titleOf(step)}): `);
   for (const step of steps) {
     const before = models.get(step.from);
     // The stage before could not be planned, which was said.

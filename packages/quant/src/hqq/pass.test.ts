@@ -1,7 +1,7 @@
-import { factoredWeight, factorNames, type Device, type WeightTensor } from '@pith/tensor-core';
+import type { Device } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { memoryWeight, planned, runPasses, tinyModel } from '../testing/tiny-model.fixture.ts';
+import { planned, runPasses, tinyFactoredModel, tinyModel } from '../testing/tiny-model.fixture.ts';
 import { hqqPass } from './pass.ts';
 import { roundHqq } from './round.ts';
 
@@ -15,21 +15,11 @@ afterAll(() => Promise.all([device.dispose(), pool.dispose()]));
 
 const NAME = 'model.layers.0.mlp.down_proj.weight';
 
-function factored() {
-  const model = tinyModel();
-  const names = factorNames(NAME);
-  const values = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i));
-  const left = memoryWeight(names.left, [32, 8], values(256));
-  const right = memoryWeight(names.right, [8, 48], values(384));
-  const weights = new Map<string, WeightTensor>(model.weights).set(NAME, factoredWeight({ name: NAME, left, right }));
-  return { ...model, weights };
-}
-
 describe('hqqPass', () => {
   it.each(['w4g8-asym', 'w3g8-asym', 'w2g8-asym'])(
     'plans exactly the bytes and codes that come out: %s',
     async (scheme) => {
-      const model = factored();
+      const model = tinyFactoredModel(NAME);
       const pass = hqqPass({ scheme, schemeFor: { q_proj: 'w8g16-asym' } });
       const { changes, problems } = pass.plan(planned(model));
       expect(problems).toEqual([]);

@@ -1,7 +1,7 @@
-import { factoredWeight, factorNames, type Device, type WeightTensor } from '@pith/tensor-core';
+import type { Device } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { memoryWeight, planned, runPasses, tinyModel } from '../testing/tiny-model.fixture.ts';
+import { planned, runPasses, tinyFactoredModel, tinyModel } from '../testing/tiny-model.fixture.ts';
 import { rtnPass } from './pass.ts';
 import { quantizeWeight } from './quantize-weight.ts';
 
@@ -15,20 +15,9 @@ afterAll(() => Promise.all([device.dispose(), pool.dispose()]));
 
 const NAME = 'model.layers.0.mlp.down_proj.weight';
 
-/** The tiny model with one weight as two factors. */
-function factored() {
-  const model = tinyModel();
-  const names = factorNames(NAME);
-  const values = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i));
-  const left = memoryWeight(names.left, [32, 8], values(256));
-  const right = memoryWeight(names.right, [8, 48], values(384));
-  const weights = new Map<string, WeightTensor>(model.weights).set(NAME, factoredWeight({ name: NAME, left, right }));
-  return { ...model, weights };
-}
-
 describe('rtnPass', () => {
   it('rounds as quantizeWeight does, factors too', async () => {
-    const model = factored();
+    const model = tinyFactoredModel(NAME);
     const pass = rtnPass({ scheme: 'w4g8', range: 'mse', ignore: ['k_proj'] });
     const result = await runPasses(model, [pass], { device, pool });
     for (const { name, path } of model.architecture.blocks[0]!.linears) {
@@ -50,7 +39,7 @@ describe('rtnPass', () => {
 
   it('plans exactly the bytes that come out', async () => {
     for (const scheme of ['w4g8-asym', 'w8a8', 'fp8', 'w3']) {
-      const model = factored();
+      const model = tinyFactoredModel(NAME);
       const pass = rtnPass({ scheme });
       const { changes, problems } = pass.plan(planned(model));
       expect(problems).toEqual([]);
@@ -82,7 +71,7 @@ describe('rtnPass', () => {
   });
 
   it('refuses what does not fit, all at once', () => {
-    const model = factored();
+    const model = tinyFactoredModel(NAME);
     const { problems } = rtnPass({ scheme: 'w4g32', include: ['lm_head', 'o_proj', 'down_proj', 'nothing'] }).plan(
       planned(model),
     );

@@ -5,6 +5,8 @@ import type { BlockOutcome, BlockPass, BlockRunOptions, LanguageModel, PlannedMo
 import { plannedWeight } from '@pith/model';
 import {
   denseWeight,
+  factoredWeight,
+  factorNames,
   fromF32,
   memoryBytes,
   randomStream,
@@ -85,4 +87,15 @@ export async function runPasses(
     },
   });
   return { model: { ...model, weights }, outcomes };
+}
+
+/** The tiny model with the weight of this name, [32, 48], as two factors of rank 8. */
+export function tinyFactoredModel(name: string): LanguageModel {
+  const model = tinyModel();
+  const names = factorNames(name);
+  const values = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i));
+  const left = memoryWeight(names.left, [32, 8], values(256));
+  const right = memoryWeight(names.right, [8, 48], values(384));
+  const weights = new Map<string, WeightTensor>(model.weights).set(name, factoredWeight({ name, left, right }));
+  return { ...model, weights };
 }

@@ -1,18 +1,17 @@
 // Formats of quantized checkpoints, rounded to nearest as their own tools do it (`codings.ts`). Weights that are coded alike
 // already keep their codes. Methods that look at a text write the same formats (`pith quantize --format`).
-import { schemeName, setMembers, type StoredWeightsOptions, type WeightFormat } from '@pith/checkpoint';
-import { saveCheckpoint } from '@pith/checkpoint/node';
+import { schemeName, type StoredWeightsOptions, type WeightFormat } from '@pith/checkpoint';
 import { plannedWeight, storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { isPithError, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
-import { carriedFiles } from '../../source/carried-files.ts';
 import { restoredWeight } from '../../source/restored-weight.ts';
 import { plannedLayout, storedOptions } from '../../stages/layout.ts';
 import { CODED_FORMATS, type CodedFormat, type Coding } from '../codings.ts';
 import type { ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
 import { unusedOptions } from '../unused-options.ts';
+import { saveExport } from './save-export.ts';
 
 /** The formats of `CODED_FORMATS` as exports. */
 export const codedExports: readonly ExportFormat[] = CODED_FORMATS.map(codedExport);
@@ -82,13 +81,8 @@ function prepare(model: OpenModel, coding: Coding, name: string, request: Export
     options: { shardBytes },
     peakMemoryBytes: 400e6 + 4 * largest,
     async write({ directory, signal, progress }) {
-      const configText = setMembers(
-        checkpoint.configText,
-        model.embeddings === 'conflict' ? { tie_word_embeddings: false } : {},
-      );
-      const files = await carriedFiles(checkpoint);
-      const content = { ...options, configText, weights, shardBytes, files };
-      await saveCheckpoint(directory, content, { ...(signal && { signal }), ...(progress && { progress }) });
+      const run = { ...(signal && { signal }), ...(progress && { progress }) };
+      await saveExport(model, directory, { weights, options, shardBytes }, run);
       return {};
     },
   };

@@ -5,24 +5,22 @@ import {
   compressedTensors,
   planOutput,
   schemeName,
-  setMembers,
   storedDenseWeight,
   storedMembers,
   storedTensors,
   type OutputTensor,
   type StoredTensor,
 } from '@pith/checkpoint';
-import { saveCheckpoint } from '@pith/checkpoint/node';
 import { storageDifferences, storedWeightOf } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import { isPithError, PithError, throwIfStopped, type RunOptions, type WeightTensor } from '@pith/tensor-core';
 import { DEFAULT_SHARD_BYTES } from '../../plan/quantize-config.ts';
 import { runtimeNotices } from '../../plan/runtime-notices.ts';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
-import { carriedFiles } from '../../source/carried-files.ts';
 import { storedBytesOf, storedOptions } from '../../stages/layout.ts';
 import type { ExportFormat, ExportRequest, PreparedExport } from '../format.ts';
 import { unusedOptions } from '../unused-options.ts';
+import { saveExport } from './save-export.ts';
 
 /** A block of codes and what it is packed into, and the files at hand. */
 const WORKING_BYTES = 400e6;
@@ -99,13 +97,8 @@ function prepare(model: OpenModel, request: ExportRequest): PreparedExport {
     peakMemoryBytes: WORKING_BYTES + 4 * largest,
     async write({ directory, signal, progress }) {
       if (checkpoint.quantization?.method === 'gptq') await requireZeroPoints(weights, signal);
-      const configText = setMembers(
-        checkpoint.configText,
-        model.embeddings === 'conflict' ? { tie_word_embeddings: false } : {},
-      );
-      const files = await carriedFiles(checkpoint);
-      const content = { ...options, configText, weights, shardBytes, files };
-      await saveCheckpoint(directory, content, { ...(signal && { signal }), ...(progress && { progress }) });
+      const run = { ...(signal && { signal }), ...(progress && { progress }) };
+      await saveExport(model, directory, { weights, options, shardBytes }, run);
       return {};
     },
   };

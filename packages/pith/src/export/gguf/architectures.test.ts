@@ -1,11 +1,9 @@
 // Every architecture in llama.cpp: exported in f32, with keys and values in f32 there, the probabilities of the next token are those
 // that transformers gave for the reference checkpoints, and those of our own program for made-up weights of every other form.
-import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { hasRuntime, runtimeUrl } from '@pith-tooling/vitest/runtimes';
+import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { openSafetensors } from '@pith/checkpoint';
 import { logits, readModelConfig } from '@pith/model';
@@ -15,6 +13,7 @@ import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byteTokenizer, writeMadeUpCheckpoint } from '../../testing/made-up-checkpoint.fixture.ts';
 import { exportModel } from '../export-model.ts';
+import { runLlama, type LlamaJob } from './run-llama.fixture.ts';
 
 /**
  * Largest difference of a logarithm of a probability. Both sides compute in f32, in another order: a few roundings of logits below 10.
@@ -193,21 +192,6 @@ async function madeUp({ base, changes = {} }: Case): Promise<Prepared> {
   return { directory, config, ids: IDS, logits: await ownLogits(directory) };
 }
 
-/** Probabilities of the next token in llama.cpp, of several files in one process. */
-function inLlama(jobs: readonly object[]): { rows: number[][] }[] {
-  const script = fileURLToPath(new URL('llama.fixture.mjs', import.meta.url));
-  const args = [script, runtimeUrl('node-llama-cpp'), ...jobs.map((job) => JSON.stringify(job))];
-  const text = execFileSync(process.execPath, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    maxBuffer: 2 ** 28,
-  });
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { rows: number[][] });
-}
-
 /** Largest difference of the logarithms of probabilities. */
 function difference(rows: readonly number[][], { logits: own, config }: Prepared): number {
   let largest = 0;
@@ -230,7 +214,7 @@ describe.skipIf(!hasRuntime('node-llama-cpp')).each([
   const results = new Map<string, { readonly largest: number; readonly tolerance: number }>();
   beforeAll(async () => {
     const prepared: Prepared[] = [];
-    const jobs: object[] = [];
+    const jobs: LlamaJob[] = [];
     for (const one of cases) {
       const model = await prepare(one);
       // The name of a file becomes that of the model, out of which llama.cpp reads something for Phi-3.
@@ -240,7 +224,7 @@ describe.skipIf(!hasRuntime('node-llama-cpp')).each([
       jobs.push({ path, ids: model.ids, vocabulary: model.config.vocab_size, exact: true });
     }
     if (jobs.length === 0) return;
-    for (const [i, { rows }] of inLlama(jobs).entries()) {
+    for (const [i, { rows }] of runLlama<{ rows: number[][] }>(jobs).entries()) {
       const { name, tokens } = cases[i]!;
       const largest = difference(rows.slice(0, tokens), prepared[i]!);
       const { activation, layers } = readModelConfig(prepared[i]!.config);

@@ -1,11 +1,9 @@
 // BERT as a model of embeddings in llama.cpp: the reference checkpoint with a WordPiece vocabulary, its vectors for tokens and for texts
 // against our own.
-import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { hasRuntime, runtimeUrl } from '@pith-tooling/vitest/runtimes';
+import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { openGguf } from '@pith/checkpoint';
 import { embeddings } from '@pith/model';
@@ -14,6 +12,7 @@ import { fileBytes } from '@pith/tensor-core/node';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportModel, planExport } from '../export-model.ts';
+import { runLlama } from './run-llama.fixture.ts';
 
 /** Of a coordinate of a vector of length 1: llama.cpp computes gelu by tanh, from a table in f16. */
 const TOLERANCE = 1e-3;
@@ -93,15 +92,9 @@ describe.skipIf(!hasShared || !hasRuntime('node-llama-cpp'))('bert in llama.cpp'
     });
     const path = join(root, `${pooling}.gguf`);
     await exportModel(directory, { format: 'gguf:f32', output: path, threads: 1 });
-    const script = fileURLToPath(new URL('llama.fixture.mjs', import.meta.url));
-    const job = JSON.stringify({ path, texts: TEXTS, embed: [...IDS, ...TEXTS] });
-    const [tokens, result] = execFileSync(process.execPath, [script, runtimeUrl('node-llama-cpp'), job], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { ids: number[][]; vectors: number[][] });
+    const [tokens, result] = runLlama<{ ids: number[][]; vectors: number[][] }>([
+      { path, texts: TEXTS, embed: [...IDS, ...TEXTS] },
+    ]);
     const opened = await openModel(directory);
     expect(tokens!.ids).toEqual(TEXTS.map((text) => [...opened.tokenizer!.encode(text)]));
     const device = cpuDevice({ threads: 1 });

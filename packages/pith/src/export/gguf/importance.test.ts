@@ -9,6 +9,7 @@ import { randomStream } from '@pith/tensor-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readReceipt } from '../../receipt/receipt.ts';
 import { sha256 } from '../../run/hash-tree.ts';
+import { byteTokenizer } from '../../testing/made-up-checkpoint.fixture.ts';
 import { writeSyntheticModel } from '../../testing/synthetic-model.fixture.ts';
 import { exportModel, planExport } from '../export-model.ts';
 import { readImportance } from './importance.ts';
@@ -22,23 +23,6 @@ beforeAll(() => {
   writeFileSync(join(model, 'tokenizer.json'), JSON.stringify(byteTokenizer()));
 });
 afterAll(() => rmSync(root, { recursive: true }));
-
-/** A byte-level tokenizer whose vocabulary is the 256 bytes. */
-function byteTokenizer(): object {
-  const printable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-  let next = 256;
-  const letters = Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
-  const split = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-  return {
-    version: '1.0',
-    added_tokens: [],
-    normalizer: null,
-    pre_tokenizer: split,
-    post_processor: null,
-    decoder: split,
-    model: { type: 'BPE', vocab: Object.fromEntries(letters.map((letter, id) => [letter, id])), merges: [] },
-  };
-}
 
 type Change = (name: string, columns: number) => { name?: string; columns?: number; square?: (at: number) => number };
 

@@ -1,11 +1,10 @@
 // Our files in llama.cpp itself, by node-llama-cpp in a process of its own. Its key/value cache is f16 and each kernel rounds
 // its inputs (q8_0, q8_K), so that probabilities differ from our f32 by what that costs: see TOLERANCE.
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hasRuntime, runtimeUrl } from '@pith-tooling/vitest/runtimes';
+import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { logits } from '@pith/model';
 import { openModel } from '@pith/model/node';
@@ -14,6 +13,7 @@ import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generate } from '../../generate/generate.ts';
 import { exportModel } from '../export-model.ts';
+import { runLlama } from './run-llama.fixture.ts';
 
 const demo = fileURLToPath(new URL('../../../../../examples/demo-model/checkpoint', import.meta.url));
 
@@ -23,21 +23,6 @@ const demo = fileURLToPath(new URL('../../../../../examples/demo-model/checkpoin
  */
 const TOLERANCE = 0.02;
 const TERNARY_TOLERANCE = 0.035;
-
-/** Results of jobs, in order. */
-function llama(...jobs: readonly ({ readonly path: string } & Record<string, unknown>)[]): Record<string, unknown>[] {
-  const script = fileURLToPath(new URL('llama.fixture.mjs', import.meta.url));
-  const args = [script, runtimeUrl('node-llama-cpp'), ...jobs.map((job) => JSON.stringify(job))];
-  const text = execFileSync(process.execPath, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    maxBuffer: 2 ** 28,
-  });
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
-}
 
 /** Our probabilities of the next token at each position of a model. */
 async function probabilities(model: string, ids: readonly number[]): Promise<number[][]> {
@@ -88,7 +73,10 @@ describe.skipIf(!hasRuntime('node-llama-cpp'))('in llama.cpp', () => {
       const words = await generate(original, { prompt: 'Once upon a time', maxTokens: 40, threads: 1 });
       const text = readFileSync(shared('data/stories-eval.txt'), 'utf8').slice(0, 2000);
       const ids = [1, ...model.tokenizer!.encode('Once upon a time')];
-      const [tokens, made] = llama({ path, tokenize: text }, { path, ids, greedy: 40 });
+      const [tokens, made] = runLlama<Record<string, unknown>>([
+        { path, tokenize: text },
+        { path, ids, greedy: 40 },
+      ]);
       expect(tokens!['ids']).toEqual([...model.tokenizer!.encode(text)]);
       expect((made!['ids'] as number[]).slice(0, words.ids.length)).toEqual(words.ids);
       await model.close();
@@ -121,7 +109,7 @@ describe.skipIf(!hasRuntime('node-llama-cpp'))('in llama.cpp', () => {
   async function compare(original: string, ids: readonly number[], vocabulary: number, variants: readonly string[]) {
     const paths: string[] = [];
     for (const variant of variants) paths.push(await written(original, variant));
-    const results = llama(...paths.map((path) => ({ path, ids, vocabulary }))) as unknown as { rows: number[][] }[];
+    const results = runLlama<{ rows: number[][] }>(paths.map((path) => ({ path, ids, vocabulary })));
     const distances: Record<string, number> = {};
     for (const [i, variant] of variants.entries()) {
       distances[variant] = meanDistance(results[i]!.rows, await probabilities(paths[i]!, ids));

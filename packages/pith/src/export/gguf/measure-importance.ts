@@ -4,7 +4,7 @@ import type { ImatrixEntry } from '@pith/checkpoint';
 import type { BlockPass, CalibrationMemoryPlan, GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
 import type { ExportContext, ExportRequest } from '../format.ts';
-import { walkBlocks, walkMemory } from '../walk-blocks.ts';
+import { lookingPass, walkBlocks, walkMemory } from '../walk-blocks.ts';
 
 /** Entries as they will be, before anything is measured: every column counts 1. */
 export function unmeasuredImportance(
@@ -35,26 +35,18 @@ export async function measureImportance(
   return entriesOf(sources, means);
 }
 
-/** Looks at the inputs and changes nothing. */
-function measuring(means: Map<string, Float32Array>): BlockPass {
-  return {
-    name: 'importance',
-    config: {},
-    plan: () => ({ changes: [], problems: [], notices: [] }),
-    needs: () => ['norms'],
-    apply: (stage) => {
-      for (const { name, inputGroup, inFeatures } of stage.linears) {
-        const { squares, tokens } = stage.statistics.get(inputGroup)!;
-        // An expert that no token reached: all columns count the same.
-        means.set(
-          name,
-          tokens === 0 ? new Float32Array(inFeatures).fill(1) : Float32Array.from(squares!, (sum) => sum / tokens),
-        );
-      }
-      return Promise.resolve({ weights: new Map(), records: {}, interventions: [] });
-    },
-  };
-}
+/** Looks at the squares of the inputs. */
+const measuring = (means: Map<string, Float32Array>): BlockPass =>
+  lookingPass('importance', 'norms', ({ linears, statistics }) => {
+    for (const { name, inputGroup, inFeatures } of linears) {
+      const { squares, tokens } = statistics.get(inputGroup)!;
+      // An expert that no token reached: all columns count the same.
+      means.set(
+        name,
+        tokens === 0 ? new Float32Array(inFeatures).fill(1) : Float32Array.from(squares!, (sum) => sum / tokens),
+      );
+    }
+  });
 
 /** By tensor of the file; experts one after the other. */
 function entriesOf(

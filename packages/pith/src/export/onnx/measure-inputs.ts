@@ -3,7 +3,7 @@ import type { BlockPass, CalibrationMemoryPlan, LanguageModel, StaticInputs } fr
 import { activationQuantization, defineScheme } from '@pith/quant';
 import type { ActivationQuantization } from '@pith/tensor-core';
 import type { ExportContext, ExportRequest } from '../format.ts';
-import { walkBlocks, walkMemory } from '../walk-blocks.ts';
+import { lookingPass, walkBlocks, walkMemory } from '../walk-blocks.ts';
 
 /** Integer inputs with one scale and one zero point for all tokens. */
 const SCHEME = defineScheme({
@@ -31,18 +31,10 @@ export async function measureInputs(
   return inputs;
 }
 
-/** Looks at the range of every input and changes nothing. */
-function measuring(inputs: Map<string, ActivationQuantization>): BlockPass {
-  return {
-    name: 'input-range',
-    config: {},
-    plan: () => ({ changes: [], problems: [], notices: [] }),
-    needs: () => ['range'],
-    apply: (stage) => {
-      for (const { name, inputGroup } of stage.linears) {
-        inputs.set(name, activationQuantization(SCHEME, 'f32', stage.statistics.get(inputGroup))!);
-      }
-      return Promise.resolve({ weights: new Map(), records: {}, interventions: [] });
-    },
-  };
-}
+/** Looks at the range of every input. */
+const measuring = (inputs: Map<string, ActivationQuantization>): BlockPass =>
+  lookingPass('input-range', 'range', ({ linears, statistics }) => {
+    for (const { name, inputGroup } of linears) {
+      inputs.set(name, activationQuantization(SCHEME, 'f32', statistics.get(inputGroup))!);
+    }
+  });
