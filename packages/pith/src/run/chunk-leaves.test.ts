@@ -5,27 +5,29 @@ const chunk = (offset: number, byteLength: number) => ({
   of: 'codes' as const,
   offset,
   byteLength,
-  sha256: `${offset}+${byteLength}`,
+  sha256: `at ${offset}`,
 });
 
 describe('chunkLeaves', () => {
-  it('takes chunks in any order; the last may be shorter', () => {
-    expect(chunkLeaves('t', 25, [chunk(20, 5), chunk(0, 10), chunk(10, 10)])).toEqual({
-      name: 't',
-      leafBytes: 10,
-      leaves: ['0+10', '10+10', '20+5'],
+  it('orders chunks; the last may be shorter', () => {
+    expect(chunkLeaves('w', 10, [chunk(8, 2), chunk(0, 4), chunk(4, 4)])).toEqual({
+      name: 'w',
+      leafBytes: 4,
+      leaves: ['at 0', 'at 4', 'at 8'],
     });
-    expect(chunkLeaves('t', 0, [])).toEqual({ name: 't', leafBytes: 1, leaves: [] });
   });
 
   it.each([
-    ['a gap', [chunk(0, 10), chunk(11, 10)]],
-    ['an overlap', [chunk(0, 10), chunk(9, 12)]],
-    ['different lengths', [chunk(0, 10), chunk(10, 5), chunk(15, 6)]],
-    ['a longer last one', [chunk(0, 10), chunk(10, 11)]],
-    ['an end that is missing', [chunk(0, 10), chunk(10, 10)]],
-    ['nothing', []],
-  ])('are none with %s', (_, chunks) => {
-    expect(chunkLeaves('t', 21, chunks)).toBeUndefined();
+    ['a gap', [chunk(0, 4), chunk(6, 4)]],
+    ['an end that is missing', [chunk(0, 4), chunk(4, 4)]],
+    ['a shorter chunk before the last', [chunk(0, 4), chunk(4, 2), chunk(6, 4)]],
+    ['a last chunk that is longer', [chunk(0, 4), chunk(4, 6)]],
+    ['a chunk twice', [chunk(0, 4), chunk(0, 4), chunk(4, 6)]],
+  ])('makes no leaves of %s', (_what, chunks) => {
+    expect(chunkLeaves('w', 10, chunks)).toBeUndefined();
+  });
+
+  it('has none for a tensor without bytes', () => {
+    expect(chunkLeaves('w', 0, [])).toEqual({ name: 'w', leafBytes: 1, leaves: [] });
   });
 });

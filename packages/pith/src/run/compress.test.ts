@@ -201,6 +201,24 @@ describe('bad input', () => {
     expect(problems.filter(({ code }) => code === 'GROUP_DOES_NOT_DIVIDE').length).toBeGreaterThan(10);
   });
 
+  it('teachers that are missing or have another vocabulary, before anything is written', async () => {
+    count++;
+    const other = join(root, 'other-vocabulary');
+    writeSyntheticModel(other, { layers: 1, hidden: 64, feedForward: 96, vocabulary: 80 });
+    const taught = { method: 'offline' as const, steps: 2, batchSize: 1 };
+    const refused = async (stages: Recipe['stages']) => {
+      const started = run({ recipe: { version: 1, models: { other }, calibration: calibration(), stages } });
+      await expect(started).rejects.toMatchObject({ code: expect.any(String) as string });
+      expect([existsSync(output), existsSync(`${output}.pith-partial`)]).toEqual([false, false]);
+      return started.then(
+        () => '',
+        (error: { code: string; message: string }) => `${error.code} ${error.message}`,
+      );
+    };
+    expect(await refused([{ distill: taught }])).toMatch(/^PLAN_PROBLEMS .*asks for a teacher, got none/s);
+    expect(await refused([{ distill: taught, teacher: 'other' }])).toMatch(/^DISTILL_VOCABULARY .*80 \(teacher\)/);
+  });
+
   it('options that contradict one another', async () => {
     output = join(root, 'never');
     await expect(factorize(model, { method: 'svd', rank: 2, ratio: 0.2, output })).rejects.toThrow(
