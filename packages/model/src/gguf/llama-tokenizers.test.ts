@@ -1,11 +1,10 @@
 // Tokens that llama.cpp makes of the metadata that is written, against those of tokenizer.json: every way to cut text that has a name,
 // SentencePiece-style BPE, WordPiece, Unigram. Files of a vocabulary alone, all loaded in one process.
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { hasRuntime, runtimeUrl } from '@pith-tooling/vitest/runtimes';
+import { runLlama } from '@pith-tooling/vitest/llama';
+import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { planGguf, type GgufValue } from '@pith/checkpoint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -86,23 +85,15 @@ function write(json: object, path: string): void {
 
 describe.skipIf(!hasRuntime('node-llama-cpp'))('llama.cpp cuts text as tokenizer.json does', () => {
   let tokens: number[][][] = [];
-  let templates: string[] = [];
+  let templates: (string | null)[] = [];
   beforeAll(() => {
     const jobs = CASES.map(({ json }, i) => {
       const path = join(root, `${i}.gguf`);
       write(json, path);
-      return JSON.stringify({ path, texts: TEXTS });
+      return { path, vocabOnly: true, texts: TEXTS, template: true };
     });
-    const script = fileURLToPath(new URL('vocabulary.fixture.mjs', import.meta.url));
-    const lines = execFileSync(process.execPath, [script, runtimeUrl('node-llama-cpp'), ...jobs], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-      maxBuffer: 2 ** 26,
-    });
-    const results = lines
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { ids: number[][]; template: string });
+    const answers = runLlama<{ ids: number[][] } & { template: string | null }>(jobs);
+    const results = CASES.map((_, i) => ({ ids: answers[2 * i]!.ids, template: answers[2 * i + 1]!.template }));
     tokens = results.map(({ ids }) => ids);
     templates = results.map(({ template }) => template);
   }, 60_000);

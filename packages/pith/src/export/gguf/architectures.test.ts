@@ -3,6 +3,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runLlama, type LlamaJob } from '@pith-tooling/vitest/llama';
 import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { openSafetensors } from '@pith/checkpoint';
@@ -13,7 +14,6 @@ import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byteTokenizer, writeMadeUpCheckpoint } from '../../testing/made-up-checkpoint.fixture.ts';
 import { exportModel } from '../export-model.ts';
-import { runLlama, type LlamaJob } from './run-llama.fixture.ts';
 
 /**
  * Largest difference of a logarithm of a probability. Both sides compute in f32, in another order: a few roundings of logits below 10.

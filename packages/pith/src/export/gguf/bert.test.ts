@@ -3,6 +3,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { runLlama } from '@pith-tooling/vitest/llama';
 import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { openGguf } from '@pith/checkpoint';
@@ -12,7 +13,6 @@ import { fileBytes } from '@pith/tensor-core/node';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportModel, planExport } from '../export-model.ts';
-import { runLlama } from './run-llama.fixture.ts';
 
 /** Of a coordinate of a vector of length 1: llama.cpp computes gelu by tanh, from a table in f16. */
 const TOLERANCE = 1e-3;

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runLlama } from '@pith-tooling/vitest/llama';
 import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
 import { logits } from '@pith/model';
@@ -13,7 +14,6 @@ import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generate } from '../../generate/generate.ts';
 import { exportModel } from '../export-model.ts';
-import { runLlama } from './run-llama.fixture.ts';
 
 const demo = fileURLToPath(new URL('../../../../../examples/demo-model/checkpoint', import.meta.url));
 

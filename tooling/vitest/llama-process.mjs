@@ -1,4 +1,4 @@
-// Runs node-llama-cpp in a process of its own: address of the runtime, then one job for each further argument (JSON), results as
+// node-llama-cpp in a process of its own, started by llama.mjs: address of the runtime, then one job for each further argument (JSON), results as
 // JSON lines.
 const [, , url, ...jobs] = process.argv;
 const { getLlama, LlamaLogLevel } = await import(url);
@@ -14,7 +14,7 @@ const llama = await getLlama({
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 for (const text of jobs) {
   const job = JSON.parse(text);
-  const model = await llama.loadModel({ modelPath: job.path });
+  const model = await llama.loadModel({ modelPath: job.path, vocabOnly: job.vocabOnly ?? false });
   if (job.tokenize !== undefined) print({ ids: [...model.tokenize(job.tokenize, false)] });
   // Texts, each by itself; with `special`, texts of special tokens become those.
   if (job.texts !== undefined) {
