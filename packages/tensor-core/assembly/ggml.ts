@@ -21,6 +21,7 @@ import {
   readTQ1_0,
   readTQ2_0,
 } from './ggml-restore';
+import { LARGEST, SQUARED_ERRORS, SQUARES, writeQ4_0Measured, writeQ8_0Measured } from './ggml-measured';
 import { readIQ1M, readIQ1S, readIQ2S, readIQ2XS, readIQ2XXS, readIQ3S, readIQ3XXS } from './ggml-restore-iq';
 import { PADDED_IMPORTANCE, RESTORED, ROW } from './ggml-scratch';
 import { writeQ2K, writeQ3K, writeQ4K, writeQ5K, writeQ6K } from './ggml-write-k';
@@ -369,6 +370,7 @@ export function ggmlQuantizeRows(
     let sumSquares: f64 = 0;
     let largest = f32x4.splat(0);
     const scale = f32x4.splat(unit);
+    const inOneGo = unit == 1 && !importance && (type == Q8_0 || type == Q4_0);
     for (let first = 0; first < columns; first += BATCH) {
       const count = min<i32>(BATCH, columns - first);
       const at = x + ((<usize>first) << 2);
@@ -378,8 +380,19 @@ export function ggmlQuantizeRows(
         memory.copy(scratch + PADDED_IMPORTANCE, weights, (<usize>count) << 2);
         weights = scratch + PADDED_IMPORTANCE;
       }
-      writeBatch(type, at, weights, meanSquare, count, target, scratch);
       const blocks = values == 1 ? count : count / values;
+      if (inOneGo) {
+        v128.store(restored, largest, LARGEST);
+        const done = type == Q8_0 ? writeQ8_0Measured(at, blocks, target, restored) : writeQ4_0Measured(at, blocks, target, restored);
+        if (done) {
+          target += <usize>(blocks * bytesOf(type));
+          largest = v128.load(restored, LARGEST);
+          sumSquaredError += sumOfLanes(v128.load(restored, SQUARED_ERRORS));
+          sumSquares += sumOfLanes(v128.load(restored, SQUARES));
+          continue;
+        }
+      }
+      writeBatch(type, at, weights, meanSquare, count, target, scratch);
       ggmlRestore(type, target, restored, blocks);
       target += <usize>(blocks * bytesOf(type));
       for (let i = count; (i & 3) != 0; i++) store<f32>(restored + ((<usize>i) << 2), 0);

@@ -104,6 +104,26 @@ describe('the kernels against the reference', () => {
     }
   });
 
+  it.each(BLOCK_TYPES)('measure what their blocks restore to: %s', async (type) => {
+    const columns = 256;
+    const values = awkwardRows(columns);
+    for (let row = 0; row < values.length / columns; row++) {
+      const x = values.subarray(row * columns, (row + 1) * columns);
+      const bytes = new Uint8Array(ggmlByteLength(type, [columns]));
+      const weight = weightOf('f32', x, [1, columns]);
+      const { error } = await quantizeGgmlInto({ weight, type }, { kind: 'memory', bytes }, { host: localHost() });
+      const restored = restoreBlocks(type, bytes, columns);
+      const differences = x.map((value, i) => restored[i]! - value);
+      const squares = x.reduce((sum, value) => sum + value * value, 0);
+      const squaredErrors = differences.reduce((sum, e) => sum + e * e, 0);
+      expect(error.maxAbsError).toBe(differences.reduce((most, e) => Math.max(most, Math.abs(e)), 0));
+      // 64 additions in each lane of an f32 sum, a rounding of each product, and of each difference twice.
+      const tolerance = 70 * 2 ** -24;
+      expect(Math.abs(error.sumSquares - squares)).toBeLessThanOrEqual(tolerance * squares);
+      expect(Math.abs(error.sumSquaredError - squaredErrors)).toBeLessThanOrEqual(tolerance * squaredErrors);
+    }
+  });
+
   it('say what scratch they need', () => {
     for (const columns of [32, 4096]) expect(kernels.ggmlScratchBytes(columns)).toBe(ggmlScratchBytes(columns));
   });

@@ -76,9 +76,9 @@ export type JobOutcome =
   | { readonly kind: 'failed'; readonly failure: JobFailure }
   | { readonly kind: 'stopped' };
 
-/** From the pool to a worker. */
+/** From the pool to a worker. Steps before `first` are done. */
 export type ToWorker =
-  | { readonly kind: 'run'; readonly id: number; readonly steps: readonly JobStep[] }
+  | { readonly kind: 'run'; readonly id: number; readonly steps: readonly JobStep[]; readonly first: number }
   | { readonly kind: 'close-files'; readonly id: number };
 
 /** From a worker to the pool. */

@@ -186,6 +186,57 @@ describe.each([0, 1, 3])('a pool of %i threads', (threads) => {
   });
 });
 
+describe('reading before the rest of a job', () => {
+  it('counts the steps of a failure from the first', async () => {
+    const workers = pool({ threads: 1 });
+    const { at } = workers.allocate(100);
+    const read: JobStep = { op: 'read', path: file('whole', new Uint8Array(50)), offset: 0, length: 50, at };
+    const absent: JobStep = { op: 'write', path: join(folder, 'absent'), offset: 0, length: 1, at };
+    const tooLong: JobStep = { ...read, offset: 20 };
+    await expect(workers.run([read, read, absent])).rejects.toMatchObject({ details: { step: 2, op: 'write' } });
+    await expect(workers.run([read, tooLong, absent])).rejects.toMatchObject({ details: { step: 1, got: 30 } });
+    expect(await workers.run([read, read])).toEqual([50, 50]);
+    await expect(workers.run([{ ...read, at: 2 ** 32 }])).rejects.toMatchObject({ code: 'KERNEL_MEMORY_RANGE' });
+  });
+
+  it.skipIf(!existsSync('/proc/self/fd'))('keeps files open until they are closed, many or not', async () => {
+    const count = () => readdirSync('/proc/self/fd').length;
+    const workers = pool({ threads: 2 });
+    const { at } = workers.allocate(100);
+    await workers.run([{ op: 'sha256', at, length: 1 }]); // threads have pipes
+    const before = count();
+    const paths = Array.from({ length: 90 }, (_, i) => file(`many-${i}`, Uint8Array.of(i)));
+    const step = (path: string, i: number): JobStep => ({ op: 'read', path, offset: 0, length: 1, at: at + i });
+    for (const path of paths) await workers.run([step(path, 0)]);
+    expect(count() - before).toBeLessThanOrEqual(MAX_OPEN_FILES);
+    await Promise.all([...paths.map((path, i) => workers.run([step(path, i)])), workers.closeFiles()]);
+    await workers.closeFiles();
+    expect(count()).toBe(before);
+  });
+
+  it('takes many jobs with one signal without a warning, and stops them', async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => void warnings.push(warning);
+    process.on('warning', warn);
+    const workers = pool({ threads: 4 });
+    const { at } = workers.allocate(100);
+    const { signal } = new AbortController();
+    const steps: JobStep[] = [
+      { op: 'read', path: file('one', new Uint8Array(100)), offset: 0, length: 100, at },
+      { op: 'sha256', at, length: 100 },
+    ];
+    await Promise.all(Array.from({ length: 40 }, () => workers.run(steps, { signal })));
+    const stop = new AbortController();
+    const stopped = Array.from({ length: 40 }, () => workers.run(steps, { signal: stop.signal }));
+    stop.abort();
+    const outcomes = await Promise.allSettled(stopped);
+    expect(outcomes.every((o) => o.status === 'rejected' && o.reason.code === 'STOPPED')).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off('warning', warn);
+    expect(warnings).toEqual([]);
+  });
+});
+
 describe('stopping', () => {
   it('takes queued jobs out, ends the running one between steps, and leaves the pool usable', async () => {
     const workers = pool({ threads: 1 });

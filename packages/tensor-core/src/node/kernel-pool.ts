@@ -1,7 +1,9 @@
 // Worker threads that run kernels, reads and writes over one shared memory (design 6). A job is a list of steps that one
-// worker runs in order; jobs are handed out in the order given, so results never depend on the number of threads.
+// worker runs in order; what a job reads first is read before, so that no worker waits for a disk. Results never depend on the number
+// of threads.
 //
 // Shared: the memory, the compiled kernels, one stop flag per worker. Posted: the steps and their results, a few numbers.
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { throwIfStopped, type PithError } from '../errors/pith-error.ts';
 import { STATIC_BYTES, compileKernels, createKernelMemory, instantiateKernels } from '../kernels/instance.ts';
@@ -11,6 +13,7 @@ import type { JobOutcome, JobStep, StepResult } from './kernel-job.ts';
 import { MemoryRegion } from './memory-region.ts';
 import { disposedError, exhausted, failureError, notInUse, requireInteger, resultsOf } from './pool-results.ts';
 import { PrivatePool } from './private-pool.ts';
+import { leadingReads, ReadAhead } from './read-ahead.ts';
 import { RegionAllocator } from './region-allocator.ts';
 import { closeFiles, runSteps } from './run-steps.js';
 import { WorkerHandle } from './worker-handle.ts';
@@ -93,6 +96,8 @@ export function createKernelPool(options: KernelPoolOptions = {}): KernelPool {
 
 interface QueuedJob {
   readonly steps: readonly JobStep[];
+  /** The step to begin with. */
+  readonly first: number;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (outcome: JobOutcome) => void;
   readonly reject: (error: unknown) => void;
@@ -107,6 +112,7 @@ export class WorkerPool implements KernelPool {
   readonly #maxBytes: number;
   readonly #allocator = new RegionAllocator(STATIC_BYTES);
   readonly #files = new FileCache();
+  readonly #ahead: ReadAhead;
   readonly #kernels: Readonly<Record<string, unknown>>;
   readonly #idle: WorkerHandle[] = [];
   readonly #busy = new Map<WorkerHandle, Promise<void>>();
@@ -122,6 +128,7 @@ export class WorkerPool implements KernelPool {
     this.#entry = entry;
     this.#maxBytes = Math.ceil(maxBytes / PAGE_BYTES) * PAGE_BYTES;
     this.#memory = createKernelMemory(true, this.#maxBytes);
+    this.#ahead = new ReadAhead(this.#memory);
     this.#kernels = { ...instantiateKernels(this.#module, this.#memory) };
   }
 
@@ -148,21 +155,26 @@ export class WorkerPool implements KernelPool {
   async run(steps: readonly JobStep[], { signal, bytes = Infinity }: JobOptions = {}): Promise<StepResult[]> {
     this.#requireOpen();
     throwIfStopped(signal, 'kernel pool');
+    // Each job in hand listens; that many have one signal is no leak, which Node would warn of.
+    if (signal !== undefined) setMaxListeners(0, signal);
+    const isStopped = (): boolean => signal?.aborted === true;
     if (this.threads === 0 || bytes < SERIAL_JOB_BYTES) {
       const host = { memory: this.#memory, kernels: this.#kernels, files: this.#files };
-      return resultsOf(
-        runSteps(host, steps, () => signal?.aborted === true),
-        signal,
-      );
+      return resultsOf(runSteps(host, steps, isStopped), signal);
     }
-    return resultsOf(await this.#enqueue(steps, signal), signal);
+    const reads = leadingReads(steps);
+    const read = reads === 0 ? [] : resultsOf(await this.#ahead.run(steps.slice(0, reads), isStopped), signal);
+    if (reads > 0 && reads === steps.length) return read;
+    this.#requireOpen();
+    throwIfStopped(signal, 'kernel pool');
+    return [...read, ...resultsOf(await this.#enqueue(steps, reads, signal), signal)];
   }
 
-  async #enqueue(steps: readonly JobStep[], signal: AbortSignal | undefined): Promise<JobOutcome> {
+  async #enqueue(steps: readonly JobStep[], first: number, signal: AbortSignal | undefined): Promise<JobOutcome> {
     let leaveQueue: (() => void) | undefined;
     try {
       return await new Promise<JobOutcome>((resolve, reject) => {
-        const job: QueuedJob = { steps, signal, resolve, reject };
+        const job: QueuedJob = { steps, first, signal, resolve, reject };
         leaveQueue = () => {
           const index = this.#queue.indexOf(job);
           if (index < 0) return; // running: the worker ends it
@@ -196,6 +208,7 @@ export class WorkerPool implements KernelPool {
     const failures = [closeFiles(this.#files)];
     const handles = [...this.#idle, ...this.#busy.keys()].filter((handle) => handle.alive);
     failures.push(...(await Promise.all(handles.map((handle) => handle.closeFiles()))));
+    await this.#ahead.closeAll();
     const failure = failures.find((found) => found !== undefined);
     if (failure !== undefined) throw failureError(failure);
   }
@@ -219,7 +232,7 @@ export class WorkerPool implements KernelPool {
       const job = handle && this.#queue.shift();
       if (handle === undefined || job === undefined) return;
       const running = handle
-        .run(job.steps, job.signal)
+        .run(job.steps, job.first, job.signal)
         .then(job.resolve, job.reject)
         .then(() => {
           this.#busy.delete(handle);

@@ -27,5 +27,5 @@ parentPort?.on('message', (/** @type {ToWorker} */ message) => {
     return;
   }
   const shouldStop = () => Atomics.load(stop, 0) === message.id;
-  reply({ kind: 'ended', id: message.id, outcome: runSteps(host, message.steps, shouldStop) });
+  reply({ kind: 'ended', id: message.id, outcome: runSteps(host, message.steps, shouldStop, message.first) });
 });

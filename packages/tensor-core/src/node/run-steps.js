@@ -10,8 +10,8 @@ import { readSync, writeSync } from 'node:fs';
 /** @typedef {import('./kernel-job.ts').JobOutcome} JobOutcome */
 /** @typedef {import('../kernels/web-assembly.ts').WasmMemory} WasmMemory */
 
-// One system call moves at most 2^31 - 4096 bytes on Linux.
-const MAX_CALL_BYTES = 2 ** 30;
+/** One system call moves at most 2^31 - 4096 bytes on Linux. */
+export const MAX_CALL_BYTES = 2 ** 30;
 
 /** What to do about an errno, where that can be said. */
 const REMEDIES = new Map([
@@ -39,17 +39,19 @@ class StepFailure extends Error {
  * @param {{ memory: WasmMemory, kernels: Readonly<Record<string, unknown>>, files: import('./file-cache.js').FileCache }} host
  * @param {readonly JobStep[]} steps
  * @param {() => boolean} shouldStop asked before each step
+ * @param {number} [first] the step to begin with
  * @returns {JobOutcome}
  */
-export function runSteps(host, steps, shouldStop) {
+export function runSteps(host, steps, shouldStop, first = 0) {
   /** @type {import('./kernel-job.ts').StepResult[]} */
   const results = [];
   for (const [index, step] of steps.entries()) {
+    if (index < first) continue;
     if (shouldStop()) return { kind: 'stopped' };
     try {
       results.push(runStep(host, step));
     } catch (error) {
-      return { kind: 'failed', failure: describe(error, step, index) };
+      return { kind: 'failed', failure: failureOf(error, step, index) };
     }
   }
   return { kind: 'done', results };
@@ -113,7 +115,7 @@ function runStep(host, step) {
  * @param {WasmMemory} memory
  * @param {{ op: string, at: number, length: number }} step
  */
-function viewOf(memory, { op, at, length }) {
+export function viewOf(memory, { op, at, length }) {
   let { buffer } = memory;
   if (at + length > buffer.byteLength) {
     memory.grow(0); // another thread may have grown it: makes the new length visible here
@@ -132,6 +134,22 @@ function viewOf(memory, { op, at, length }) {
 }
 
 /**
+ * The file ends before the step has what it wants.
+ * @param {ReadStep} step
+ * @param {number} got
+ */
+export function truncated(step, got) {
+  return new StepFailure({
+    code: 'FILE_TRUNCATED',
+    message:
+      `read ${step.path}: ${step.length} bytes from offset ${step.offset} were expected, got ${got}; ` +
+      'the file is shorter than it was: fetch it again',
+    kind: 'input',
+    details: { got },
+  });
+}
+
+/**
  * @param {number} descriptor
  * @param {Uint8Array} target
  * @param {ReadStep} step
@@ -141,16 +159,7 @@ function read(descriptor, target, step) {
   while (done < step.length) {
     const wanted = Math.min(step.length - done, MAX_CALL_BYTES);
     const got = readSync(descriptor, target, done, wanted, step.offset + done);
-    if (got === 0) {
-      throw new StepFailure({
-        code: 'FILE_TRUNCATED',
-        message:
-          `read ${step.path}: ${step.length} bytes from offset ${step.offset} were expected, got ${done}; ` +
-          'the file is shorter than it was: fetch it again',
-        kind: 'input',
-        details: { got: done },
-      });
-    }
+    if (got === 0) throw truncated(step, done);
     done += got;
   }
   return done;
@@ -170,12 +179,13 @@ function write(descriptor, source, step) {
 }
 
 /**
+ * Why a step failed, in a form that can be posted.
  * @param {unknown} error
  * @param {JobStep} step
  * @param {number} index
  * @returns {JobFailure}
  */
-function describe(error, step, index) {
+export function failureOf(error, step, index) {
   const where = { step: index, ...step };
   if (error instanceof StepFailure) return { ...error.failure, details: { ...where, ...error.failure.details } };
   const message = error instanceof Error ? error.message : String(error);

@@ -32,13 +32,13 @@ export class WorkerHandle {
     return this.#death === undefined;
   }
 
-  /** Runs a job. When `signal` is aborted, the job is left off after the step in hand: memory is not touched after. */
-  async run(steps: readonly JobStep[], signal?: AbortSignal): Promise<JobOutcome> {
+  /** Runs a job, from its step `first` on. When `signal` is aborted, the job is left off after the step in hand: memory is not touched after. */
+  async run(steps: readonly JobStep[], first: number, signal?: AbortSignal): Promise<JobOutcome> {
     const id = this.#nextId++;
     const stop = () => void Atomics.store(this.#stop, 0, id);
     signal?.addEventListener('abort', stop);
     try {
-      const message = await this.#ask({ kind: 'run', id, steps });
+      const message = await this.#ask({ kind: 'run', id, steps, first });
       if (message.kind !== 'ended') throw unexpected(message);
       return message.outcome;
     } finally {
