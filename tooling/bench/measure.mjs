@@ -1,6 +1,6 @@
 // Runs a command as a whole process: wall time, CPU time and the peak of its resident memory.
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 
 /**
@@ -58,4 +58,15 @@ export function machine() {
     node: process.versions.node,
     load: os.loadavg()[0],
   };
+}
+
+/** Makes the system forget what it has read of files; false where that is not allowed (it takes root, on Linux). */
+export function dropPageCache() {
+  try {
+    execFileSync('sync');
+    writeFileSync('/proc/sys/vm/drop_caches', '3');
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -5,7 +5,7 @@
 //   floor the source is read, nothing kept, then the output's bytes are written: no program can do less
 import { closeSync, fsyncSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { measure, median } from './measure.mjs';
+import { dropPageCache, measure, median } from './measure.mjs';
 import { syntheticCheckpoint } from './synthetic.mjs';
 
 const BUFFER = Buffer.alloc(8 << 20);
@@ -49,9 +49,12 @@ export function copyAndWrite(source, scratch, bytes) {
   return seconds;
 }
 
-/** Seconds of reading a file, keeping nothing, and writing so many bytes, synced; the source is in the page cache. */
-export function readAndWrite(source, scratch, bytes) {
-  readAll(source);
+/**
+ * Seconds of reading a file, keeping nothing, and writing so many bytes, synced. The source is in the page cache, or where `cold` nothing is.
+ */
+export function readAndWrite(source, scratch, bytes, cold = false) {
+  if (cold) dropPageCache();
+  else readAll(source);
   const seconds = timed(() => {
     readAll(source);
     writeBytes(scratch, bytes);

@@ -76,7 +76,8 @@ turn; ratios are medians over the rounds. Hashing the input, measuring the error
     intro: `A bf16 checkpoint of TinyLlama's shape, read from the page cache, to one GGUF file, straight from safetensors, synced and hashed, with its error
 measured. *floor*: plain \`fs\` reads the source, keeps nothing, and writes the output's bytes. *llama-quantize*: the library of llama.cpp 0.5.0 that
 node-llama-cpp ships, on as many threads, from a bf16 GGUF file that exists already. All in turn; medians over the rounds. *processor*: time of all
-threads together.`,
+threads together. *cold*: the same with an empty page cache, so that the source comes from the disk; a job that is bound by the disk takes as long as
+the floor there.`,
     match: (r) => r.name.startsWith('gguf'),
     head: [
       'type',
@@ -92,6 +93,9 @@ threads together.`,
       'its processor',
       'its peak memory',
       'processor, its to ours',
+      'cold',
+      'cold floor',
+      'cold llama-quantize',
     ],
     row: (r) => [
       r.name.slice(5),
@@ -107,6 +111,7 @@ threads together.`,
       r.peerCpuSeconds === null ? 'not run' : seconds(r.peerCpuSeconds),
       MB(r.peerPeakBytes),
       r.peerCpuSeconds === null ? '' : (r.peerCpuSeconds / r.cpuSeconds).toFixed(2),
+      ...[r.coldSeconds, r.coldFloorSeconds, r.peerColdSeconds].map((s) => (s == null ? 'not run' : seconds(s))),
     ],
   },
   {
@@ -204,14 +209,24 @@ finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-c
   {
     title: 'Training step',
     intro:
-      'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program. With a teacher: twice as deep, soft targets at temperature 2. *a processor second*: tokens by the time of all threads together.',
+      'Llama of hidden 256, 6 layers, 8/4 heads, feed-forward 768, vocabulary 4,096; batch 4 x 256; forward, backward, AdamW in one program. With a teacher: twice as deep, soft targets at temperature 2. *a processor second*: tokens by the time of all threads together. *best four*: the fastest of three groups of four steps; *tokens/s* is the median step.',
     match: (r) => r.name.startsWith('training'),
-    head: ['job', 'parameters', 'threads', 'tokens/s', 'a processor second', 'time outside products', 'peak memory'],
+    head: [
+      'job',
+      'parameters',
+      'threads',
+      'tokens/s',
+      'best four',
+      'a processor second',
+      'time outside products',
+      'peak memory',
+    ],
     row: (r) => [
       r.name,
       `${(r.parameters / 1e6).toFixed(2)} M`,
       r.threads === undefined ? '' : `${r.threads}`,
       r.tokensPerSecond.toFixed(0),
+      r.bestGroupTokensPerSecond?.toFixed(0) ?? 'not measured',
       r.tokensPerCpuSecond === undefined ? 'not measured' : r.tokensPerCpuSecond.toFixed(0),
       `${(r.shareOutsideProducts * 100).toFixed(0)}%`,
       MB(r.peakBytes),

@@ -32,7 +32,10 @@ const BATCH = 4;
 const CONTEXT = 256;
 const VOCABULARY = 4096;
 const WARM_STEPS = 3;
-const STEPS = 10;
+/** The best of some groups of steps, as the peer has it. */
+const GROUPS = 3;
+const GROUP_STEPS = 4;
+const STEPS = GROUPS * GROUP_STEPS;
 
 const threads = Number(process.argv[2] ?? availableParallelism());
 const withTeacher = process.argv[3] === 'teacher';
@@ -136,6 +139,9 @@ await trainer.train({
 });
 await trainer.dispose();
 await cpu.dispose();
+const groups = Array.from({ length: GROUPS }, (_, group) =>
+  seconds.slice(group * GROUP_STEPS, (group + 1) * GROUP_STEPS).reduce((sum, step) => sum + step / GROUP_STEPS, 0),
+);
 seconds.sort((a, b) => a - b);
 cpuSeconds.sort((a, b) => a - b);
 const median = (seconds[STEPS / 2 - 1] + seconds[STEPS / 2]) / 2;
@@ -155,7 +161,7 @@ console.log(
       teacherLayers: withTeacher ? 12 : null,
       tokensPerCpuSecond: (2 * BATCH * CONTEXT) / (cpuSeconds[STEPS / 2 - 1] + cpuSeconds[STEPS / 2]),
       fastestTokensPerCpuSecond: (BATCH * CONTEXT) / cpuSeconds[0],
-      fastestTokensPerSecond: (BATCH * CONTEXT) / seconds[0],
+      bestGroupTokensPerSecond: (BATCH * CONTEXT) / Math.min(...groups),
       shareOutsideProducts: profile.shareOutsideProducts,
       shareOutsideProductsBy: "ONNX Runtime's profile: (run - MatMul, FusedMatMul and Gemm nodes) / run",
       millisecondsByOperator: profile.millisecondsByOperator,

@@ -49,6 +49,14 @@ describe('the program', () => {
     expect(execFileSync(program, ['--version'], { encoding: 'utf8' })).toBe(`${version}\n`);
   });
 
+  it('goes on when nobody reads what it prints any more', async () => {
+    const { child, ended } = startPith(['quantize', model, '-o', output, '--scheme', 'w4g32']);
+    child.stdout!.destroy();
+    child.stderr!.destroy();
+    expect((await ended).status).toBe(0);
+    expect((await pith('verify', output)).status).toBe(0);
+  });
+
   it('loads nothing but commander before a command runs', () => {
     expect([...staticImports(main)].filter((name) => !name.startsWith('node:'))).toEqual(['commander']);
   });

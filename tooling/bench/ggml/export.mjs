@@ -1,9 +1,10 @@
 // `pith export --format gguf:…` of a synthetic bf16 checkpoint, straight from safetensors; beside it, in turn, llama-quantize's own work: from
-// a GGUF file that someone had to convert before. And plain `fs` that reads the source and writes as many bytes: no program can do less.
+// a GGUF file that someone had to convert before. And plain `fs` that reads the source and writes as many bytes: no program can do less. Where
+// the page cache may be emptied, all of it again with the source on the disk.
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { byteFallbackTokenizer } from '../byte-tokenizer.mjs';
-import { measure, median } from '../measure.mjs';
+import { dropPageCache, measure, median } from '../measure.mjs';
 import { readAll, readAndWrite } from '../quantize.mjs';
 import { syntheticCheckpoint } from '../synthetic.mjs';
 import { quantizePeer } from './peer.mjs';
@@ -39,9 +40,17 @@ export async function benchGguf({ work, pith, variant, layers = 22, rounds = 3, 
     rmSync(dense, { force: true });
     await exportTo('bf16', dense);
   }
+  const canForget = dropPageCache();
+  /** The program itself and what it loads stay in the page cache: only headers of the model are read. */
+  const forget = async () => {
+    dropPageCache();
+    await run(process.execPath, [pith, 'plan', model.dir, '--format', `gguf:${variant}`, '--json']);
+    await run(process.execPath, [pith, 'doctor', '--json']);
+  };
   const ours = [];
   const theirs = [];
   const floor = [];
+  const cold = { ours: [], theirs: [], floor: [] };
   let outputBytes = 0;
   for (let round = 0; round < rounds; round++) {
     remove();
@@ -50,10 +59,21 @@ export async function benchGguf({ work, pith, variant, layers = 22, rounds = 3, 
     outputBytes = statSync(target).size;
     remove();
     floor.push(readAndWrite(model.file, scratch, outputBytes));
+    if (canForget) {
+      await forget();
+      cold.ours.push(await exportTo(variant, target));
+      remove();
+      cold.floor.push(readAndWrite(model.file, scratch, outputBytes, true));
+    }
     if (peer === null) continue;
-    readAll(dense);
     const fileType = `${FILE_TYPES[variant]}`;
-    theirs.push(await run(peer.program, ['model', peer.libraries, dense, scratch, fileType, `${threads}`]));
+    const quantize = () => run(peer.program, ['model', peer.libraries, dense, scratch, fileType, `${threads}`]);
+    readAll(dense);
+    theirs.push(await quantize());
+    rmSync(scratch);
+    if (!canForget) continue;
+    await forget();
+    cold.theirs.push(await quantize());
     rmSync(scratch);
   }
   remove();
@@ -72,6 +92,9 @@ export async function benchGguf({ work, pith, variant, layers = 22, rounds = 3, 
     weightsPerCpuSecond: weights / of(ours, 'cpuSeconds'),
     peakBytes: peak(ours),
     floorSeconds: median(floor),
+    coldSeconds: of(cold.ours, 'seconds'),
+    coldFloorSeconds: canForget ? median(cold.floor) : null,
+    peerColdSeconds: of(cold.theirs, 'seconds'),
     peerSeconds: of(theirs, 'seconds'),
     peerCpuSeconds: of(theirs, 'cpuSeconds'),
     peerPeakBytes: peak(theirs),
