@@ -83,7 +83,7 @@ function readModule(parts: Parts, { groupSize }: AwqConfig): ModuleWeight {
 }
 
 async function readBlock(
-  { qweight, qzeros, scales }: Parts,
+  { module, qweight, qzeros, scales }: Parts,
   [rows, columns, groups]: readonly [number, number, number],
   start: number,
   end: number,
@@ -93,9 +93,10 @@ async function readBlock(
     qzeros.source.read(0, qzeros.byteLength),
     scales.source.read(0, scales.byteLength),
   ]);
+  const all = awqFaults.requireFinite(toF32(scales.dtype as 'f16', scaleBytes), module, scales);
   return {
     codes: words,
-    scales: turn(toF32(scales.dtype as 'f16', scaleBytes), groups, rows, start, end),
+    scales: turn(all, groups, rows, start, end),
     zeroPoints: turn(unpackLanes(wordsOf(zeroBytes)), groups, rows, start, end),
   };
 }

@@ -148,20 +148,26 @@ async function readBlock(parts: Parts, state: QuantState, run: number, from: num
   return { codes, scales };
 }
 
+/** @throws PithError `BNB_TENSORS_INVALID` for maxima that are not numbers. */
 async function readMaxima(
   { absmax, nested }: Parts,
   state: QuantState,
   first: number,
   last: number,
 ): Promise<Float32Array> {
-  if (!nested || !state.nested) return toF32('f32', await absmax.source.read(4 * first, 4 * (last - first)));
+  const module = absmax.name.slice(0, -'.absmax'.length);
+  if (!nested || !state.nested) {
+    const maxima = toF32('f32', await absmax.source.read(4 * first, 4 * (last - first)));
+    return bnbFaults.requireFinite(maxima, module, absmax, first);
+  }
   const { blockSize, offset } = state.nested;
   const [codes, outer, map] = await Promise.all([
     absmax.source.read(first, last - first),
     nested.absmax.source.read(0, nested.absmax.byteLength),
     nested.map.source.read(0, nested.map.byteLength),
   ]);
-  const [scales, levels] = [toF32('f32', outer), toF32('f32', map)];
+  const scales = bnbFaults.requireFinite(toF32('f32', outer), module, nested.absmax);
+  const levels = bnbFaults.requireFinite(toF32('f32', map), module, nested.map);
   const shift = Math.fround(offset);
   return Float32Array.from(codes, (code, i) => {
     return Math.fround(levels[code]! * scales[Math.floor((first + i) / blockSize)]!) + shift;
@@ -201,7 +207,7 @@ function readRows(tensors: ReadonlyMap<string, StoredTensor>, codes: StoredTenso
       ]);
       return {
         codes: new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-        scales: toF32('f32', maxima).map((most) => most / 127),
+        scales: bnbFaults.requireFinite(toF32('f32', maxima), module, scales, start).map((most) => most / 127),
       };
     },
     byteLengthOfRows: (start, end) => (end - start) * (columns + 4),

@@ -82,6 +82,29 @@ export class FormatFaults {
     );
   }
 
+  /**
+   * Values of a tensor as they are, when all of them are numbers.
+   *
+   * @param values consecutive values of the tensor, from its value number `first` on.
+   * @throws PithError `<PREFIX>_TENSORS_INVALID` for a NaN or an infinity, with its place.
+   */
+  requireFinite(
+    values: Float32Array,
+    module: string,
+    { name, shape, file }: Pick<StoredTensor, 'name' | 'shape' | 'file'>,
+    first = 0,
+  ): Float32Array {
+    const wrong = values.findIndex((value) => !Number.isFinite(value));
+    if (wrong < 0) return values;
+    const place: number[] = [];
+    let rest = first + wrong;
+    for (const length of [...shape].reverse()) {
+      place.unshift(rest % length);
+      rest = Math.floor(rest / length);
+    }
+    throw this.tensors(module, file, `${name.slice(module.length + 1)} is ${values[wrong]} at [${place.join(', ')}]`);
+  }
+
   /** Refuses a tensor of another dtype or rank. */
   requireMatrix(tensor: StoredTensor, module: string, dtypes: readonly StoredDType[]): readonly [number, number] {
     const { name, dtype, shape, file } = tensor;

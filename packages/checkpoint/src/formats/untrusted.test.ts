@@ -175,6 +175,26 @@ const tensor = (format: string, more: Record<string, Contents[string] | undefine
   return { said, contents: Object.fromEntries(entries) as Contents };
 };
 
+/** Halves of 16 bits that are zeros, but for one. */
+const halfAt = (count: number, at: number, bits: number) => {
+  const halves = new Uint16Array(count);
+  halves[at] = bits;
+  return new Uint8Array(halves.buffer);
+};
+/** A weight of bitsandbytes whose maxima are coded again. */
+const doubled = (maxima: Float32Array, map: Float32Array): Sample => {
+  const nested = quantStateBytes({
+    ...{ table: 'nf4', blockSize: 32, valueDType: 'f16', shape: [4, 12] },
+    nested: { blockSize: 256, offset: 0.5 },
+  });
+  return tensor('bitsandbytes', {
+    'a.weight.absmax': { dtype: 'u8', shape: [2], bytes: Uint8Array.of(0, 7) },
+    'a.weight.nested_absmax': { dtype: 'f32', shape: [1], bytes: floats(maxima) },
+    'a.weight.nested_quant_map': { dtype: 'f32', shape: [256], bytes: floats(map) },
+    [`a.weight.${STATE_SUFFIX.nf4}`]: { dtype: 'u8', shape: [nested.length], bytes: nested },
+  });
+};
+
 describe('one error for each way to be bad', () => {
   it.each<[string, Sample, string, RegExp]>([
     ['gptq: no bits', quant('gptq', { bits: null }), 'GPTQ_CONFIG_INVALID', /bits:/],
@@ -222,6 +242,12 @@ describe('one error for each way to be bad', () => {
       'GPTQ_TENSORS_INVALID',
       /half of the range.*has 1;/,
     ],
+    [
+      'gptq: a scale that is no number',
+      tensor('gptq', { 'a.scales': { dtype: 'f16', shape: [2, 8], bytes: halfAt(16, 13, 0x7e00) } }),
+      'GPTQ_TENSORS_INVALID',
+      /scales is NaN at \[1, 5\]/,
+    ],
     ['awq: no bits', quant('awq', { bits: 'four' }), 'AWQ_CONFIG_INVALID', /bits:/],
     ['awq: layout', quant('awq', { version: 'gemv' }), 'AWQ_UNSUPPORTED', /layout "gemv"/],
     ['awq: bits', quant('awq', { bits: 3 }), 'AWQ_UNSUPPORTED', /codes of 3 bits/],
@@ -233,6 +259,12 @@ describe('one error for each way to be bad', () => {
       'AWQ_TENSORS_INVALID',
       /must be of 8 outputs/,
     ],
+    [
+      'awq: a scale that is no number',
+      tensor('awq', { 'a.scales': { dtype: 'f16', shape: [2, 8], bytes: halfAt(16, 9, 0xfc00) } }),
+      'AWQ_TENSORS_INVALID',
+      /scales is -Infinity at \[1, 1\]/,
+    ],
     ['mlx: bits', quant('mlx', { bits: 7 }), 'MLX_UNSUPPORTED', /7 bits in groups of 32/],
     ['mlx: mode', quant('mlx', { mode: 'other' }), 'MLX_UNSUPPORTED', /mode "other"/],
     ['mlx: a module', quant('mlx', { b: { bits: '8' } }), 'MLX_CONFIG_INVALID', /bits:/],
@@ -243,6 +275,18 @@ describe('one error for each way to be bad', () => {
       tensor('mlx', { 'a.biases': { dtype: 'bf16', shape: [2, 2] } }),
       'MLX_TENSORS_INVALID',
       /biases \[2, 2\] must have the shape of scales \[3, 2\]/,
+    ],
+    [
+      'mlx: a scale that is no number',
+      tensor('mlx', { 'a.scales': { dtype: 'bf16', shape: [3, 2], bytes: halfAt(6, 3, 0x7fc0) } }),
+      'MLX_TENSORS_INVALID',
+      /scales is NaN at \[1, 1\]/,
+    ],
+    [
+      'mlx: a bias that is no number',
+      tensor('mlx', { 'b.biases': { dtype: 'f16', shape: [2, 1], bytes: halfAt(2, 1, 0x7c00) } }),
+      'MLX_TENSORS_INVALID',
+      /biases is Infinity at \[1, 0\]/,
     ],
     ['mlx modes: bits', quant('mlx modes', { bits: 8 }), 'MLX_UNSUPPORTED', /nvfp4 of 8 bits in groups of 16/],
     [
@@ -261,7 +305,7 @@ describe('one error for each way to be bad', () => {
       'mlx modes: scales that are no numbers',
       tensor('mlx modes', { 'b.scales': { dtype: 'u8', shape: [2, 2], bytes: Uint8Array.of(0, 1, 255, 2) } }),
       'MLX_TENSORS_INVALID',
-      /scales are NaN in row 1/,
+      /scales is NaN at \[1, 0\]/,
     ],
     ['hqq: no configuration', quant('hqq', { quant_config: 4 }), 'HQQ_CONFIG_INVALID', /quant_config/],
     ['hqq: no zeros', tensor('hqq', { 'a.zero': undefined }), 'HQQ_TENSOR_MISSING', /"a.zero"/],
@@ -326,7 +370,7 @@ describe('one error for each way to be bad', () => {
       'hqq: a scale that is no number',
       tensor('hqq', { 'a.scale': { dtype: 'f16', shape: [4, 1], bytes: new Uint8Array(8).fill(0xff) } }),
       'HQQ_TENSORS_INVALID',
-      /scale is NaN in group 0/,
+      /scale is NaN at \[0, 0\]/,
     ],
     [
       'bitsandbytes: no state',
@@ -377,6 +421,32 @@ describe('one error for each way to be bad', () => {
       tensor('bitsandbytes', { 'a.weight.absmax': { dtype: 'f32', shape: [3] } }),
       'BNB_TENSORS_INVALID',
       /absmax must be 2/,
+    ],
+    [
+      'bitsandbytes: a maximum that is no number',
+      tensor('bitsandbytes', {
+        'a.weight.absmax': { dtype: 'f32', shape: [2], bytes: floats(Float32Array.of(1, NaN)) },
+      }),
+      'BNB_TENSORS_INVALID',
+      /absmax is NaN at \[1\]/,
+    ],
+    [
+      'bitsandbytes: a coded maximum that is no number',
+      doubled(Float32Array.of(Infinity), new Float32Array(256)),
+      'BNB_TENSORS_INVALID',
+      /nested_absmax is Infinity at \[0\]/,
+    ],
+    [
+      'bitsandbytes: a code of maxima that is no number',
+      doubled(Float32Array.of(1), new Float32Array(256).fill(NaN, 7)),
+      'BNB_TENSORS_INVALID',
+      /nested_quant_map is NaN at \[7\]/,
+    ],
+    [
+      'bitsandbytes: a row that is no number',
+      tensor('bitsandbytes', { 'b.SCB': { dtype: 'f32', shape: [2], bytes: floats(Float32Array.of(1, NaN)) } }),
+      'BNB_TENSORS_INVALID',
+      /SCB is NaN at \[1\]/,
     ],
     [
       'bitsandbytes: rows',

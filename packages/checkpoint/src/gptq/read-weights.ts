@@ -146,14 +146,14 @@ async function requireOrder(reading: Reading, tensor: StoredTensor): Promise<voi
 }
 
 async function readBlock(reading: Reading, start: number, end: number): Promise<CodeBlock> {
-  const { qweight, scales, columns, groups, rows, scheme } = reading;
+  const { module, qweight, scales, columns, groups, rows, scheme } = reading;
   const count = end - start;
   const [words, scaleBytes, zeroPoints] = await Promise.all([
     readTurned(qweight, start, end),
     scales.source.read(0, scales.byteLength),
     readZeros(reading),
   ]);
-  const all = toF32(scales.dtype as 'f16', scaleBytes);
+  const all = gptqFaults.requireFinite(toF32(scales.dtype as 'f16', scaleBytes), module, scales);
   return {
     codes: unpack(words, { rows: count, columns, bits: scheme.bits }),
     scales: turn(all, groups, rows, start, end),

@@ -204,7 +204,5 @@ async function readFloats(
   const width = byteLength / shape.reduce((a, b) => a * b, 1);
   const stored = toF32(dtype as ScaleDType, await source.read(start * width, (end - start) * width));
   const values = dtype === valueDType || valueDType === 'f32' ? stored : toF32(valueDType, fromF32(valueDType, stored));
-  const wrong = values.findIndex((value) => !Number.isFinite(value));
-  if (wrong < 0) return values;
-  throw hqqFaults.tensors(path, file, `${name.slice(path.length + 1)} is ${values[wrong]} in group ${start + wrong}`);
+  return hqqFaults.requireFinite(values, path, { name, shape, file }, start);
 }

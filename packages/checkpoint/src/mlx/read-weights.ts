@@ -124,8 +124,9 @@ function rowsOf({ source, byteLength, shape }: StoredTensor, start: number, end:
   return source.read(rowBytes * start, rowBytes * (end - start));
 }
 
+/** @throws PithError `MLX_TENSORS_INVALID` for scales and biases that are not numbers. */
 async function readAffineBlock(
-  { codes, scales, biases }: AffineParts,
+  { module, codes, scales, biases }: AffineParts,
   [, columns]: readonly [number, number],
   { bits, scaleDType }: AffineScheme,
   start: number,
@@ -137,7 +138,9 @@ async function readAffineBlock(
   const half = 2 ** (bits - 1);
   const unsigned = new Uint8Array(signed.buffer);
   for (let i = 0; i < unsigned.length; i += 1) unsigned[i] = signed[i]! + half;
-  return { codes: unsigned, scales: toF32(scaleDType, scaleBytes), biases: toF32(scaleDType, biasBytes) };
+  const numbers = (part: StoredTensor, bytes: Uint8Array) =>
+    mlxFaults.requireFinite(toF32(scaleDType, bytes), module, part, start * part.shape[1]!);
+  return { codes: unsigned, scales: numbers(scales, scaleBytes), biases: numbers(biases, biasBytes) };
 }
 
 /** @throws PithError `MLX_TENSORS_INVALID` for scales that are not numbers. */
@@ -150,10 +153,6 @@ async function readMicroBlock(
 ): Promise<CodeBlock> {
   const [bytes, scaleBytes] = await Promise.all([rowsOf(codes, start, end), rowsOf(scales, start, end)]);
   const values = exponents ? e8m0ToF32(scaleBytes) : toF32('f8_e4m3', scaleBytes);
-  const wrong = values.findIndex((scale) => !Number.isFinite(scale));
-  if (wrong >= 0) {
-    const row = start + Math.floor(wrong / scales.shape[1]!);
-    throw mlxFaults.tensors(module, scales.file, `scales are NaN in row ${row}`);
-  }
+  mlxFaults.requireFinite(values, module, scales, start * scales.shape[1]!);
   return { codes: bits === 4 ? unpackNibbles(bytes) : bytes, scales: values };
 }
