@@ -74,6 +74,7 @@ export type {
   PruneStage,
   QuantizeStage,
   Recipe,
+  RecipeBudget,
   RecipeOutput,
   RecipeStage,
   TrainingText,

@@ -125,7 +125,7 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
       option: '',
       parse: amounts('--structure'),
     },
-    { flag: '--score <name>', help: 'structure: how neurons and groups are ranked: wanda, magnitude' },
+    { flag: '--score <name>', help: 'structure: how neurons and groups are ranked: wanda, magnitude, taylor' },
     { flag: '--contiguous', help: 'structure: take the layers from one run of neighbours' },
     {
       flag: '--multiple-of <n>',

@@ -1,4 +1,5 @@
 // Option values: text in, checked value out, or a UsageError that names the option.
+import { isByteSize, parseByteSize } from '../byte-size.ts';
 import { UsageError } from './failure.ts';
 
 /** Parses a whole number of at least `min`. */
@@ -48,30 +49,16 @@ export function realNumber(option: string, min: number, max: number): (text: str
   };
 }
 
-const SIZE = /^([0-9]+(?:\.[0-9]+)?)\s*(B|[kKMGT]B?|[kKMGT]iB)?$/;
-const POWER: Readonly<Record<string, number>> = { k: 1, K: 1, M: 2, G: 3, T: 4 };
-
-/** Parses `500MB`, `2GB`, `1.5GiB`, `1000000`: kB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB of 1024. */
+/** Parses a size: see {@link parseByteSize}. */
 export function byteSize(option: string): (text: string) => number {
   return (text) => {
-    const match = SIZE.exec(text.trim());
-    if (match === null) {
-      throw new UsageError(
-        'OPTION_NOT_A_SIZE',
-        `${option}: must be a size such as 500MB, 2GB or 1.5GiB, got "${text}"`,
-        { option, value: text },
-      );
-    }
-    const unit = match[2] ?? 'B';
-    const base = unit.endsWith('iB') ? 1024 : 1000;
-    const bytes = Math.floor(Number(match[1]) * base ** (POWER[unit[0]!] ?? 0));
-    if (!Number.isSafeInteger(bytes) || bytes < 1) {
-      throw new UsageError('OPTION_NOT_A_SIZE', `${option}: must be from 1 B to 9 PB, got "${text}"`, {
-        option,
-        value: text,
-      });
-    }
-    return bytes;
+    const bytes = parseByteSize(text);
+    if (isByteSize(bytes)) return bytes;
+    const constraint = Number.isNaN(bytes) ? 'a size such as 500MB, 2GB or 1.5GiB' : 'from 1 B to 9 PB';
+    throw new UsageError('OPTION_NOT_A_SIZE', `${option}: must be ${constraint}, got "${text}"`, {
+      option,
+      value: text,
+    });
   };
 }
 

@@ -1,6 +1,7 @@
 // The methods of each kind of stage and their options, as recipes and the command line name them. Kinds of values are
 // checked here; what fits together, and what fits the model, is for the package of the technique to say.
 import { z } from 'zod';
+import { FIT } from './budget.ts';
 
 const Patterns = z.array(z.string().min(1).max(512)).max(1000);
 const selection = {
@@ -10,11 +11,17 @@ const selection = {
   ignore: Patterns.exactOptional().describe('Patterns of modules to leave alone.'),
 };
 
+/** A share, or what leaves it to the budget of the recipe. */
+const fitted = z.union([z.number(), z.literal(FIT)], `must be a number, or "${FIT}" for what the budget allows`);
+
 /** The methods of a kind as a union, one strict object for each. */
 type MethodSchema = z.ZodObject & { readonly shape: { readonly method: z.ZodLiteral<string> } };
 
 const coding = {
-  scheme: z.string().max(100).describe('Bits, group size and kind of the codes: w4g128.'),
+  scheme: z
+    .string()
+    .max(100)
+    .describe('Bits, group size and kind of the codes: w4g128; fit for what the budget allows.'),
   range: z
     .string()
     .max(100)
@@ -147,10 +154,11 @@ const SparseGpt = z.strictObject({
   ...selection,
 });
 const amount = z.number().exactOptional();
+const NEURONS = 'Channels of the feed-forward part of each layer: a count or a share.';
 const structure = {
-  neurons: amount.describe('Channels of the feed-forward part of each layer: a count or a share.'),
+  neurons: amount.describe(NEURONS),
   kvGroups: amount.describe('Key-value heads with their query heads, of each layer: a count or a share.'),
-  score: z.enum(['wanda', 'magnitude']).exactOptional().describe('How neurons and groups are ranked.'),
+  score: z.enum(['wanda', 'magnitude', 'taylor']).exactOptional().describe('How neurons and groups are ranked.'),
   contiguous: z.boolean().exactOptional().describe('Takes the layers from one run of neighbours.'),
   multipleOf: z.int().exactOptional().describe('Keeps a multiple of so many neurons.'),
 };
@@ -161,6 +169,7 @@ const Structure = z.strictObject({
     .exactOptional()
     .describe('Whole layers: how many, a share, or which ones.'),
   ...structure,
+  neurons: fitted.exactOptional().describe(NEURONS),
 });
 const Iterative = z.strictObject({
   method: z.literal('iterative'),
@@ -200,7 +209,7 @@ const Gradual = z.strictObject({
 
 const factors = {
   rank: z.int().exactOptional().describe('The same rank for each linear.'),
-  ratio: z.number().exactOptional().describe('Share of the parameters that goes, of each linear.'),
+  ratio: fitted.exactOptional().describe('Share of the parameters that goes, of each linear.'),
   energy: z.number().exactOptional().describe('Share of the squared singular values that stays, of each linear.'),
   budget: z.number().exactOptional().describe('Share of the parameters that goes, of all linears together.'),
   weigh: z.enum(['output', 'loss']).exactOptional().describe('With budget: what the error of a linear counts.'),
@@ -227,7 +236,7 @@ const Asvd = z.strictObject({
 const WhitenedSvd = z.strictObject({ method: z.literal('whitened-svd'), ...factors });
 const stack = {
   stack: z.enum(['layers', 'heads']).exactOptional().describe('What is stacked: matrices of one role, or heads.'),
-  ratio: z.number().exactOptional().describe('Share of the stored parameters that goes, of each matrix.'),
+  ratio: fitted.exactOptional().describe('Share of the stored parameters that goes, of each matrix.'),
   tolerance: z.number().exactOptional().describe('Ends when a round lowers the relative error by less.'),
   iterations: count.describe('Most rounds.'),
   dtype: factors.dtype,

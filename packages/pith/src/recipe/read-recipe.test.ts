@@ -71,6 +71,41 @@ describe('a recipe', () => {
       stages('{ data: { text: a }, quantize: { method: gptq, scheme: w4 } }'),
       'gptq does not train',
     ],
+    [
+      'an option that is left to no budget',
+      stages('quantize: { method: rtn, scheme: fit }'),
+      'stages[0].quantize.scheme: "fit" leaves it to a budget, and the recipe has none',
+    ],
+    [
+      'two options that are left to the budget',
+      `budget: { size: 1MB }\n${stages('factorize: { method: svd, ratio: fit }', 'quantize: { method: rtn, scheme: fit }')}`,
+      'stages[1].quantize.scheme: one option may be left to the budget, and stages[0].factorize.ratio is',
+    ],
+    [
+      'a budget of no size',
+      `budget: { size: huge }\n${stages('quantize: { method: rtn, scheme: w4 }')}`,
+      'such as 500MB',
+    ],
+    [
+      'a budget of two limits',
+      `budget: { size: 1MB, bitsPerWeight: 4 }\n${stages('quantize: { method: rtn, scheme: w4 }')}`,
+      'exactly one of size, bitsPerWeight, it has both',
+    ],
+    [
+      'values for no option',
+      `budget: { size: 1MB, try: [w4] }\n${stages('quantize: { method: rtn, scheme: w4 }')}`,
+      'budget.try: has values for an option that says "fit", and none does',
+    ],
+    [
+      'shares where a scheme is left open',
+      `budget: { size: 1MB, try: [w4, 0.5] }\n${stages('quantize: { method: rtn, scheme: fit }')}`,
+      'budget.try[1]: must be the name of a scheme, got 0.5',
+    ],
+    [
+      'schemes where a share is left open',
+      `budget: { size: 1MB, try: [w4, 1.5] }\n${stages('factorize: { method: svd, ratio: fit }')}`,
+      'budget.try[1]: must be a share of more than 0 and less than 1, got 1.5',
+    ],
   ])('is refused for %s', (_, text, message) => {
     const found = failure(text);
     expect(found.code).toBe('RECIPE_INVALID');

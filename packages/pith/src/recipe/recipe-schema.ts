@@ -3,6 +3,7 @@
 // package of the technique.
 import { WEIGHT_FORMATS } from '@pith/checkpoint';
 import { z } from 'zod';
+import { BudgetSchema, budgetProblems } from './budget.ts';
 import { STAGE_KINDS, type StageKind } from './stage-kinds.ts';
 import type { Recipe, RecipeStage } from './types.ts';
 import { MethodSchemas, TAUGHT_METHODS, TRAINING_METHODS } from './method-schemas.ts';
@@ -82,37 +83,46 @@ const Stage = z
   });
 
 /** The schema of a recipe (zod). Unknown keys are refused. */
-export const RecipeSchema: z.ZodType<Recipe> = z.strictObject({
-  version: z.literal(1).describe('Version of this layout.'),
-  seed: z.int().nonnegative().exactOptional().describe('Seed of everything random; 0 when left out.'),
-  models: z
-    .record(Id, Path)
-    .exactOptional()
-    .describe('Further checkpoints by name, for stages to start from or to learn from.'),
-  calibration: Calibration.exactOptional().describe('What calibrated stages look at; one text for all.'),
-  stages: z.array(Stage).min(1).max(32).describe('What is done, in order.'),
-  evaluate: Text.exactOptional().describe('Measures quality before and after on a text.'),
-  output: z
-    .strictObject({
-      format: z
-        .string()
-        .max(100)
-        .refine((text) => WEIGHT_FORMATS.includes(text.split(':')[0]!.toLowerCase()), {
-          message: `must be one of ${WEIGHT_FORMATS.join(', ')}, with a variant behind a colon where its codes are meant (mlx:4)`,
-        })
-        .exactOptional()
-        .describe(
-          `How quantized weights are stored: ${WEIGHT_FORMATS.join(', ')}, with a variant that they must have (mlx:4); compressed-tensors when left out.`,
-        ),
-      shardBytes: Count.exactOptional().describe('Most bytes of tensors in a file; 5 GB when left out.'),
-      sparse: z
-        .boolean()
-        .exactOptional()
-        .describe('Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller.'),
-    })
-    .exactOptional()
-    .describe('How the artefact is stored.'),
-}) as unknown as z.ZodType<Recipe>;
+export const RecipeSchema: z.ZodType<Recipe> = z
+  .strictObject({
+    version: z.literal(1).describe('Version of this layout.'),
+    seed: z.int().nonnegative().exactOptional().describe('Seed of everything random; 0 when left out.'),
+    models: z
+      .record(Id, Path)
+      .exactOptional()
+      .describe('Further checkpoints by name, for stages to start from or to learn from.'),
+    calibration: Calibration.exactOptional().describe('What calibrated stages look at; one text for all.'),
+    stages: z.array(Stage).min(1).max(32).describe('What is done, in order.'),
+    budget: BudgetSchema.exactOptional().describe(
+      'Most that the artefact may take; an option that says "fit" is chosen by it.',
+    ),
+    evaluate: Text.exactOptional().describe('Measures quality before and after on a text.'),
+    output: z
+      .strictObject({
+        format: z
+          .string()
+          .max(100)
+          .refine((text) => WEIGHT_FORMATS.includes(text.split(':')[0]!.toLowerCase()), {
+            message: `must be one of ${WEIGHT_FORMATS.join(', ')}, with a variant behind a colon where its codes are meant (mlx:4)`,
+          })
+          .exactOptional()
+          .describe(
+            `How quantized weights are stored: ${WEIGHT_FORMATS.join(', ')}, with a variant that they must have (mlx:4); compressed-tensors when left out.`,
+          ),
+        shardBytes: Count.exactOptional().describe('Most bytes of tensors in a file; 5 GB when left out.'),
+        sparse: z
+          .boolean()
+          .exactOptional()
+          .describe('Stores pruned weights as compressed-tensors stores sparse ones, where that is smaller.'),
+      })
+      .exactOptional()
+      .describe('How the artefact is stored.'),
+  })
+  .superRefine((recipe, context) => {
+    for (const { path, message } of budgetProblems(recipe as unknown as Recipe)) {
+      context.addIssue({ code: 'custom', path, message });
+    }
+  }) as unknown as z.ZodType<Recipe>;
 
 /** The kind of a stage and its options. */
 export function methodOf(stage: RecipeStage): {

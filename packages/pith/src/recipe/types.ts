@@ -42,9 +42,17 @@ export interface TrainingText extends EvaluationOptions {
   readonly samples?: number;
 }
 
+/** Options of which some may be left to the budget of the recipe. */
+export type Fitted<T, K extends PropertyKey> = T extends unknown
+  ? Omit<T, K> & {
+      /** The option itself, or `fit`: the gentlest value with which the artefact keeps within `Recipe.budget`. */
+      readonly [P in K & keyof T]?: Exclude<T[P], undefined> | 'fit';
+    }
+  : never;
+
 /** Options whose scheme and range are given by their names. */
 export type NamedCoding<T> = Omit<T, 'scheme' | 'range'> & {
-  /** Bits, group size and kind of the codes: `w4g128`. */
+  /** Bits, group size and kind of the codes: `w4g128`; `fit` for what the budget of the recipe allows. */
   readonly scheme: string;
   /** How the range of the codes is found: `mse`. */
   readonly range?: string;
@@ -59,7 +67,7 @@ export type PruneStage =
   | ({
       /** Whole layers, neurons, key-value groups. */
       readonly method: 'structure';
-    } & StructureOptions)
+    } & Fitted<StructureOptions, 'neurons'>)
   | ({
       /** Rounds of pruning and training. */
       readonly method: 'iterative';
@@ -70,7 +78,7 @@ export type PruneStage =
     } & GradualOptions);
 
 /** What a stage of kind `factorize` does. */
-export type FactorizeStage = FactorizeOptions | DecomposeOptions;
+export type FactorizeStage = Fitted<FactorizeOptions | DecomposeOptions, 'ratio'>;
 
 /** What a stage of kind `distill` does. */
 export type DistillStage = {
@@ -147,6 +155,19 @@ export interface RecipeOutput {
   readonly sparse?: boolean;
 }
 
+/** Most that the artefact of a recipe may take: exactly one of `size` and `bitsPerWeight`. */
+export interface RecipeBudget {
+  /** Bytes of the tensor files: `500MB`, `1.5GiB`, a number. */
+  readonly size?: string | number;
+  /** Bits for each parameter of the model that the recipe starts from. */
+  readonly bitsPerWeight?: number;
+  /**
+   * Values of the option that says `fit`, from gentle to harsh; the first with which the artefact fits is taken. When left out:
+   * schemes from `w8` to `w2`, or shares in steps of 0.01.
+   */
+  readonly try?: readonly (string | number)[];
+}
+
 /** Techniques after each other, as data. */
 export interface Recipe {
   /** Version of this layout. */
@@ -159,6 +180,8 @@ export interface Recipe {
   readonly calibration?: CalibrationOptions;
   /** What is done, in order. */
   readonly stages: readonly RecipeStage[];
+  /** Most that the artefact may take. One option of one stage may say `fit` and is then chosen by it. */
+  readonly budget?: RecipeBudget;
   /** Measures quality before and after on a text. */
   readonly evaluate?: EvaluationOptions;
   /** How the artefact is stored. */

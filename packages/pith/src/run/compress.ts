@@ -32,7 +32,8 @@ import { openSource } from '../source/open-source.ts';
 import { calibrationMemory, plannedWindows } from '../stages/calibration-memory.ts';
 import { requireSameVocabularies } from '../stages/check-vocabularies.ts';
 import { layoutOf, storedOptions } from '../stages/layout.ts';
-import { prepareRecipe, type PreparedRecipe } from '../stages/prepare-recipe.ts';
+import { prepareWithinBudget, requireWithinBudget } from '../stages/fit-budget.ts';
+import type { PreparedRecipe } from '../stages/prepare-recipe.ts';
 import { runPhases, type FinishedPhases } from '../stages/run-phases.ts';
 import { stageSource, type StageSource } from '../stages/stage-source.ts';
 import { makeTechnique } from '../stages/make-technique.ts';
@@ -93,7 +94,7 @@ export async function planRecipeAt(place: ModelPlace, options: RecipeOptions & R
  * @param model directory of a checkpoint: dense, quantized, sparse or factored.
  * @throws PithError `RECIPE_...`, `PLAN_PROBLEMS` (nothing was done; details list all), `CALIBRATION_...`, `OUTPUT_EXISTS`,
  * `OUTPUT_LOCKED`, `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `SOURCE_CHANGED`, `STOPPED`,
- * `READ_BACK_FAILED`, and those of the methods.
+ * `READ_BACK_FAILED`, `BUDGET_MISSED`, and those of the methods.
  */
 export async function compress(model: string, options: CompressOptions): Promise<CompressResult> {
   const begun = performance.now();
@@ -171,7 +172,7 @@ async function prepare(
       const located = typeof place === 'string' ? await locate(place, run) : place;
       sources.set(name, await stageSource(await openSource(located)));
     }
-    const prepared = prepareRecipe({
+    const prepared = prepareWithinBudget({
       recipe,
       sources,
       data,
@@ -279,6 +280,9 @@ async function writeArtefact(
     keyValueCache ?? null,
   );
   const layout = layoutOf(weights, options, prepared.shardBytes);
+  const { totalBytes, dataBytes } = layout;
+  const { parameters } = prepared.plan;
+  requireWithinBudget(prepared.recipe, { bytesAfter: totalBytes, bitsPerWeight: (8 * dataBytes) / parameters });
   const said = storedMembers(weights, options);
   const configText = setMembers(changedConfig(source.checkpoint, config), said.members);
   const output = await openOutput(work.paths.artefact, layout, { mode: 'either' });

@@ -22,6 +22,7 @@ import type { StageSource } from './stage-source.ts';
 import { configOf, makeSteps, titleOf, type Step, type TechniqueMaker } from './technique.ts';
 import type { Text } from '../evaluate/read-text.ts';
 import { keyValueProblems, plannedScales } from './key-values.ts';
+import type { BudgetChoice } from './fit-budget.ts';
 
 /** What {@link prepareRecipe} is given. */
 export interface Recipes {
@@ -35,6 +36,8 @@ export interface Recipes {
   readonly data: ReadonlyMap<string, Text>;
   readonly threads: number;
   readonly memoryBytes?: number;
+  /** What the recipe's budget came to. */
+  readonly budget?: BudgetChoice;
 }
 
 /** A planned recipe with all that is needed to carry it out. */
@@ -136,6 +139,7 @@ export function prepareRecipe(inputs: Recipes): PreparedRecipe {
     shardBytes,
     ...(recipe.output?.format !== undefined && { format: stored.text }),
     sparse: recipe.output?.sparse ?? false,
+    ...(inputs.budget && { budget: inputs.budget }),
     evaluate: recipe.evaluate && { context: recipe.evaluate.context ?? null },
     config: source.source.checkpoint.configText,
     weights: [...source.planned.weights.values()].map(({ name, kind, shape, dtype }) => [name, kind, dtype, shape]),
@@ -359,7 +363,7 @@ function summarize(summary: Summary): Plan {
     .reduce((sum, file) => sum + file.byteLength, 0);
   return {
     architecture: source.model.config.modelType,
-    options: recipeOptions(recipe, steps, summary.sources),
+    options: recipeOptions(recipe, steps, summary),
     stages: steps.map((step) => ({
       id: step.id,
       kind: step.kind,
@@ -418,13 +422,14 @@ function valuesOf(weights: Iterable<Pick<PlannedWeight, 'shape'>>): number {
 export function recipeOptions(
   recipe: Recipe,
   steps: readonly Step[],
-  sources: ReadonlyMap<string, StageSource>,
+  { sources, budget }: Pick<Recipes, 'sources' | 'budget'>,
 ): Readonly<Record<string, unknown>> {
   const { text: _text, ...calibration } = recipe.calibration ?? {};
   return {
     seed: recipe.seed ?? 0,
     ...(recipe.models && { models: modelHashes(sources) }),
     ...(recipe.calibration && { calibration }),
+    ...(budget && { budget }),
     stages: steps.map((step) => ({
       id: step.id,
       from: step.from,
