@@ -33,6 +33,14 @@ describe('writeReport', () => {
     expect(page).toContain('None was needed');
   });
 
+  it('says why a weight of another shape has no error', async () => {
+    const said = 'have another shape now';
+    expect(await writeReport(EVERYTHING)).not.toContain(said);
+    const [first, ...others] = EVERYTHING.weights;
+    const weights = [{ ...first!, action: 'slice+quantize', snrDb: null }, ...others];
+    expect(await writeReport({ ...EVERYTHING, weights })).toContain(said);
+  });
+
   it('draws one mark for each fact', async () => {
     const page = await writeReport({ ...EVERYTHING, spectra: [], losses: [] });
     // Before and after of three kinds of module; twelve dots of four lines.

@@ -130,9 +130,11 @@ async function errors({ weights }: ReportData): Promise<Html> {
   }));
   const chart = lineChart(lines, { xTitle: 'layer', yTitle: 'signal to noise, dB', dots: true, integers: true });
   const svg = await renderChart(chart, 'Error by layer');
+  const isSliced = weights.some(({ snrDb, action }) => snrDb === null && action.split('+').includes('slice'));
+  const note = isSliced ? ' Weights that have another shape now have nothing to be held against.' : '';
   return section(
     'Error by layer',
-    figure(svg, 'Signal-to-noise ratio of each restored weight; higher is closer to the source.'),
+    figure(svg, `Signal-to-noise ratio of each restored weight; higher is closer to the source.${note}`),
   );
 }
 
