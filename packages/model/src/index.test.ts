@@ -295,6 +295,7 @@ describe('@pith/model', () => {
         "weightsOnly",
         "windowBatches",
         "withTensorNames",
+        "withoutNextTokens",
         "wsdSchedule",
       ]
     `);

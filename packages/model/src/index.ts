@@ -4,6 +4,7 @@ export type {
   AttentionInputs,
   BlockOutput,
   BlockSpec,
+  ParameterSpec,
   EmbeddingSpec,
   Feed,
   HeadAxis,
@@ -36,6 +37,7 @@ export type {
   BiasConfig,
   DynamicRopeScaling,
   ExpertConfig,
+  LatentAttentionConfig,
   LearnedPositions,
   LinearRopeScaling,
   Llama3RopeScaling,
@@ -148,7 +150,7 @@ export type {
 export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
 export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibrate/weight-gradient.ts';
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
-export { configOfLayers, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
+export { configOfLayers, withoutNextTokens, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
 export { renamedWeight } from './technique/renamed-weight.ts';
 export type { PackedExperts, StorageRules } from './architecture/storage-rules.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';

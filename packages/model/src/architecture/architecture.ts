@@ -6,14 +6,17 @@ import type { ModelConfig, RopeConfig } from '../config/model-config.ts';
 import type { StorageRules } from './storage-rules.ts';
 
 /**
- * What a linear layer does. `query-key-value` and `gate-up` are several in one stored matrix, see `LinearSpec.parts`;
- * `router` gives each expert its score; `projection` stands outside of the blocks, before the first or after the last.
+ * What a linear layer does. `query-key-value`, `key-value` and `gate-up` are several in one stored matrix, see `LinearSpec.parts`;
+ * `query-latent` and `key-value-latent` give the short vectors of latent attention; `router` gives each expert its score; `projection` stands outside of the blocks, before the first or after the last.
  */
 export type LinearRole =
   | 'query'
   | 'key'
   | 'value'
   | 'query-key-value'
+  | 'key-value'
+  | 'query-latent'
+  | 'key-value-latent'
   | 'attention-output'
   | 'gate'
   | 'up'
@@ -87,8 +90,10 @@ export interface LinearSpec {
   readonly role: LinearRole;
   /** The linears that it consists of; empty unless it is fused. Their rows together are all rows. */
   readonly parts: readonly LinearPart[];
-  /** The expert that it belongs to; null outside of experts. */
+  /** The expert that it belongs to; null outside of experts, and in those that every token goes through. */
   readonly expert: number | null;
+  /** True in the experts that every token goes through, which are one of a multiple of an expert's width. */
+  readonly shared: boolean;
   /**
    * True where checkpoints store the matrix as [inFeatures, outFeatures] (GPT-2). The weights of a model are always
    * [outFeatures, inFeatures]: `modelWeights` turns them round, `storedWeights` back.
@@ -117,7 +122,7 @@ export interface LinearSpec {
 /**
  * Where a norm stands: before a part of the block (`attention`, `feed-forward`), between a part and the addition
  * (`after-attention`, `after-feed-forward`), behind the addition (`attention-residual`, `feed-forward-residual`), on queries or
- * keys, behind the embedding, or before the head (`final`).
+ * keys, on the latents that they come from, behind the embedding, or before the head (`final`).
  */
 export type NormRole =
   | 'attention'
@@ -128,6 +133,8 @@ export type NormRole =
   | 'feed-forward-residual'
   | 'query'
   | 'key'
+  | 'query-latent'
+  | 'key-value-latent'
   | 'embedding'
   | 'final';
 
@@ -171,6 +178,16 @@ export interface PositionSpec extends EmbeddingSpec {
   readonly offset: number;
 }
 
+/** A tensor that a block reads and that is neither of a norm nor of a linear. */
+export interface ParameterSpec {
+  /** Checkpoint name. */
+  readonly name: string;
+  /** `choice-bias`: added to the scores of the experts for the choice, f32 [experts]. */
+  readonly role: 'choice-bias';
+  /** Outermost axis first. */
+  readonly shape: readonly number[];
+}
+
 /** One block. */
 export interface BlockSpec {
   /** Counted from 0. */
@@ -187,6 +204,8 @@ export interface BlockSpec {
   readonly norms: readonly NormSpec[];
   /** Linear layers, in the order in which they are applied. */
   readonly linears: readonly LinearSpec[];
+  /** What else it reads; empty for most. */
+  readonly parameters: readonly ParameterSpec[];
 }
 
 /** What a linear reads beside its input. */
@@ -229,7 +248,7 @@ export interface AttentionInputs {
 export interface PastKeys {
   /** f32 [batch, keyValueHeads, past, headDim], already rotated. */
   readonly keys: Tensor;
-  /** f32 [batch, keyValueHeads, past, headDim]. */
+  /** f32 [batch, keyValueHeads, past, valueDim]. */
   readonly values: Tensor;
 }
 
@@ -241,7 +260,7 @@ export interface BlockOutput {
   readonly queries: Tensor;
   /** Keys of these tokens, normalized, rotated and as they are kept, f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly keys: Tensor;
-  /** Values of these tokens as they are kept, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** Values of these tokens as they are kept, f32 [batch, keyValueHeads, tokens, valueDim]. */
   readonly values: Tensor;
 }
 
@@ -285,6 +304,11 @@ export interface Architecture {
   readonly outputProjection: LinearSpec | null;
   /** The output projection. */
   readonly head: LinearSpec;
+  /**
+   * Module paths of blocks behind the last one, which guess the tokens after the next: `model.layers.61`. Checkpoints may carry
+   * them and no program reads them; they are made for the blocks as they are and do not outlive a change of their shapes or number.
+   */
+  readonly nextTokenPaths: readonly string[];
   /** Tensors that checkpoints may carry and no program reads: old caches and masks. */
   readonly ignored: readonly RegExp[];
   /** Other names and forms that checkpoints have; see `modelWeights`. */

@@ -27,6 +27,16 @@ export function normsOf(config: ModelConfig, layout: Layout, path: string, linea
     module === undefined
       ? []
       : [normSpec(`${path}.${module}`, role, norm, [hiddenSize], readers(`${path}.${module}.weight`))];
+  const latents = (): NormSpec[] => {
+    if (attention.kind !== 'latent') return [];
+    const { queryRank, keyValueRank, norm: how } = config.latentAttention!;
+    const spec = (module: string, role: NormRole, features: number) =>
+      normSpec(`${path}.${module}`, role, how, [features], readers(`${path}.${module}.weight`));
+    return [
+      ...(queryRank === null ? [] : [spec(attention.queryLatentNorm, 'query-latent', queryRank)]),
+      spec(attention.keyValueLatentNorm, 'key-value-latent', keyValueRank),
+    ];
+  };
   const ofHeads = (module: string, role: 'query' | 'key', count: number): NormSpec[] => {
     const { over, norm: how } = queryKeyNorm!;
     const spec = (at: string, shape: readonly number[]) => normSpec(`${path}.${at}`, role, how, shape, []);
@@ -38,6 +48,7 @@ export function normsOf(config: ModelConfig, layout: Layout, path: string, linea
   const post = residual === 'post';
   return [
     ...(post ? [] : one(norms.attention, 'attention')),
+    ...latents(),
     ...(queryKeyNorm === null
       ? []
       : [...ofHeads(attention.norms!.query, 'query', heads), ...ofHeads(attention.norms!.key, 'key', keyValueHeads)]),

@@ -1,19 +1,10 @@
 // The table of one block, from the facts of the config and the names of the layout.
 import type { ModelConfig } from '../config/model-config.ts';
-import type { BlockSpec, Feed, HeadAxis, LinearPart, LinearRole, LinearSpec } from './architecture.ts';
+import type { BlockSpec, Feed, HeadAxis, LinearPart, LinearSpec, ParameterSpec } from './architecture.ts';
 import { normsOf } from './block-norms.ts';
+import { latentRows } from './latent-attention.ts';
 import type { Layout } from './layout.ts';
-
-/** What the rows of a table leave out where it is the usual. */
-interface LinearRow extends Pick<LinearSpec, 'inFeatures' | 'outFeatures' | 'bias' | 'inputGroup'> {
-  readonly module: string;
-  readonly role: LinearRole;
-  readonly parts?: readonly LinearPart[];
-  readonly expert?: number;
-  readonly normBefore?: string | null;
-  readonly fedBy?: readonly Feed[];
-  readonly heads?: HeadAxis;
-}
+import type { LinearRow } from './linear-row.ts';
 
 /** A linear outside of the blocks. */
 export function outerLinear(
@@ -26,6 +17,7 @@ export function outerLinear(
     name: `${path}.weight`,
     parts: [],
     expert: null,
+    shared: false,
     transposed: false,
     block: null,
     inFeatures,
@@ -74,6 +66,7 @@ function attentionRows(
   path: string,
   normBefore: string | null,
 ): LinearRow[] {
+  if (attention.kind === 'latent') return latentRows(config, attention, path, normBefore);
   const { hiddenSize, heads, keyValueHeads, headDim, biases } = config;
   const common = {
     inFeatures: hiddenSize,
@@ -131,21 +124,24 @@ interface FeedForwardPlace {
   readonly outputGroup: string;
   readonly width: number;
   readonly normBefore: string | null;
+  readonly bias: boolean;
   readonly expert?: number;
+  readonly shared?: boolean;
 }
 
 function feedForwardRows(
-  { hiddenSize, biases }: ModelConfig,
+  { hiddenSize }: ModelConfig,
   layout: Layout['feedForward'],
-  { path, prefix, group, outputGroup, width, normBefore, expert }: FeedForwardPlace,
+  { path, prefix, group, outputGroup, width, normBefore, bias, expert, shared }: FeedForwardPlace,
 ): LinearRow[] {
   const common = {
     inFeatures: hiddenSize,
     outFeatures: width,
     inputGroup: `${path}.${group}`,
     normBefore,
-    bias: biases.feedForward,
+    bias,
     ...(expert !== undefined && { expert }),
+    ...(shared !== undefined && { shared }),
   };
   const feed = (module: string, part: Feed['part'], scales: boolean): Feed => ({
     path: `${path}.${prefix}${module}`,
@@ -188,9 +184,9 @@ function feedForwardRows(
 }
 
 function expertRows(config: ModelConfig, layout: Layout, path: string, normBefore: string | null): LinearRow[] {
-  const { hiddenSize } = config;
-  const { count, intermediateSize } = config.experts!;
-  const { router, experts, gate, up, down } = layout.experts!;
+  const { hiddenSize, biases } = config;
+  const { count, intermediateSize, shared: sharedCount } = config.experts!;
+  const { router, experts, shared, gate, up, down } = layout.experts!;
   const rows = Array.from({ length: count }, (_, expert) =>
     feedForwardRows(
       config,
@@ -202,10 +198,28 @@ function expertRows(config: ModelConfig, layout: Layout, path: string, normBefor
         outputGroup: `expert-${expert}-output`,
         width: intermediateSize,
         normBefore,
+        bias: false,
         expert,
       },
     ),
   );
+  const always =
+    sharedCount === 0
+      ? []
+      : feedForwardRows(
+          config,
+          { kind: 'gated', gate, up, down },
+          {
+            path,
+            prefix: `${shared!}.`,
+            group: 'shared-experts',
+            outputGroup: 'shared-experts-output',
+            width: sharedCount * intermediateSize,
+            normBefore,
+            bias: biases.feedForward,
+            shared: true,
+          },
+        );
   const routing: LinearRow = {
     module: router,
     role: 'router',
@@ -215,7 +229,12 @@ function expertRows(config: ModelConfig, layout: Layout, path: string, normBefor
     inputGroup: `${path}.router`,
     normBefore,
   };
-  return [routing, ...rows.flat()];
+  return [routing, ...rows.flat(), ...always];
+}
+
+function parametersOf({ experts }: ModelConfig, layout: Layout, path: string, index: number): ParameterSpec[] {
+  if (!experts?.layers[index] || !experts.choiceBias) return [];
+  return [{ name: `${path}.${layout.experts!.choiceBias!}`, role: 'choice-bias', shape: [experts.count] }];
 }
 
 /** Blocks of the same variant run the same program. */
@@ -246,6 +265,7 @@ export function blockSpec(config: ModelConfig, layout: Layout, index: number): B
           outputGroup: 'feed-forward-output',
           width: config.intermediateSize,
           normBefore: inputs.feedForward,
+          bias: config.biases.feedForward,
         })),
   ];
   const linears = rows.map(({ module, ...row }): LinearSpec => ({
@@ -255,6 +275,7 @@ export function blockSpec(config: ModelConfig, layout: Layout, index: number): B
     block: index,
     tied: false,
     expert: null,
+    shared: false,
     transposed: layout.transposed ?? false,
     parts: [],
     normBefore: null,
@@ -270,5 +291,6 @@ export function blockSpec(config: ModelConfig, layout: Layout, index: number): B
     rope: config.ropes[index],
     norms: normsOf(config, layout, path, linears),
     linears,
+    parameters: parametersOf(config, layout, path, index),
   };
 }

@@ -27,7 +27,7 @@ export interface AttentionStates {
   readonly queries: Tensor4D;
   /** Keys, normalized and rotated, f32 [batch, keyValueHeads, tokens, headDim]; query head h reads key head `floor(h keyValueHeads / heads)`. */
   readonly keys: Tensor4D;
-  /** Values, f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** Values, f32 [batch, keyValueHeads, tokens, valueDim]. */
   readonly values: Tensor4D;
   /** Added to the scores, f32 [tokens, tokens]: 0 where a token sees another, -Infinity where not. */
   readonly mask: Tensor2D;

@@ -75,6 +75,10 @@ function storageRules(config: ModelConfig, { experts: names, blocks, rename }: L
 export function describeLayout(config: ModelConfig, layout: Layout): Architecture {
   const { vocabularySize, hiddenSize, embeddingSize, learnedPositions, tiedEmbeddings } = config;
   const { embedding, positions, tokenTypes, embeddingNorm, inputProjection, head: headPath, ignored = [] } = layout;
+  const nextTokenPaths = Array.from(
+    { length: config.nextTokenLayers },
+    (_, index) => `${layout.blocks}.${config.layers + index}`,
+  );
   return {
     config,
     embedding: table(embedding, vocabularySize, embeddingSize),
@@ -96,9 +100,11 @@ export function describeLayout(config: ModelConfig, layout: Layout): Architectur
           }),
     blocks: Array.from({ length: config.layers }, (_, index) => blockSpec(config, layout, index)),
     ...ending(config, layout),
+    nextTokenPaths,
     // Checkpoints of 2023 carry the rotary frequencies of each layer.
     ignored: [
       /\.(?:rotary_emb|maybe_rotary|rotary)\.inv_freq$/,
+      ...nextTokenPaths.map((path) => new RegExp(`^${path.replaceAll('.', '\\.')}\\.`)),
       ...(tiedEmbeddings ? [new RegExp(`^${headPath.replaceAll('.', '\\.')}\\.weight$`)] : []),
       ...ignored,
     ],

@@ -25,7 +25,8 @@ export function linearTensors({ name, biasName, outFeatures, inFeatures }: Linea
 
 /** The tensors of one block. */
 export function blockTensors(block: BlockSpec): ExpectedTensor[] {
-  return [...block.norms.flatMap(normTensors), ...block.linears.flatMap(linearTensors)];
+  const { norms, linears, parameters } = block;
+  return [...norms.flatMap(normTensors), ...linears.flatMap(linearTensors), ...parameters];
 }
 
 /** The tensors that stand between token ids and the first block, beside the tables that are looked up in. */

@@ -11,6 +11,20 @@ export type AttentionLayout = (
       /** `parts`: all queries, all keys, all values. `groups`: for each key head its queries, the key and the value. */
       readonly order: 'parts' | 'groups';
     }
+  | {
+      readonly kind: 'latent';
+      /** Of the hidden states, where queries have no latent. */
+      readonly query: string;
+      readonly queryLatent: string;
+      readonly queryLatentNorm: string;
+      /** Of the queries' latent. */
+      readonly queryUp: string;
+      /** The latent, behind it the part of the keys that is rotated. */
+      readonly keyValueLatent: string;
+      readonly keyValueLatentNorm: string;
+      /** For each head its key and its value. */
+      readonly keyValue: string;
+    }
 ) & {
   readonly output: string;
   /** Norms of queries and keys, where the config has such; with weights for each head in modules of their own `eachHead` is true. */
@@ -31,6 +45,10 @@ export interface ExpertLayout {
   readonly gate: string;
   readonly up: string;
   readonly down: string;
+  /** What is added to the scores for the choice, a tensor, where the config has such. */
+  readonly choiceBias?: string;
+  /** Modules of the experts that every token goes through are `<shared>.<gate>` and so on. */
+  readonly shared?: string;
   /** Names, relative to the block, of the tensors that hold the matrices of all experts in other checkpoints. */
   readonly packed: readonly { readonly gateUp: string; readonly down: string }[];
 }

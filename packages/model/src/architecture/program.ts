@@ -11,6 +11,7 @@ import type {
   LinearPart,
   Scope,
 } from './architecture.ts';
+import { latentStates } from './latent-attention.ts';
 import type { Layout } from './layout.ts';
 import { activations } from './ops/activations.ts';
 import { headAttention, splitHeads, type HeadStates } from './ops/attention.ts';
@@ -71,9 +72,11 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
   };
 
   const mixture = (scope: Scope, x: Tensor): Tensor => {
-    const { router, experts, gate, up, down } = layout.experts!;
+    const { router, experts, choiceBias, shared, gate, up, down } = layout.experts!;
+    const facts = config.experts!;
     const rows = tf.reshape(x, [-1, config.hiddenSize]);
-    const { routed, shares } = routeTokens(scope.linear(router, rows), config.experts!);
+    const bias = facts.choiceBias ? scope.weight(choiceBias!) : undefined;
+    const { routed, shares } = routeTokens(scope.linear(router, rows), facts, bias);
     const outputs = routed.map((mask, expert) => {
       const at = `${experts}.${expert}`;
       const input = { routed: mask };
@@ -84,6 +87,10 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
       );
       return tf.mul(scope.linear(`${at}.${down}`, gated, input), shares[expert]);
     });
+    if (facts.shared > 0) {
+      const gated = tf.mul(activate(scope.linear(`${shared!}.${gate}`, rows)), scope.linear(`${shared!}.${up}`, rows));
+      outputs.push(scope.linear(`${shared!}.${down}`, gated));
+    }
     return tf.reshape(
       outputs.reduce((sum, output) => tf.add(sum, output)),
       x.shape,
@@ -165,8 +172,12 @@ function headStates(
   scope: Scope,
   block: BlockSpec,
   x: Tensor,
-  { cos, sin }: AttentionInputs,
+  inputs: AttentionInputs,
 ): HeadStates {
+  if (attention.kind === 'latent') {
+    return latentStates(config, attention, { scope, block, x }, inputs, { normalize, partOf });
+  }
+  const { cos, sin } = inputs;
   const { heads, keyValueHeads, headDim, queryKeyNorm } = config;
   const [query, key, value] =
     attention.kind === 'fused'

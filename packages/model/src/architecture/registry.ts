@@ -6,6 +6,7 @@ import type { ConfigMembers, Family } from './family.ts';
 import { bert } from './families/bert.ts';
 import { bloom } from './families/bloom.ts';
 import { cohere } from './families/cohere.ts';
+import { deepseekV2, deepseekV3 } from './families/deepseek.ts';
 import { falcon } from './families/falcon.ts';
 import { gemma, gemma2, gemma3Text } from './families/gemma.ts';
 import { gptNeox } from './families/gpt-neox.ts';
@@ -26,6 +27,8 @@ const families: readonly Family[] = [
   bert,
   bloom,
   cohere,
+  deepseekV2,
+  deepseekV3,
   falcon,
   gemma,
   gemma2,

@@ -164,8 +164,42 @@ export interface ExpertConfig {
   readonly intermediateSize: number;
   /** True where the weights of the chosen experts are scaled to sum to 1. */
   readonly normalizeWeights: boolean;
+  /** How the router's products become scores: over all experts, or of each for itself. */
+  readonly scoring: 'softmax' | 'sigmoid';
+  /** True where a stored bias is added to the scores for the choice, and only there (DeepSeek-V3). */
+  readonly choiceBias: boolean;
+  /** Runs of neighbouring experts, of which the best few are looked at for each token; 1 for no such choice. Divides `count`. */
+  readonly groups: number;
+  /** Groups that are looked at for each token. */
+  readonly groupsPerToken: number;
+  /** What a group is chosen by: its largest score, or the sum of its two largest. */
+  readonly groupScore: 'largest' | 'two-largest';
+  /** Multiplies the weights of the chosen experts at the end. */
+  readonly weightScale: number;
+  /** Experts that every token goes through, stored as one of `shared` times the width; 0 for none. */
+  readonly shared: number;
   /** Per block: whether its feed-forward part has experts. */
   readonly layers: readonly boolean[];
+}
+
+/**
+ * Attention whose keys and values are made of one short vector for each token (DeepSeek-V2, section 2.1): a linear gives the
+ * latent and the part of the keys that is rotated, which all heads share; behind a norm the latent becomes the rest of the keys,
+ * and the values. Queries may come from a latent of their own.
+ */
+export interface LatentAttentionConfig {
+  /** Length of the queries' latent; null where queries come from the hidden states. */
+  readonly queryRank: number | null;
+  /** Length of the latent of keys and values. */
+  readonly keyValueRank: number;
+  /** Values of a head's query and key that are not rotated; they come first. */
+  readonly plainDim: number;
+  /** Values of a head's query and key that are rotated. */
+  readonly rotaryDim: number;
+  /** Length of a head's value. */
+  readonly valueDim: number;
+  /** The norms of the latents. */
+  readonly norm: NormConfig;
 }
 
 /** A model's facts, checked against the caps of `hf-config.ts` and frozen. */
@@ -188,8 +222,14 @@ export interface ModelConfig {
   readonly heads: number;
   /** Key and value heads; divides `heads`. */
   readonly keyValueHeads: number;
-  /** Length of a head. */
+  /** Length of a head's query and key. */
   readonly headDim: number;
+  /** Length of a head's value; that of its key but for latent attention. */
+  readonly valueDim: number;
+  /** Null where queries, keys and values come straight from the hidden states. */
+  readonly latentAttention: LatentAttentionConfig | null;
+  /** Blocks behind the last one that guess the tokens after the next; checkpoints may carry them, no program runs them. */
+  readonly nextTokenLayers: number;
   /** Positions that the model was made for. */
   readonly maxPositions: number;
   /** Added to the mean square or variance before the root, in every norm outside of attention. */

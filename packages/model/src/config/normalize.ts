@@ -2,7 +2,14 @@
 // one, relations between fields checked, all offenders reported at once.
 import { PithError } from '@pith/tensor-core';
 import { CONFIG_CAPS, type HfConfig } from './hf-config.ts';
-import type { Activation, ExpertConfig, ModelConfig, NormConfig, RopeConfig } from './model-config.ts';
+import type {
+  Activation,
+  ExpertConfig,
+  LatentAttentionConfig,
+  ModelConfig,
+  NormConfig,
+  RopeConfig,
+} from './model-config.ts';
 import { readRope, ropeOf, type RopeDefaults, type RopeFacts } from './read-rope.ts';
 
 /** Numbers that stand in where the file is silent. */
@@ -54,8 +61,22 @@ export interface ArchitectureFacts {
   readonly logitScale?: number;
   readonly embeddingScale?: (hiddenSize: number) => number;
   readonly residualScale?: number;
+  /** Latent attention: heads are as long as it says, its rotated part is what the rope is made for. */
+  readonly latentAttention?: LatentAttentionConfig;
+  readonly nextTokenLayers?: number;
   readonly traits?: ModelConfig['traits'];
 }
+
+/** Experts that are chosen among all by the softmax of the router's products, none shared: Mixtral, Qwen3. */
+export const PLAIN_ROUTING = Object.freeze({
+  scoring: 'softmax',
+  choiceBias: false,
+  groups: 1,
+  groupsPerToken: 1,
+  groupScore: 'largest',
+  weightScale: 1,
+  shared: 0,
+} as const);
 
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   silu: 'silu',
@@ -130,10 +151,20 @@ function ropesOf(hf: HfConfig, { rope }: ArchitectureFacts, layers: number, fact
   });
 }
 
-function expertProblems({ count, perToken, layers }: ExpertConfig): string[] {
+function expertProblems({ count, perToken, layers, groups, groupsPerToken, groupScore }: ExpertConfig): string[] {
   const all = count * layers.filter(Boolean).length;
+  const seen = (count / groups) * groupsPerToken;
+  const divides = count % groups === 0;
   return [
     ...(perToken > count ? [`num_experts_per_tok must be at most the ${count} experts, got ${perToken}`] : []),
+    ...(divides ? [] : [`the ${count} experts must be a multiple of n_group, got ${groups}`]),
+    ...(groupsPerToken > groups ? [`topk_group must be at most n_group ${groups}, got ${groupsPerToken}`] : []),
+    ...(divides && groups > 1 && groupScore === 'two-largest' && count < 2 * groups
+      ? [`groups are chosen by their two best experts, got ${groups} groups of ${count} experts`]
+      : []),
+    ...(divides && perToken <= count && groupsPerToken <= groups && perToken > seen
+      ? [`num_experts_per_tok must be at most the ${seen} experts of topk_group ${groupsPerToken}, got ${perToken}`]
+      : []),
     ...(all > CONFIG_CAPS.layerExperts
       ? [`experts of all layers together must be at most ${CONFIG_CAPS.layerExperts}, got ${all}`]
       : []),
@@ -148,6 +179,7 @@ function expertProblems({ count, perToken, layers }: ExpertConfig): string[] {
  */
 export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: ArchitectureFacts): ModelConfig {
   const problems: string[] = [];
+  const latentAttention = given.latentAttention ?? null;
   const sizes = sizesOf(hf, numbers, problems);
   const { layers, headDim, maxPositions, hiddenSize } = sizes;
   if (hf.layer_types) {
@@ -158,7 +190,7 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
     }
   }
   const activation = activationOf(hf, numbers, given.activations, problems);
-  const ropes = ropesOf(hf, given, layers, { headDim, maxPositions }, problems);
+  const ropes = ropesOf(hf, given, layers, { headDim: latentAttention?.rotaryDim ?? headDim, maxPositions }, problems);
   const windows = Array.from({ length: layers }, (_, layer) => given.window?.(layer) ?? null);
   const experts = given.experts?.(layers, sizes.intermediateSize) ?? null;
   if (experts) problems.push(...expertProblems(experts));
@@ -179,6 +211,9 @@ export function normalizeConfig(hf: HfConfig, numbers: ConfigNumbers, given: Arc
     modelType: hf.model_type,
     kind: given.kind ?? 'decoder',
     ...sizes,
+    valueDim: latentAttention?.valueDim ?? headDim,
+    latentAttention: latentAttention && Object.freeze(latentAttention),
+    nextTokenLayers: given.nextTokenLayers ?? 0,
     maxPositions: stretched,
     embeddingSize: given.embeddingSize ?? hiddenSize,
     normEpsilon,

@@ -4,25 +4,25 @@ import type { HostTensor } from '@pith/tensor-core';
 import type { ModelConfig } from '../config/model-config.ts';
 
 /** Bytes of a cache for so many tokens. */
-export function cacheBytes({ layers, keyValueHeads, headDim }: ModelConfig, capacity: number): number {
-  return 2 * 4 * layers * keyValueHeads * headDim * capacity;
+export function cacheBytes({ layers, keyValueHeads, headDim, valueDim }: ModelConfig, capacity: number): number {
+  return 4 * layers * keyValueHeads * (headDim + valueDim) * capacity;
 }
 
-/** Keys and values f32 [1, keyValueHeads, capacity, headDim] of each block. */
+/** Keys f32 [1, keyValueHeads, capacity, headDim] and values [.., valueDim] of each block. */
 export class KeyValueCache {
   /** Tokens that fit. */
   readonly capacity: number;
   readonly #layers: readonly { keys: HostTensor<'f32'>; values: HostTensor<'f32'> }[];
   #used = 0;
 
-  constructor({ layers, keyValueHeads, headDim }: ModelConfig, capacity: number) {
+  constructor({ layers, keyValueHeads, headDim, valueDim }: ModelConfig, capacity: number) {
     this.capacity = capacity;
-    const slots = (): HostTensor<'f32'> => ({
+    const slots = (length: number): HostTensor<'f32'> => ({
       dtype: 'f32',
-      shape: [1, keyValueHeads, capacity, headDim],
-      data: new Float32Array(keyValueHeads * capacity * headDim),
+      shape: [1, keyValueHeads, capacity, length],
+      data: new Float32Array(keyValueHeads * capacity * length),
     });
-    this.#layers = Array.from({ length: layers }, () => ({ keys: slots(), values: slots() }));
+    this.#layers = Array.from({ length: layers }, () => ({ keys: slots(headDim), values: slots(valueDim) }));
   }
 
   /** Tokens that every block has keys and values of. */
@@ -40,18 +40,19 @@ export class KeyValueCache {
    * once {@link advance} is called.
    *
    * @param keys f32 [1, keyValueHeads, tokens, headDim].
-   * @param values f32 [1, keyValueHeads, tokens, headDim].
+   * @param values f32 [1, keyValueHeads, tokens, valueDim].
    */
   write(index: number, keys: HostTensor, values: HostTensor, count: number): void {
     const { keys: allKeys, values: allValues } = this.#layers[index];
-    const [, heads, tokens, headDim] = keys.shape;
-    for (const [target, source] of [
-      [allKeys.data, keys.data as Float32Array],
-      [allValues.data, values.data as Float32Array],
+    for (const [target, { data, shape }] of [
+      [allKeys.data, keys],
+      [allValues.data, values],
     ] as const) {
+      const source = data as Float32Array;
+      const [, heads, tokens, length] = shape;
       for (let head = 0; head < heads; head++) {
-        const rows = source.subarray(head * tokens * headDim, (head * tokens + count) * headDim);
-        target.set(rows, (head * this.capacity + this.#used) * headDim);
+        const rows = source.subarray(head * tokens * length, (head * tokens + count) * length);
+        target.set(rows, (head * this.capacity + this.#used) * length);
       }
     }
   }

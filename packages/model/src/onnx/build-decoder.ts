@@ -5,7 +5,7 @@ import { declareInputs } from './decoder-inputs.ts';
 import { ModelTensors } from './model-tensors.ts';
 import type { OnnxOptions } from './model-tensors.ts';
 import { cachePorts, INPUTS, OUTPUTS } from './ports.ts';
-import { cacheNames, PAST, TOTAL, traceDecoder } from './trace-decoder.ts';
+import { cacheLengths, cacheNames, PAST, TOTAL, traceDecoder } from './trace-decoder.ts';
 import { BATCH, SEQUENCE } from './trace-parts.ts';
 import { castTo } from './write-linear.ts';
 import { writeProgram } from './write-program.ts';
@@ -19,6 +19,7 @@ import type { OnnxPlan } from './write-program.ts';
 export function buildDecoder(model: LanguageModel, options: OnnxOptions): OnnxPlan {
   const { architecture, config } = model;
   const { blocks } = architecture;
+  const lengths = cacheLengths(config);
   const builder = new OnnxModelBuilder(config.modelType);
   const tensors = new ModelTensors(model, builder, options);
   const program = traceDecoder(architecture);
@@ -43,7 +44,7 @@ export function buildDecoder(model: LanguageModel, options: OnnxOptions): OnnxPl
       const value = results.get(present[part])!;
       const stored = options.dtype === 'f16' ? castTo(builder, value, 'f16') : value;
       builder.node('Identity', [stored], { outputs: [ports[part]] });
-      builder.output(ports[part], options.dtype, [BATCH, config.keyValueHeads, TOTAL, config.headDim]);
+      builder.output(ports[part], options.dtype, [BATCH, config.keyValueHeads, TOTAL, lengths[part]]);
     }
   }
   return { builder, weights: tensors.weights };

@@ -7,7 +7,7 @@ import { alibiSlopes } from '../architecture/ops/alibi.ts';
 import { rotaryFrequencies } from '../architecture/ops/rotary.ts';
 import type { ModelConfig, RopeConfig } from '../config/model-config.ts';
 import { cachePorts, HIDDEN, INPUTS } from './ports.ts';
-import { cacheNames, maskInput, PAST, ropesOf, rotaryInputs, TOTAL } from './trace-decoder.ts';
+import { cacheLengths, cacheNames, maskInput, PAST, ropesOf, rotaryInputs, TOTAL } from './trace-decoder.ts';
 import { BATCH, IDS, POSITIONS, SEQUENCE } from './trace-parts.ts';
 import { castTo } from './write-linear.ts';
 
@@ -26,11 +26,12 @@ export function declareInputs(
   builder.input(INPUTS.mask, 'i64', [BATCH, TOTAL]);
   builder.input(INPUTS.positions, 'i64', [BATCH, SEQUENCE]);
   const cached = new Map<string, string>();
+  const lengths = cacheLengths(config);
   for (const { index } of blocks) {
     const ports = cachePorts(index).past;
     const names = cacheNames(index).past;
     for (const part of ['keys', 'values'] as const) {
-      builder.input(ports[part], cacheDType, [BATCH, config.keyValueHeads, PAST, config.headDim]);
+      builder.input(ports[part], cacheDType, [BATCH, config.keyValueHeads, PAST, lengths[part]]);
       cached.set(names[part], ports[part]);
     }
   }

@@ -79,7 +79,7 @@ export function decoderFeeds(
       }
       feeds[past[part]] = cache?.[present[part]] ?? {
         type: cacheType,
-        dims: [ids.length, config.keyValueHeads, 0, config.headDim],
+        dims: [ids.length, config.keyValueHeads, 0, part === 'keys' ? config.headDim : config.valueDim],
         data: empty,
       };
     }

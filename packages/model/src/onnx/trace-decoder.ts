@@ -4,7 +4,7 @@ import type { DynamicProgram, DynamicSpec } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../architecture/architecture.ts';
-import type { RopeConfig } from '../config/model-config.ts';
+import type { ModelConfig, RopeConfig } from '../config/model-config.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
 import { blockScope, modelScope } from '../architecture/scope.ts';
 import { weightInput } from '../run/programs.ts';
@@ -39,7 +39,10 @@ export const rotaryInputs = (index: number) => ({ cos: `cos.${index}`, sin: `sin
  */
 export const maskInput = (window: number | null): string => (window === null ? 'mask' : `mask.${window}`);
 
-/** Names of the cache of one block, f32 [batch, keyValueHeads, past or total, headDim], in and out. */
+/** Length of one vector of each half of the cache. */
+export const cacheLengths = ({ headDim, valueDim }: ModelConfig) => ({ keys: headDim, values: valueDim });
+
+/** Names of the cache of one block, f32 [batch, keyValueHeads, past or total, length of a vector], in and out. */
 export const cacheNames = (block: number) => ({
   past: { keys: `past.${block}.keys`, values: `past.${block}.values` },
   present: { keys: `present.${block}.keys`, values: `present.${block}.values` },
@@ -56,10 +59,11 @@ export const cacheNames = (block: number) => ({
  */
 export function traceDecoder(architecture: Architecture): DynamicProgram {
   const { config, blocks, head, program } = architecture;
-  const { keyValueHeads, headDim } = config;
+  const { keyValueHeads } = config;
+  const lengths = cacheLengths(config);
   const linears = linearTensors(architecture);
   const ropes = ropesOf(architecture);
-  const cache: DynamicSpec = { shape: [BATCH, keyValueHeads, PAST, headDim] };
+  const cache = (length: number): DynamicSpec => ({ shape: [BATCH, keyValueHeads, PAST, length] });
   const ofHeads = config.alibi ? [keyValueHeads, config.heads / keyValueHeads] : [1, 1];
   const mask: DynamicSpec = { shape: [BATCH, ...ofHeads, SEQUENCE, TOTAL] };
   const entries: (readonly [string, DynamicSpec])[] = [
@@ -69,7 +73,10 @@ export function traceDecoder(architecture: Architecture): DynamicProgram {
       Object.values(rotaryInputs(index)).map((name) => [name, { shape: [BATCH, 1, SEQUENCE, dim / 2] }] as const),
     ),
     ...[...new Set(blocks.map(({ window }) => maskInput(window)))].map((name) => [name, mask] as const),
-    ...blocks.flatMap(({ index }) => Object.values(cacheNames(index).past).map((name) => [name, cache] as const)),
+    ...blocks.flatMap(({ index }) => {
+      const { keys, values } = cacheNames(index).past;
+      return [[keys, cache(lengths.keys)] as const, [values, cache(lengths.values)] as const];
+    }),
     ...expectedTensors(architecture)
       .filter(({ name }) => name === architecture.embedding.name || !linears.has(name))
       .map(({ name, shape }) => [weightInput(name), { shape }] as const),

@@ -44,8 +44,10 @@ export function linearTensors(architecture: Architecture): ReadonlySet<string | 
 /** Every number that lengths of the program are made of. */
 export function numbersOf(architecture: Architecture): number[] {
   const { config, blocks } = architecture;
-  const facts = [config, config.experts ?? {}]
+  const { experts, latentAttention } = config;
+  const facts = [config, experts ?? {}, latentAttention ?? {}]
     .flatMap((part) => Object.values(part))
+    .concat(experts ? [experts.count / experts.groups] : [])
     .filter((value) => typeof value === 'number');
   const windows = config.windows.filter((window) => window !== null);
   const features = allLinears(architecture).flatMap(({ inFeatures, outFeatures, parts }) => [

@@ -60,23 +60,23 @@ export interface BlockProgramOptions {
  * Compiles the program of one block.
  *
  * Inputs: `hidden` f32 [batch, tokens, hidden], what attention reads (see `attentionShapes`), with a past also
- * `past.keys` and `past.values` f32 [batch, keyValueHeads, past, headDim], and `weight.<name>` for each tensor of
- * `blockInputs` and of `keyValueInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys` and `values`
- * f32 [batch, keyValueHeads, tokens, headDim], and the reductions that are wanted.
+ * `past.keys` f32 [batch, keyValueHeads, past, headDim] and `past.values` [.., valueDim], and `weight.<name>` for each tensor of
+ * `blockInputs` and of `keyValueInputs`. Outputs: `output` f32 [batch, tokens, hidden], with `keepKeys` also `keys`
+ * f32 [batch, keyValueHeads, tokens, headDim] and `values` [.., valueDim], and the reductions that are wanted.
  */
 export function compileBlock(
   architecture: Architecture,
   block: BlockSpec,
   { device, shape, forms = DENSE_FORMS, kept = null, keepKeys = false, wanted = new Map() }: BlockProgramOptions,
 ): Promise<Program> {
-  const { hiddenSize, keyValueHeads, headDim } = architecture.config;
+  const { hiddenSize, keyValueHeads, headDim, valueDim } = architecture.config;
   const { batch, tokens, past } = shape;
-  const pastShape = { shape: [batch, keyValueHeads, past, headDim] };
+  const pastShape = (length: number) => ({ shape: [batch, keyValueHeads, past, length] });
   const tensors = [...blockInputs(block, forms), ...keyValueInputs(block, kept, architecture.config)];
   const signature: Signature = {
     hidden: { shape: [batch, tokens, hiddenSize] },
     ...attentionSignature(architecture, block, shape),
-    ...(past > 0 && { 'past.keys': pastShape, 'past.values': pastShape }),
+    ...(past > 0 && { 'past.keys': pastShape(headDim), 'past.values': pastShape(valueDim) }),
     ...Object.fromEntries(
       tensors.map(({ name, shape: dims }) => [weightInput(localName(block, name)), { shape: dims }]),
     ),

@@ -1,5 +1,5 @@
 // What structured pruning will do, from headers alone: names, shapes and bytes are exact, whichever units are chosen.
-import { configOfLayers } from '@pith/model';
+import { configOfLayers, withoutNextTokens } from '@pith/model';
 import type {
   Architecture,
   PlannedModel,
@@ -22,7 +22,13 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
   const { blocks } = architecture;
   const kept = plannedLayers(blocks.length, reduction);
   const paths = blocks.map(({ path }) => path);
-  const moved = movedNames(weights.keys(), paths, kept);
+  const guessing = new Set(weights.keys());
+  for (const name of withoutNextTokens({ architecture, weights })) guessing.delete(name);
+  const moved = movedNames(
+    [...weights.keys()].filter((name) => !guessing.has(name)),
+    paths,
+    kept,
+  );
   const slices = keptSlices({ architecture }, firstUnits(architecture, reduction));
   const changes: WeightChange[] = [];
   for (const [name, weight] of weights) {
@@ -30,7 +36,7 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
     const slice = to === undefined ? undefined : slices.get(name);
     if (slice && !isSliceable(weight)) problems.push(notSliceable(weight));
     else if (to === undefined || slice !== undefined || to !== name) {
-      changes.push(changeOf(weight, to, slice, reduction));
+      changes.push(guessing.has(name) ? guessRemoved(name) : changeOf(weight, to, slice, reduction));
     }
   }
   if (problems.length > 0) return { changes: [], problems, notices: [] };
@@ -43,7 +49,14 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
   return {
     changes,
     problems,
-    notices: noticesOf(reduction, architecture.config.modelType),
+    notices: [
+      ...noticesOf(reduction, architecture.config.modelType),
+      ...(guessing.size === 0
+        ? []
+        : [
+            `${guessing.size} tensors of ${architecture.nextTokenPaths.join(', ')} are left out: ${GUESSES}, made for the model as it was`,
+          ]),
+    ],
     config: configChanges(before, after),
   };
 }
@@ -64,6 +77,12 @@ function firstUnits({ blocks }: Architecture, reduction: Reduction): KeptUnits {
       return kept === total ? [] : [[axis.reader.name, units] as const];
     }),
   );
+}
+
+const GUESSES = 'blocks that guess the tokens after the next';
+
+function guessRemoved(name: string): WeightChange {
+  return { name, action: 'remove', reason: `${GUESSES} do not outlive the change`, after: null };
 }
 
 function changeOf(weight: PlannedWeight, to: string | undefined, slice: Kept | undefined, of: Reduction): WeightChange {

@@ -3,7 +3,7 @@
 import type { Architecture, TechniqueProblem } from '@pith/model';
 import { configMembers } from '@pith/model';
 import { prunedCount } from '../pattern/pattern.ts';
-import { unitAxes, type UnitAxis } from './slice-groups.ts';
+import { isDense, unitAxes, type UnitAxis } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
 /** How many there are and how many stay. */
@@ -24,13 +24,19 @@ export interface Reduction {
   readonly neurons: Count;
   /** Of each expert; 0 without experts. */
   readonly expertNeurons: Count;
+  /** Of the experts that every token goes through, a multiple of an expert's; 0 without such. */
+  readonly sharedNeurons: Count;
   /** Of each block. */
   readonly kvGroups: Count;
 }
 
 /** The count of the units of an axis. */
-export function countOf({ neurons, expertNeurons, kvGroups }: Reduction, { kind, reader }: UnitAxis): Count {
+export function countOf(
+  { neurons, expertNeurons, sharedNeurons, kvGroups }: Reduction,
+  { kind, reader }: UnitAxis,
+): Count {
   if (kind === 'kv-groups') return kvGroups;
+  if (reader.shared) return sharedNeurons;
   return reader.expert === null ? neurons : expertNeurons;
 }
 
@@ -59,7 +65,7 @@ export function reductionOf(
   const unitsOf = (is: (axis: UnitAxis) => boolean) => axes.find(is)?.count ?? 0;
   const totals = {
     layers: blocks.length,
-    neurons: unitsOf(({ kind, reader }) => kind === 'neurons' && reader.expert === null),
+    neurons: unitsOf(({ kind, reader }) => kind === 'neurons' && isDense(reader)),
     expertNeurons: unitsOf(({ kind, reader }) => kind === 'neurons' && reader.expert !== null),
     kvGroups: unitsOf(({ kind }) => kind === 'kv-groups'),
   };
@@ -98,7 +104,10 @@ export function reductionOf(
       message: `some layers have ${totals.neurons} neurons and others experts of ${totals.expertNeurons}, got a count of ${config.neurons} for both; ask for a share`,
     });
   }
-  return { layers, namedLayers: named, neurons, expertNeurons, kvGroups };
+  // The config has one width for all experts, and says how many times that the shared ones are.
+  const times = architecture.config.experts?.shared ?? 0;
+  const sharedNeurons = { total: times * expertNeurons.total, kept: times * expertNeurons.kept };
+  return { layers, namedLayers: named, neurons, expertNeurons, sharedNeurons, kvGroups };
 }
 
 /** Why units of a model cannot be taken out; layers always can. */
@@ -137,7 +146,7 @@ function unitProblems({ blocks, config: { modelType } }: Architecture, config: S
 }
 
 /** Architectures whose config class in transformers 5 wants the query heads to divide the width, even with head_dim given. */
-const HEADS_DIVIDE_WIDTH: readonly string[] = ['llama'];
+const HEADS_DIVIDE_WIDTH: readonly string[] = ['llama', 'deepseek_v2'];
 
 function requireDividingHeads(
   { config: { modelType, hiddenSize, heads, keyValueHeads } }: Architecture,

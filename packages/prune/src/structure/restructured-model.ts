@@ -1,9 +1,9 @@
 // A model with layers or units taken out: a table and weights of their own, the weights lazy.
-import { configMembers, configOfLayers, describeArchitecture, layerMembers } from '@pith/model';
+import { configMembers, configOfLayers, describeArchitecture, layerMembers, withoutNextTokens } from '@pith/model';
 import type { LanguageModel, LinearSpec, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
-import { unitAxes, type UnitAxis } from './slice-groups.ts';
+import { isDense, unitAxes, type UnitAxis } from './slice-groups.ts';
 
 /** Units that stay, ascending indices, by the checkpoint name of the linear that reads them; where there is none all stay. */
 export type KeptUnits = ReadonlyMap<string, Uint32Array>;
@@ -30,7 +30,17 @@ export function configOfUnits(config: ModelConfig, { neurons, expertNeurons, kvG
   // One member of the config may say both widths.
   const width = config.experts !== null && members.expertNeurons === members.neurons ? expertNeurons : neurons;
   const experts = config.experts && Object.freeze({ ...config.experts, intermediateSize: expertNeurons });
-  return Object.freeze({ ...config, intermediateSize: width, experts, heads, keyValueHeads: kvGroups });
+  const before = unitCounts(config);
+  const changed = neurons !== before.neurons || expertNeurons !== before.expertNeurons || kvGroups !== before.kvGroups;
+  const nextTokenLayers = changed ? 0 : config.nextTokenLayers;
+  return Object.freeze({
+    ...config,
+    intermediateSize: width,
+    experts,
+    heads,
+    keyValueHeads: kvGroups,
+    nextTokenLayers,
+  });
 }
 
 /** Every axis of a model, block by block. */
@@ -85,7 +95,7 @@ export function keptSlices(model: Pick<LanguageModel, 'architecture'>, units: Ke
 export function keepLayers(model: LanguageModel, kept: readonly number[]): LanguageModel {
   const paths = model.architecture.blocks.map(({ path }) => path);
   const weights = new Map<string, WeightTensor>();
-  for (const [name, to] of movedNames(model.weights.keys(), paths, kept)) {
+  for (const [name, to] of movedNames(withoutNextTokens(model), paths, kept)) {
     weights.set(to, renamed(model.weights.get(name)!, to));
   }
   return withConfig(model, configOfLayers(model.config, kept), weights);
@@ -93,7 +103,7 @@ export function keepLayers(model: LanguageModel, kept: readonly number[]): Langu
 
 /** The model without the other units. */
 export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel {
-  const weights = new Map(model.weights);
+  const weights = new Map(withoutNextTokens(model).map((name) => [name, model.weights.get(name)!]));
   for (const [name, kept] of keptSlices(model, units)) weights.set(name, keepSlices(weights.get(name)!, kept));
   const axes = [...axesOf(model)];
   const stay = (is: (axis: UnitAxis) => boolean) => {
@@ -102,7 +112,7 @@ export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel
   };
   const before = unitCounts(model.config);
   const config = configOfUnits(model.config, {
-    neurons: stay(({ kind, reader }) => kind === 'neurons' && reader.expert === null) ?? before.neurons,
+    neurons: stay(({ kind, reader }) => kind === 'neurons' && isDense(reader)) ?? before.neurons,
     expertNeurons: stay(({ kind, reader }) => kind === 'neurons' && reader.expert !== null) ?? before.expertNeurons,
     kvGroups: stay(({ kind }) => kind === 'kv-groups') ?? before.kvGroups,
   });
@@ -118,13 +128,14 @@ export function configChanges(before: ModelConfig, after: ModelConfig): Record<s
   const { neurons, expertNeurons } = configMembers(after.modelType);
   const width = after.experts?.intermediateSize;
   return {
-    ...(after.layers !== before.layers && layerMembers(after)),
+    ...((after.layers !== before.layers || after.nextTokenLayers !== before.nextTokenLayers) && layerMembers(after)),
     ...(after.intermediateSize !== before.intermediateSize && { [neurons!]: after.intermediateSize }),
     ...(width !== before.experts?.intermediateSize && { [expertNeurons]: width }),
     ...(after.keyValueHeads !== before.keyValueHeads && {
       num_attention_heads: after.heads,
       num_key_value_heads: after.keyValueHeads,
-      head_dim: after.headDim,
+      // The lengths of a head in latent attention have members of their own.
+      ...(after.latentAttention === null && { head_dim: after.headDim }),
     }),
   };
 }

@@ -79,6 +79,9 @@ export function sliceGroups(architecture: Architecture, kind: UnitKind): SliceGr
   });
 }
 
+/** Whether a linear belongs to no expert, neither to one that is chosen nor to those that every token goes through. */
+export const isDense = ({ expert, shared }: LinearSpec): boolean => expert === null && !shared;
+
 /** The units of a kind in a block; empty where it has none. */
 export function unitAxes(block: BlockSpec, kind: Exclude<UnitKind, 'layers'>): UnitAxis[] {
   return block.linears.flatMap((reader): UnitAxis[] => {
@@ -124,9 +127,7 @@ function headAxis(block: BlockSpec, reader: LinearSpec): UnitAxis {
   const count = partRows(values, part).length / headDim;
   // Keys have as many heads as values, queries a multiple: consecutive ones read the same key-value head.
   const feeders = block.linears
-    .filter(
-      ({ inputGroup, heads, parts }) => inputGroup === values.inputGroup && (heads?.axis === 'rows' || hasHeads(parts)),
-    )
+    .filter(({ heads, parts }) => heads?.axis === 'rows' || hasHeads(parts))
     .flatMap((linear): Feeder[] => {
       const roles = linear.parts.length === 0 ? [null] : linear.parts.map(({ role }) => role);
       return roles.map((role) => {

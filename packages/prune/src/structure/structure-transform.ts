@@ -153,7 +153,11 @@ async function withoutUnits(
       const { kind, reader } = axis;
       const own = scores.get(reader.name)!;
       const { kept, total } = countOf(reduction, axis);
-      const units = highestScores(own, kept, `${RECORD_KEY[kind]} of ${reader.expert === null ? path : reader.path}`);
+      const units = highestScores(
+        own,
+        kept,
+        `${RECORD_KEY[kind]} of ${reader.expert === null && !reader.shared ? path : reader.path}`,
+      );
       chosen.set(reader.name, units);
       // The linear that reads the units, by the name that it has in the result.
       records[reader.name] = {

@@ -5,6 +5,7 @@ import type {
   BlockPass,
   InputStatistics,
   Intervention,
+  LinearRole,
   LinearSpec,
   PassContext,
   Stage,
@@ -27,6 +28,16 @@ import { searchClipping } from './clip-search.ts';
 import { ErrorPrograms, type GroupCoding } from './error-programs.ts';
 import { rowImportance, type LinearEnergies } from './row-importance.ts';
 import { searchScales, type SearchedWeight } from './scale-search.ts';
+
+/** Linears that queries or keys come from. */
+const QUERIES_AND_KEYS: ReadonlySet<LinearRole> = new Set<LinearRole>([
+  'query',
+  'key',
+  'query-key-value',
+  'key-value',
+  'query-latent',
+  'key-value-latent',
+]);
 
 /**
  * Activation-aware quantization of the linears of all blocks.
@@ -211,7 +222,7 @@ class AwqStage {
     let clipped = reading;
     let facts: Record<string, unknown> = {};
     // What queries and keys lose is multiplied with one another before anything smooths it.
-    if (clipping !== null && role !== 'query' && role !== 'key' && role !== 'query-key-value') {
+    if (clipping !== null && !QUERIES_AND_KEYS.has(role)) {
       const { signal } = this.#context;
       const blocks = diagonalBlocks(gram, inFeatures, coding.groupSize);
       const search = {

@@ -9,6 +9,8 @@
 //   the logits of a head changes its output by about s² of its energy (a shift of the attention moves the output among
 //   values that are as far apart as the output is from zero, after averaging). The energy of the head over d, times the
 //   energy of what the row is multiplied with.
+// - A row of a latent, behind a norm: what it adds to the linear that the norm feeds, times what an error of that linear's rows counts
+//   on average. The rotated part of the keys, which lies behind the latent, counts as much as the latent does on average.
 import { partRows, type BlockSpec, type HeadAxis, type LinearPart, type LinearSpec } from '@pith/model';
 
 /** Energies of a linear, summed over calibration tokens. */
@@ -25,7 +27,7 @@ export type EnergyLookup = (path: string) => LinearEnergies | undefined;
 
 /** What the squared error of each row of a linear counts: f64 [out features]. All 1 where nothing better is known. */
 export function rowImportance(
-  block: Pick<BlockSpec, 'linears'>,
+  block: Pick<BlockSpec, 'linears' | 'norms'>,
   linear: LinearSpec,
   energies: EnergyLookup,
 ): Float64Array {
@@ -38,6 +40,10 @@ export function rowImportance(
     const does = role ?? linear.role;
     if (does === 'query' || does === 'key') {
       logitImportance(block, does, energies)?.forEach((value, i) => (result[rows[i]!] = value));
+      continue;
+    }
+    if (does === 'query-latent' || does === 'key-value-latent') {
+      latentImportance(block, does, own, energies)?.forEach((value, i) => (result[rows[i]!] = value));
       continue;
     }
     const features = fedEnergy(block, linear, role, rows.length, energies);
@@ -73,6 +79,26 @@ function fedEnergy(
   return any ? fed : undefined;
 }
 
+/** What an error of each row of a latent counts; undefined where what reads it is not known. */
+function latentImportance(
+  block: Pick<BlockSpec, 'linears' | 'norms'>,
+  role: 'query-latent' | 'key-value-latent',
+  { rows }: LinearEnergies,
+  energies: EnergyLookup,
+): Float64Array | undefined {
+  const norm = block.norms.find((candidate) => candidate.role === role);
+  const reader = norm && block.linears.find(({ normBefore }) => normBefore === norm.name);
+  const known = reader && energies(reader.path);
+  if (reader === undefined || known === undefined) return undefined;
+  const importance = rowImportance(block, reader, energies);
+  const energy = sumOf(known.rows, 0, known.rows.length);
+  const mean = energy > 0 ? importance.reduce((sum, value, row) => sum + value * known.rows[row]!, 0) / energy : 0;
+  const latent = known.columns.length;
+  const fed = known.columns.map((column, i) => (rows[i]! > 0 ? (mean * column) / rows[i]! : 0));
+  const average = sumOf(fed, 0, latent) / latent;
+  return Float64Array.from(rows, (_, row) => fed[row] ?? average);
+}
+
 /** Heads of queries or keys, and the energies of their rows. */
 interface HeadRows {
   readonly heads: HeadAxis;
@@ -103,7 +129,8 @@ function logitImportance(block: Pick<BlockSpec, 'linears'>, role: 'query' | 'key
   const outputs = output && energies(output.path);
   if (!own || !other || !outputs || !output.heads) return undefined;
   const { dim } = own.heads;
-  const headEnergy = Array.from({ length: output.heads.count }, (_, head) => sumOf(outputs.columns, head * dim, dim));
+  const { dim: valueDim, count } = output.heads;
+  const headEnergy = Array.from({ length: count }, (_, head) => sumOf(outputs.columns, head * valueDim, valueDim));
   const [queryHeads, keyHeads] =
     role === 'query' ? [own.heads.count, other.heads.count] : [other.heads.count, own.heads.count];
   const repeat = queryHeads / keyHeads;
@@ -112,12 +139,22 @@ function logitImportance(block: Pick<BlockSpec, 'linears'>, role: 'query' | 'key
     const key = Math.floor(query / repeat);
     const [head, partner] = role === 'query' ? [query, key] : [key, query];
     for (let i = 0; i < dim; i++) {
-      const pair = (i + dim / 2) % dim;
-      const energy = (other.rows[partner * dim + i]! + other.rows[partner * dim + pair]!) / 2 / other.tokens;
+      const energy = partnerEnergy(other, partner, i, dim) / other.tokens;
       result[head * dim + i]! += (energy / dim) * (headEnergy[query]! / outputs.tokens);
     }
   }
   return result;
+}
+
+/**
+ * Energy of what value i of a head is multiplied with: the mean of the two rows that rotations mix. Where the heads of the two have
+ * different lengths (latent attention: keys without their rotated part) the first are multiplied as they are, of the others the
+ * mean of the head stands for what is not known.
+ */
+function partnerEnergy({ rows, heads }: HeadRows, head: number, i: number, dim: number): number {
+  const at = head * heads.dim;
+  if (heads.dim === dim) return (rows[at + i]! + rows[at + ((i + dim / 2) % dim)]!) / 2;
+  return i < heads.dim ? rows[at + i]! : sumOf(rows, at, heads.dim) / heads.dim;
 }
 
 function sumOf(values: Float64Array, start: number, count: number): number {

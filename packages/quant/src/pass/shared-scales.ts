@@ -7,6 +7,9 @@ const JOINED: Readonly<Partial<Record<LinearRole, string>>> = {
   query: 'attention',
   key: 'attention',
   value: 'attention',
+  // Latents of queries and of keys and values.
+  'query-latent': 'latents',
+  'key-value-latent': 'latents',
   gate: 'feed-forward',
   up: 'feed-forward',
 };

@@ -81,6 +81,7 @@ function genericLinear(
     role: head ? 'head' : 'projection',
     parts: [],
     expert: null,
+    shared: false,
     transposed: false,
     block: null,
     inFeatures,

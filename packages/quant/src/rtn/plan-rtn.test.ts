@@ -15,7 +15,7 @@ import type { PlannedTensor, RtnOptions } from './rtn-types.ts';
 const linear = (path: string, block: number | null, outFeatures: number, inFeatures: number) => ({
   ...{ path, name: `${path}.weight`, biasName: null, role: 'query' as const, block, inFeatures, outFeatures },
   ...{ bias: false, inputGroup: path, normBefore: null, fedBy: [], heads: null, tied: false },
-  ...{ parts: [], expert: null, transposed: false },
+  ...{ parts: [], expert: null, shared: false, transposed: false },
 });
 
 const TABLE: ModuleTable = {

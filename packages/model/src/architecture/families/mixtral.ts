@@ -1,4 +1,4 @@
-import { normalizeConfig } from '../../config/normalize.ts';
+import { normalizeConfig, PLAIN_ROUTING } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
@@ -36,6 +36,7 @@ export const mixtral: Family = {
           perToken: hf.num_experts_per_tok ?? 2,
           intermediateSize,
           normalizeWeights: true,
+          ...PLAIN_ROUTING,
           layers: Array.from({ length: layers }, () => true),
         }),
       },

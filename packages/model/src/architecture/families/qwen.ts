@@ -1,6 +1,6 @@
 // Qwen2 and 2.5 (Yang et al. 2024), Qwen3 and its mixtures of experts (Yang et al. 2025).
 import type { HfConfig } from '../../config/hf-config.ts';
-import { normalizeConfig, type ArchitectureFacts, type ConfigNumbers } from '../../config/normalize.ts';
+import { normalizeConfig, PLAIN_ROUTING, type ArchitectureFacts, type ConfigNumbers } from '../../config/normalize.ts';
 import { describeLayout } from '../describe-layout.ts';
 import type { Family } from '../family.ts';
 import type { Layout } from '../layout.ts';
@@ -118,6 +118,7 @@ export const qwen3Moe: Family = {
           perToken: hf.num_experts_per_tok ?? 8,
           intermediateSize: hf.moe_intermediate_size ?? 768,
           normalizeWeights: hf.norm_topk_prob ?? false,
+          ...PLAIN_ROUTING,
           layers: Array.from(
             { length: layers },
             (_, layer) => !dense?.includes(layer) && (layer + 1) % (step ?? 1) === 0,

@@ -11,13 +11,13 @@ export type AttentionFacts = Pick<
   'kind' | 'heads' | 'keyValueHeads' | 'headDim' | 'attentionScale' | 'attentionSoftCap'
 >;
 
-/** Queries, keys and values of some tokens by head: f32 [batch, heads, tokens, headDim], normalized and rotated. */
+/** Queries, keys and values of some tokens by head, normalized and rotated. Values may have another length than keys. */
 export interface HeadStates {
   /** f32 [batch, heads, tokens, headDim]. */
   readonly queries: Tensor;
   /** f32 [batch, keyValueHeads, tokens, headDim]. */
   readonly keys: Tensor;
-  /** f32 [batch, keyValueHeads, tokens, headDim]. */
+  /** f32 [batch, keyValueHeads, tokens, valueDim]. */
   readonly values: Tensor;
 }
 
@@ -63,11 +63,12 @@ function cappedShares(rows: Tensor, keys: Tensor, shape: readonly number[], mask
 function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cap: number | null): Tensor {
   const [batch, groups, repeat, tokens, headDim] = queries.shape as [number, number, number, number, number];
   const columns = keys.shape[2]!;
+  const valueDim = values.shape[3]!;
   // The heads of one key head become rows of one product: keys and values are never repeated in memory.
   const rows = tf.reshape(queries, [batch, groups, repeat * tokens, headDim]);
   if (cap !== null) {
     const shares = cappedShares(rows, keys, [batch, groups, repeat, tokens, columns], mask, cap);
-    return tf.reshape(tf.matMul(shares, values), [batch, groups, repeat, tokens, headDim]);
+    return tf.reshape(tf.matMul(shares, values), [batch, groups, repeat, tokens, valueDim]);
   }
   const mix = tf.customGrad((q, k, v, save) => {
     const products = tf.matMul(q as Tensor, k as Tensor, false, true);
@@ -76,14 +77,14 @@ function attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cap
     const mixed = tf.matMul(shares, v as Tensor);
     (save as GradSaveFunc)([q as Tensor, k as Tensor, v as Tensor, shares, mixed]);
     const gradFunc = (dy: Tensor, [ofQ, ofK, ofV, p, out]: Tensor[]) => {
-      // The sum of p dp over a row is that of dy out (Dao et al. 2022, appendix B.2), which is headDim long, not columns.
+      // The sum of p dp over a row is that of dy out (Dao et al. 2022, appendix B.2), which is valueDim long, not columns.
       const drop = tf.sum(tf.mul(dy, out), -1, true);
       const slope = tf.mul(p, tf.sub(tf.matMul(dy, ofV, false, true), drop));
       return [tf.matMul(slope, ofK), tf.matMul(slope, ofQ, true, false), tf.matMul(p, dy, true, false)];
     };
     return { value: mixed, gradFunc };
   });
-  return tf.reshape(mix(rows, keys, values), [batch, groups, repeat, tokens, headDim]);
+  return tf.reshape(mix(rows, keys, values), [batch, groups, repeat, tokens, valueDim]);
 }
 
 /** The mask with the biases of heads: f32 [tokens, columns], or [keyValueHeads, repeat, tokens, columns]. */
@@ -96,7 +97,7 @@ function maskOfHeads(mask: Tensor, bias: Tensor | undefined, keyValueHeads: numb
  * `softmax(q k^T scale + bias + mask) v` per head; with a soft cap the scaled products are capped first. The mask of a decoder
  * must be causal: new token i sees no new token after it.
  *
- * @returns f32 [batch, tokens, heads * headDim].
+ * @returns f32 [batch, tokens, heads * valueDim].
  */
 export function headAttention(
   { kind, heads, keyValueHeads, headDim, attentionScale, attentionSoftCap: cap }: AttentionFacts,
@@ -111,6 +112,7 @@ export function headAttention(
   const allKeys = past ? tf.concat([past.keys, keys], 2) : keys;
   const allValues = past ? tf.concat([past.values, values], 2) : values;
   const columns = allKeys.shape[2]!;
+  const valueDim = values.shape[3]!;
   const earlier = columns - tokens;
   const stretch = stretchLength(tokens, batch * heads * columns, limits);
   const parts: Tensor[] = [];
@@ -127,13 +129,13 @@ export function headAttention(
       attend(
         tf.slice(scaled, [0, 0, 0, start, 0], [batch, keyValueHeads, repeat, end - start, headDim]),
         tf.slice(allKeys, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
-        tf.slice(allValues, [0, 0, 0, 0], [batch, keyValueHeads, seen, headDim]),
+        tf.slice(allValues, [0, 0, 0, 0], [batch, keyValueHeads, seen, valueDim]),
         maskOfHeads(part, ofHeads, keyValueHeads, repeat),
         cap,
       ),
     );
   }
   const joined = parts.length === 1 ? parts[0] : tf.concat(parts, 3);
-  const byToken = tf.transpose(tf.reshape(joined, [batch, heads, tokens, headDim]), [0, 2, 1, 3]);
-  return tf.reshape(byToken, [batch, tokens, heads * headDim]);
+  const byToken = tf.transpose(tf.reshape(joined, [batch, heads, tokens, valueDim]), [0, 2, 1, 3]);
+  return tf.reshape(byToken, [batch, tokens, heads * valueDim]);
 }
