@@ -52,11 +52,13 @@ export type { GenericTable } from './rtn/generic-table.ts';
 export { planRtn } from './rtn/plan-rtn.ts';
 export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { chooseTypes, isMixed, MIXTURES, mixtureOf } from './ggml/mixtures.ts';
+export { mixtureNeedsImportance } from './ggml/mixtures-iq.ts';
 export type { ChosenType, Mixture, MixtureModel, MixtureTensor } from './ggml/mixtures.ts';
 export { interleavedRows } from './ggml/row-order.ts';
 export type { BlockType } from './ggml/quantize-blocks.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';
-export { ggmlByteLength, looksAtImportance } from './ggml/ggml-kernel.ts';
+export { ggmlByteLength, looksAtImportance, needsImportance } from './ggml/ggml-kernel.ts';
+export { ggmlGridBytes } from './ggml/grid-bytes.ts';
 export { quantizeGgmlInto } from './ggml/quantize-into.ts';
 export type {
   GgmlDestination,

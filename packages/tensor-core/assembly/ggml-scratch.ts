@@ -31,5 +31,18 @@ export const PADDED_IMPORTANCE: usize = 7168;
 /** Inverse scales that the codes of a fit were made with, and their offsets: up to 16 f32 each. */
 export const INVERSES: usize = 8192;
 export const BASES: usize = 8256;
+// For vectors of a grid, whose blocks are whole batches and restored after they are written:
+/** What the signs left of 256 values, in their order. */
+export const MAGNITUDES: usize = RESTORED;
+/** Square roots of their weights. */
+export const ROOTS: usize = PADDED_IMPORTANCE;
+/** Words of a fit of four sub-blocks: vectors, as i32. */
+export const GRID_WORDS: usize = CODES;
+/** Words that are tried. */
+export const GRID_TRIED: usize = 5248;
+/** A byte of signs for every eight values. */
+export const SIGNS: usize = SCALE_CODES;
+/** Running sums of sorted values, and products of them. */
+export const CUTS: usize = 8320;
 /** The row as f32, with room for a batch of zeros. */
-export const ROW: usize = 8320;
+export const ROW: usize = 11584;

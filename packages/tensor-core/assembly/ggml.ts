@@ -24,9 +24,11 @@ import {
 import { LARGEST, SQUARED_ERRORS, SQUARES, writeQ4_0Measured, writeQ8_0Measured } from './ggml-measured';
 import { readIQ1M, readIQ1S, readIQ2S, readIQ2XS, readIQ2XXS, readIQ3S, readIQ3XXS } from './ggml-restore-iq';
 import { PADDED_IMPORTANCE, RESTORED, ROW } from './ggml-scratch';
+import { writeIQ2S, writeIQ2XS, writeIQ2XXS, writeIQ3S, writeIQ3XXS } from './ggml-write-grid';
 import { writeQ2K, writeQ3K, writeQ4K, writeQ5K, writeQ6K } from './ggml-write-k';
 import { writeIQ4NL, writeIQ4XS, writeTQ1_0, writeTQ2_0 } from './ggml-write-levels';
 import { writeAffine32Blocks, writeMXFP4, writeQ8_0, writeSymmetric32 } from './ggml-write-simple';
+import { writeIQ1M, writeIQ1S } from './ggml-write-ternary-grid';
 import { ROW_ERROR_BYTES } from './quantize-row';
 import { errorUnit } from './quantize-scale';
 import {
@@ -258,7 +260,16 @@ export function ggmlRestore(type: i32, source: usize, target: usize, blocks: i32
 /** Writes up to 256 values: whole blocks. Zeros follow the values where they are fewer. */
 // @ts-ignore: decorator
 @inline
-function writeBatch(type: i32, x: usize, importance: usize, meanSquare: f32, count: i32, out: usize, s: usize): void {
+function writeBatch(
+  type: i32,
+  x: usize,
+  importance: usize,
+  meanSquare: f32,
+  count: i32,
+  out: usize,
+  s: usize,
+  grid: usize,
+): void {
   const blocks = count >> 5;
   switch (type) {
     case F32:
@@ -306,6 +317,27 @@ function writeBatch(type: i32, x: usize, importance: usize, meanSquare: f32, cou
     case IQ4_XS:
       writeIQ4XS(x, importance, out, s);
       break;
+    case IQ3_S:
+      writeIQ3S(x, importance, grid, out, s);
+      break;
+    case IQ3_XXS:
+      writeIQ3XXS(x, importance, grid, out, s);
+      break;
+    case IQ2_S:
+      writeIQ2S(x, importance, grid, out, s);
+      break;
+    case IQ2_XS:
+      writeIQ2XS(x, importance, grid, out, s);
+      break;
+    case IQ2_XXS:
+      writeIQ2XXS(x, importance, grid, out, s);
+      break;
+    case IQ1_S:
+      writeIQ1S(x, importance, grid, out, s);
+      break;
+    case IQ1_M:
+      writeIQ1M(x, importance, grid, out, s);
+      break;
     case TQ1_0:
       writeTQ1_0(x, out, s);
       break;
@@ -329,6 +361,7 @@ export function ggmlScratchBytes(columns: i32): usize {
 /**
  * Writes `rows` rows of `columns` values (whole blocks) of `dtype` 0 f32, 1 f16, 2 bf16 in the type. `order` is the address of an i32 for
  * each row, which row from `source` on is written, or 0 where they are in order. `importance` is the address of `columns` f32, or 0.
+ * `grid` is the table of the type's grid (@pith/quant src/ggml/grid-bytes.ts), or 0 for types that have none.
  * Written: the blocks at `target`; `errors`, 32 bytes a row: f64 sum of squared errors of what was written, f64 sum of squares, f32
  * largest error, zeros.
  *
@@ -345,6 +378,7 @@ export function ggmlQuantizeRows(
   target: usize,
   errors: usize,
   scratch: usize,
+  grid: usize,
 ): i32 {
   const x = scratch + ROW;
   const values = valuesOf(type);
@@ -392,7 +426,7 @@ export function ggmlQuantizeRows(
           continue;
         }
       }
-      writeBatch(type, at, weights, meanSquare, count, target, scratch);
+      writeBatch(type, at, weights, meanSquare, count, target, scratch, grid);
       ggmlRestore(type, target, restored, blocks);
       target += <usize>(blocks * bytesOf(type));
       for (let i = count; (i & 3) != 0; i++) store<f32>(restored + ((<usize>i) << 2), 0);

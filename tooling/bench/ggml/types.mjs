@@ -15,7 +15,7 @@ export async function benchGgmlTypes({ work }) {
   const { compileKernels, createKernelMemory, fromF32, instantiateKernels, randomStream, STATIC_BYTES, toF32 } =
     await import('@pith/tensor-core');
   const { GGML_TYPES } = await import('@pith/checkpoint');
-  const { GGML_WRITABLE_TYPES } = await import('@pith/quant');
+  const { GGML_WRITABLE_TYPES, ggmlGridBytes, needsImportance } = await import('@pith/quant');
   const random = randomStream(1, 'bench');
   const values = fromF32(
     'bf16',
@@ -30,11 +30,12 @@ export async function benchGgmlTypes({ work }) {
     ROWS * 32,
     COLUMNS * 4 + 65536,
     ROWS * COLUMNS * 4,
+    4 * 2 ** 20,
   ];
   const memory = createKernelMemory(false, STATIC_BYTES + room.reduce((sum, bytes) => sum + bytes, 0) + 2 ** 20);
   const kernels = instantiateKernels(compileKernels(false), memory);
   memory.grow(Math.ceil((room.reduce((sum, bytes) => sum + bytes, 0) + 65536) / 65536));
-  const [source, weights, target, errors, scratch, restored] = room.map((_, i) =>
+  const [source, weights, target, errors, scratch, restored, table] = room.map((_, i) =>
     room.slice(0, i).reduce((at, bytes) => at + Math.ceil(bytes / 64) * 64, STATIC_BYTES),
   );
   const bytes = new Uint8Array(memory.buffer);
@@ -45,11 +46,15 @@ export async function benchGgmlTypes({ work }) {
   const bf16 = 2;
   const types = GGML_WRITABLE_TYPES.filter((type) => type !== 'f32').map((type) => {
     const { id } = GGML_TYPES[type];
+    const gridBytes = ggmlGridBytes(type);
+    if (gridBytes) bytes.set(gridBytes, table);
+    const grid = gridBytes ? table : 0;
     const rate = (weighted) => {
       let best = Infinity;
       for (const end = performance.now() + SECONDS * 1000; performance.now() < end;) {
         const before = process.cpuUsage();
-        kernels.ggmlQuantizeRows(id, source, bf16, ROWS, COLUMNS, 0, weighted ? weights : 0, target, errors, scratch);
+        const importanceAt = weighted ? weights : 0;
+        kernels.ggmlQuantizeRows(id, source, bf16, ROWS, COLUMNS, 0, importanceAt, target, errors, scratch, grid);
         const { user, system } = process.cpuUsage(before);
         best = Math.min(best, (user + system) / 1e6);
       }
@@ -69,7 +74,7 @@ export async function benchGgmlTypes({ work }) {
     const looks = !['f16', 'bf16', 'q8_0', 'mxfp4', 'tq1_0', 'tq2_0'].includes(type);
     return {
       type,
-      weightsPerSecond: rate(false),
+      weightsPerSecond: needsImportance(type) ? null : rate(false),
       peerWeightsPerSecond: peer?.get(`${id} 0`) ?? null,
       restoredPerSecond: restore(),
       importanceWeightsPerSecond: looks ? rate(true) : null,

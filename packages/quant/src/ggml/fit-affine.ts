@@ -92,8 +92,9 @@ export function fitAffine(
 }
 
 /**
- * Fits one scale to values that are not negative (the scales and the offsets of sub-blocks) and codes them from 0 to n:
- * first the best of nine scales, then codes one at a time.
+ * Fits one scale to values that are not negative (the scales and the offsets of sub-blocks; a few may be, in what the signs of a
+ * grid left) and codes them from 0 to n: first the best of nine scales, then codes one at a time. ggml keeps codes in bytes, where
+ * negative ones come out large.
  */
 export function fitPositive(n: number, x: Float32Array, codes: Uint8Array, weights: Float32Array): number {
   const most = x.reduce((a, b) => Math.max(a, b), 0);
@@ -101,21 +102,21 @@ export function fitPositive(n: number, x: Float32Array, codes: Uint8Array, weigh
     codes.fill(0);
     return 0;
   }
-  const meanSquare = (inverse: number, limit: number): number => {
+  const squaredError = (inverse: number, codeOf: (code: number) => number): number => {
     const scale = f(1 / inverse);
     let sum = 0;
     for (let i = 0; i < x.length; i++) {
-      const difference = f(x[i]! - f(scale * Math.min(limit, nearest(f(inverse * x[i]!)))));
+      const difference = f(x[i]! - f(scale * codeOf(nearest(f(inverse * x[i]!)))));
       sum = f(sum + f(f(weights[i]! * difference) * difference));
     }
     return sum;
   };
   let inverse = f(n / most);
-  let best = meanSquare(inverse, 255);
+  let best = squaredError(inverse, (code) => code & 255);
   for (let step = -4; step <= 4; step++) {
     if (step === 0) continue;
     const tried = f(f(f(f(0.1) * step) + n) / most);
-    const found = meanSquare(tried, n);
+    const found = squaredError(tried, (code) => Math.min(n, code));
     if (found < best) {
       best = found;
       inverse = tried;

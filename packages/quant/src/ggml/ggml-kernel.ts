@@ -11,7 +11,7 @@ export const DTYPE_NUMBER = { f32: 0, f16: 1, bf16: 2 } as const;
 
 /** Bytes of scratch of `ggmlQuantizeRows`, as `ggmlScratchBytes` of the kernels says; a test holds the two together. */
 export function ggmlScratchBytes(columns: number): number {
-  return 8320 + 4 * columns + 1024;
+  return 11584 + 4 * columns + 1024;
 }
 
 /** Types whose codes follow from values alone. */
@@ -20,6 +20,14 @@ const WITHOUT_IMPORTANCE: readonly GgmlWritableType[] = ['f32', 'f16', 'bf16', '
 /** True for types that importance changes. */
 export function looksAtImportance(type: GgmlWritableType): boolean {
   return !WITHOUT_IMPORTANCE.includes(type);
+}
+
+/** Types that ggml does not quantize without importance: what they leave of a value is so little that it has to be known which count. */
+const WITH_IMPORTANCE: readonly GgmlWritableType[] = ['iq2_xxs', 'iq2_xs', 'iq1_s'];
+
+/** True for types that cannot be written without importance. */
+export function needsImportance(type: GgmlWritableType): boolean {
+  return WITH_IMPORTANCE.includes(type);
 }
 
 /**
@@ -42,12 +50,24 @@ export function ggmlByteLength(type: GgmlWritableType, shape: readonly number[],
 }
 
 /**
- * Refuses importance that does not fit.
+ * Refuses importance that does not fit, and none where the type cannot do without.
  *
- * @throws PithError `IMPORTANCE_INVALID`.
+ * @throws PithError `IMPORTANCE_INVALID`, `IMPORTANCE_MISSING`.
  */
-export function checkImportance(name: string, columns: number, importance: Float32Array | undefined): void {
-  if (importance === undefined) return;
+export function checkImportance(
+  name: string,
+  type: GgmlWritableType,
+  columns: number,
+  importance: Float32Array | undefined,
+): void {
+  if (importance === undefined) {
+    if (!needsImportance(type)) return;
+    throw new PithError(
+      'IMPORTANCE_MISSING',
+      `quantize ${name}: ${type} needs importance, a number for each column, got none; measure it (--calibration or --imatrix), or choose iq3_s or a larger type`,
+      { details: { tensor: name, type } },
+    );
+  }
   const wrong = importance.findIndex((weight) => !(weight >= 0 && weight < Infinity));
   if (importance.length === columns && wrong < 0) return;
   const got = wrong < 0 ? `${importance.length} numbers` : `${importance[wrong]} for column ${wrong}`;

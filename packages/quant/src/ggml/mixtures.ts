@@ -3,6 +3,14 @@
 // awkward widths included. Held to what llama-quantize picks at seven model shapes.
 import { GGML_TYPES } from '@pith/checkpoint';
 import type { GgmlWritableType } from './ggml-types.ts';
+import {
+  chooseIq3Query,
+  chooseIq3Value,
+  chooseIqEmbedding,
+  chooseIqOutput,
+  chooseOfFewBits,
+  isOfFewBits,
+} from './mixtures-iq.ts';
 
 /** A file type of llama.cpp. */
 export interface Mixture {
@@ -40,6 +48,16 @@ export const MIXTURES: readonly Mixture[] = [
   mixture('q5_1', 9, 'q5_1'),
   mixture('iq4_nl', 25, 'iq4_nl'),
   mixture('iq4_xs', 30, 'iq4_xs'),
+  mixture('iq3_xxs', 23, 'iq3_xxs'),
+  mixture('iq3_xs', 22, 'iq3_s'),
+  mixture('iq3_s', 26, 'iq3_s'),
+  mixture('iq3_m', 27, 'iq3_s'),
+  mixture('iq2_xxs', 19, 'iq2_xxs'),
+  mixture('iq2_xs', 20, 'iq2_xs'),
+  mixture('iq2_s', 28, 'iq2_xs'),
+  mixture('iq2_m', 29, 'iq2_s'),
+  mixture('iq1_s', 24, 'iq1_s'),
+  mixture('iq1_m', 31, 'iq1_m'),
   mixture('tq1_0', 36, 'tq1_0'),
   mixture('tq2_0', 37, 'tq2_0'),
   mixture('mxfp4_moe', 38, 'mxfp4'),
@@ -115,7 +133,7 @@ export function chooseTypes(
     tied: !tensors.some(({ name }) => name === 'output.weight'),
     valueTensors: mixed.filter(({ name }) => isValueLike(name)).length,
   };
-  const seen = { values: 0, down: 0 };
+  const seen = { values: 0, down: 0, gate: 0, up: 0 };
   for (const tensor of mixed) {
     const columns = tensor.shape.at(-1)!;
     const { base } = mixture;
@@ -140,6 +158,13 @@ function fitting(type: GgmlWritableType, columns: number): GgmlWritableType {
 }
 
 const FALLBACK: Readonly<Partial<Record<GgmlWritableType, GgmlWritableType>>> = {
+  iq1_s: 'iq4_nl',
+  iq1_m: 'iq4_nl',
+  iq2_xxs: 'iq4_nl',
+  iq2_xs: 'iq4_nl',
+  iq2_s: 'iq4_nl',
+  iq3_xxs: 'iq4_nl',
+  iq3_s: 'iq4_nl',
   iq4_xs: 'iq4_nl',
   q2_k: 'q4_0',
   q3_k: 'q4_0',
@@ -177,7 +202,7 @@ function moreBits(index: number, count: number): boolean {
 function choose(
   { name, shape }: MixtureTensor,
   facts: Facts,
-  seen: { values: number; down: number },
+  seen: { values: number; down: number; gate: number; up: number },
 ): GgmlWritableType {
   const { mixture, architecture, tied } = facts;
   const { base, name: kind } = mixture;
@@ -185,30 +210,50 @@ function choose(
   if (isOutput) {
     if (kind === 'mxfp4_moe' || mixture.pure) return 'q8_0';
     if (architecture === 'falcon' || shape.at(-1)! % GGML_TYPES[base].blockSize !== 0) return 'q8_0';
-    return base === 'q8_0' ? base : 'q6_k';
+    return base === 'q8_0' ? base : chooseIqOutput(kind);
   }
   if (mixture.pure) return base;
   if (kind === 'mxfp4_moe') return shape.length > 2 && shape[0]! > 1 ? 'mxfp4' : 'q8_0';
-  if (name === 'token_embd.weight') return kind === 'tq1_0' || kind === 'tq2_0' ? 'q4_k' : base;
-  if (isValueLike(name)) return chooseValue(facts, seen.values++);
-  if (name.includes('attn_k.weight')) return facts.experts === 8 ? 'q8_0' : base;
-  if (name.includes('ffn_down')) {
-    const at = seen.down++;
-    return chooseDown(facts, facts.experts > 1 ? Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? at) : at);
+  if (name === 'token_embd.weight') {
+    return kind === 'tq1_0' || kind === 'tq2_0' ? 'q4_k' : chooseIqEmbedding(kind, base);
   }
+  if (isOfFewBits(kind)) {
+    const first = name.includes('ffn_down') && seen.down++ < Math.floor(facts.layers / 8);
+    const { experts } = facts;
+    return chooseOfFewBits(kind, { name, isValue: isValueLike(name), base, grouped: isGrouped(facts), experts, first });
+  }
+  /** Experts lie by their blocks. */
+  const layer = (counted: number): number =>
+    facts.experts > 1 ? Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? counted) : counted;
+  if (isValueLike(name)) return chooseValue(facts, seen.values++);
+  if (name.includes('attn_k.weight')) return facts.experts === 8 ? 'q8_0' : chooseIq3Query(kind, base);
+  if (name.includes('attn_q.weight')) return chooseIq3Query(kind, base);
+  if (name.includes('ffn_down')) return chooseDown(facts, layer(seen.down++));
+  if (name.includes('ffn_up')) return chooseUp(facts, layer(seen.up++));
+  if (name.includes('ffn_gate')) return chooseUp(facts, layer(seen.gate++));
   if (name.includes('attn_output.weight')) return chooseAttentionOutput(facts);
   return base;
 }
 
-function chooseValue(
-  { mixture, layers, heads, keyValueHeads, experts, architecture, valueTensors }: Facts,
-  at: number,
-) {
+/** Four or more query heads share a key. */
+function isGrouped({ heads, keyValueHeads }: Facts): boolean {
+  return Math.floor(heads / Math.max(1, keyValueHeads)) >= 4;
+}
+
+/** Gates and up projections: IQ3_XS spends less on those of the middle blocks. */
+function chooseUp({ mixture: { name, base }, layers }: Facts, at: number): GgmlWritableType {
+  const middle = at >= Math.floor(layers / 8) && at < Math.floor((7 * layers) / 8);
+  return name === 'iq3_xs' && middle ? 'iq3_xxs' : base;
+}
+
+function chooseValue(facts: Facts, at: number): GgmlWritableType {
+  const { mixture, layers, heads, keyValueHeads, experts, architecture, valueTensors } = facts;
   const { base, name: kind } = mixture;
-  const grouped = Math.floor(heads / Math.max(1, keyValueHeads)) >= 4;
+  const grouped = isGrouped(facts);
   let type: GgmlWritableType = base;
   if (kind === 'q2_k') type = grouped ? 'q4_k' : 'q3_k';
   else if (kind === 'q2_k_s' && grouped) type = 'q4_k';
+  else if (kind.startsWith('iq3')) type = chooseIq3Value(kind, base, grouped, facts.hasImportance);
   else if (kind === 'q3_k_m') type = at < 2 ? 'q5_k' : 'q4_k';
   else if (kind === 'q3_k_l') type = 'q5_k';
   else if ((kind === 'iq4_nl' || kind === 'iq4_xs') && grouped) type = 'q5_k';
@@ -220,7 +265,7 @@ function chooseValue(
   return experts === 8 ? 'q8_0' : type;
 }
 
-function chooseDown({ mixture, layers, architecture, hasImportance }: Facts, at: number): GgmlWritableType {
+function chooseDown({ mixture, layers, architecture, experts, hasImportance }: Facts, at: number): GgmlWritableType {
   const { base, name: kind } = mixture;
   const falcon = architecture === 'falcon';
   const first = at < Math.floor(layers / 8);
@@ -231,6 +276,10 @@ function chooseDown({ mixture, layers, architecture, hasImportance }: Facts, at:
       return 'q3_k';
     case 'q2_k_s':
       return first ? 'q4_k' : base;
+    case 'iq3_xxs':
+      return hasImportance ? base : first ? 'q4_k' : 'q3_k';
+    case 'iq3_m':
+      return first || (experts === 8 && more) ? 'q4_k' : base;
     case 'q3_k_m':
       return start ? 'q5_k' : !falcon || more ? 'q4_k' : 'q3_k';
     case 'q3_k_l':
@@ -254,13 +303,17 @@ function chooseDown({ mixture, layers, architecture, hasImportance }: Facts, at:
   }
 }
 
-const EIGHT_EXPERTS = ['q2_k', 'q3_k_s', 'q3_k_m', 'iq4_nl', 'q4_k_s', 'q4_k_m', 'iq4_xs'];
+const EIGHT_EXPERTS = [
+  ...['q2_k', 'q3_k_s', 'q3_k_m', 'iq4_nl', 'q4_k_s', 'q4_k_m', 'iq4_xs'],
+  ...['iq3_xxs', 'iq3_xs', 'iq3_s', 'iq3_m'],
+];
 
 function chooseAttentionOutput({ mixture, architecture, experts }: Facts): GgmlWritableType {
   const { base, name: kind } = mixture;
   if (architecture === 'falcon') return kind === 'q3_k_l' ? 'q4_k' : base;
   if (experts === 8) return EIGHT_EXPERTS.includes(kind) ? 'q5_k' : base;
   if (kind === 'q2_k') return 'q3_k';
-  if (kind === 'q3_k_m') return 'q4_k';
+  if (kind === 'q3_k_m' || kind === 'iq3_m') return 'q4_k';
+  if (kind === 'iq3_xxs') return 'iq3_s';
   return kind === 'q3_k_l' ? 'q5_k' : base;
 }

@@ -2,8 +2,11 @@
 import { fromF32, PithError } from '@pith/tensor-core';
 import { writeHalf, type BlockWriter } from './block-writer.ts';
 import { f } from './f32.ts';
+import { needsImportance } from './ggml-kernel.ts';
+import { writeIQ2S, writeIQ2XS, writeIQ2XXS, writeIQ3S, writeIQ3XXS } from './write-grid.ts';
 import { writeIQ4NL, writeIQ4XS, writeTQ1_0, writeTQ2_0 } from './write-levels.ts';
 import { writeQ2K, writeQ3K, writeQ4K, writeQ5K, writeQ6K } from './write-k.ts';
+import { writeIQ1M, writeIQ1S } from './write-ternary-grid.ts';
 import { writeMXFP4, writeQ4_0, writeQ4_1, writeQ5_0, writeQ5_1, writeQ8_0 } from './write-simple.ts';
 
 /** Values and bytes of a block, and what codes it. */
@@ -31,6 +34,13 @@ export type BlockType =
   | 'q6_k'
   | 'iq4_nl'
   | 'iq4_xs'
+  | 'iq3_s'
+  | 'iq3_xxs'
+  | 'iq2_s'
+  | 'iq2_xs'
+  | 'iq2_xxs'
+  | 'iq1_s'
+  | 'iq1_m'
   | 'tq1_0'
   | 'tq2_0'
   | 'mxfp4';
@@ -50,6 +60,13 @@ const FORMATS: Readonly<Record<BlockType, BlockFormat>> = {
   q6_k: format(256, 210, writeQ6K),
   iq4_nl: format(32, 18, writeIQ4NL),
   iq4_xs: format(256, 136, writeIQ4XS),
+  iq3_s: format(256, 110, writeIQ3S),
+  iq3_xxs: format(256, 98, writeIQ3XXS),
+  iq2_s: format(256, 82, writeIQ2S),
+  iq2_xs: format(256, 74, writeIQ2XS),
+  iq2_xxs: format(256, 66, writeIQ2XXS),
+  iq1_s: format(256, 50, writeIQ1S),
+  iq1_m: format(256, 56, writeIQ1M),
   tq1_0: format(256, 54, writeTQ1_0),
   tq2_0: format(256, 66, writeTQ2_0),
   mxfp4: format(32, 17, writeMXFP4),
@@ -64,7 +81,7 @@ export const BLOCK_TYPES = Object.keys(FORMATS) as readonly BlockType[];
  * @param x f32 [rows, columns] row-major.
  * @param importance f32 [columns]: how much an error in each column counts; all alike when left out.
  * @returns the blocks of the rows, one row after the other.
- * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`.
+ * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`, `IMPORTANCE_MISSING`.
  */
 export function quantizeBlocks(
   type: BlockType,
@@ -89,6 +106,11 @@ export function quantizeBlocks(
       `quantize to ${type}: importance must be ${columns} numbers from 0 on, one for each column; measure it again`,
       { details: { type, columns, got: importance.length } },
     );
+  }
+  if (!importance && needsImportance(type)) {
+    throw new PithError('IMPORTANCE_MISSING', `quantize to ${type}: importance is needed, got none; measure it`, {
+      details: { type },
+    });
   }
   const blocks = x.length / values;
   const result = new Uint8Array(blocks * blockBytes);

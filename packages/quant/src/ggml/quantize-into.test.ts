@@ -19,8 +19,10 @@ import {
 import { createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allocate, bytesAt, kernels, place, reset } from '../rtn/local-kernels.fixture.ts';
-import { DTYPE_NUMBER, ggmlByteLength, ggmlScratchBytes } from './ggml-kernel.ts';
+import { expectEdges } from './edges.fixture.ts';
+import { DTYPE_NUMBER, ggmlByteLength, ggmlScratchBytes, needsImportance } from './ggml-kernel.ts';
 import type { GgmlWritableType } from './ggml-types.ts';
+import { ggmlGridBytes } from './grid-bytes.ts';
 import { BLOCK_TYPES, quantizeBlocks, type BlockType } from './quantize-blocks.ts';
 import { quantizeGgmlInto } from './quantize-into.ts';
 import { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './quantize-rows.ts';
@@ -60,9 +62,10 @@ describe.skipIf(!hasShared)('the kernels', () => {
     expect(Math.abs(Math.sqrt(error.mse) / rmse - 1)).toBeLessThan(64 * 2 ** -24);
   });
 
-  it.each(manifest.edges.entries.filter(ours))('write the bytes of $file', async ({ type, file }) => {
-    const bytes = await quantizeGgmlRows(type.toLowerCase() as BlockType, floats('edges.f32'), 256);
-    expect(differing(bytes, readFileSync(path(file)))).toBe(0);
+  it.each(manifest.edges.entries.filter(ours))('write the bytes of $file', async ({ type, importance, file }) => {
+    const weights = importance === 'uniform' ? new Float32Array(256).fill(1) : undefined;
+    const bytes = await quantizeGgmlRows(type.toLowerCase() as BlockType, floats('edges.f32'), 256, weights);
+    expectEdges(file, bytes, readFileSync(path(file)), floats('edges.f32'));
   });
 });
 
@@ -98,6 +101,7 @@ describe('the kernels against the reference', () => {
       const random = randomStream(columns, 'importance');
       const importance = Float32Array.from({ length: columns }, (_, i) => (i % 50 === 0 ? 0 : random.normal() ** 2));
       for (const weights of [undefined, importance, new Float32Array(columns)]) {
+        if (weights === undefined && needsImportance(type)) continue;
         const bytes = await quantizeGgmlRows(type, values, columns, weights);
         expect(differing(bytes, quantizeBlocks(type, values, columns, weights))).toBe(0);
       }
@@ -111,8 +115,10 @@ describe('the kernels against the reference', () => {
       const x = values.subarray(row * columns, (row + 1) * columns);
       const bytes = new Uint8Array(ggmlByteLength(type, [columns]));
       const weight = weightOf('f32', x, [1, columns]);
-      const { error } = await quantizeGgmlInto({ weight, type }, { kind: 'memory', bytes }, { host: localHost() });
-      const restored = restoreBlocks(type, bytes, columns);
+      const importance = needsImportance(type) ? new Float32Array(columns).fill(1) : undefined;
+      const job = { weight, type, importance };
+      const { error } = await quantizeGgmlInto(job, { kind: 'memory', bytes }, { host: localHost() });
+      const restored = restoreBlocks(type, bytes);
       const differences = x.map((value, i) => restored[i]! - value);
       const squares = x.reduce((sum, value) => sum + value * value, 0);
       const squaredErrors = differences.reduce((sum, e) => sum + e * e, 0);
@@ -137,7 +143,9 @@ describe('the kernels against the reference', () => {
       const length = ggmlByteLength(type, [columns]);
       const [target, errors, scratch] = [allocate(length + 64), allocate(64), allocate(ggmlScratchBytes(columns) + 64)];
       const { id } = GGML_TYPES[type];
-      kernels.ggmlQuantizeRows(id, source, DTYPE_NUMBER.f32, 1, columns, 0, importance, target, errors, scratch);
+      const table = ggmlGridBytes(type);
+      const grid = table ? place(table) : 0;
+      kernels.ggmlQuantizeRows(id, source, DTYPE_NUMBER.f32, 1, columns, 0, importance, target, errors, scratch, grid);
       for (const end of [target + length, errors + 32, scratch + ggmlScratchBytes(columns)]) {
         expect([...bytesAt(end, 32)]).toEqual(new Array(32).fill(0xa5));
       }
@@ -271,6 +279,14 @@ describe('quantizeGgmlInto', () => {
     await expect(run(changed, 'q4_0', { rowOrder })).rejects.toThrow(/got NaN at row 40, column 17/);
     changed[40 * columns + 17] = 1e7;
     await expect(run(changed, 'q4_0')).rejects.toMatchObject({ code: 'SCALE_OVERFLOW', details: { row: 40 } });
+    for (const type of ['iq2_xxs', 'iq2_xs', 'iq1_s'] as const) {
+      const weight = weightOf('f32', new Float32Array(256), [1, 256]);
+      const target = { kind: 'memory', bytes: new Uint8Array(ggmlByteLength(type, [256])) } as const;
+      await expect(quantizeGgmlInto({ weight, type }, target, { host: localHost() })).rejects.toMatchObject({
+        code: 'IMPORTANCE_MISSING',
+        message: expect.stringMatching(`blk.w: ${type} needs importance.*--calibration or --imatrix`) as string,
+      });
+    }
     await expect(run(values, 'q4_k')).rejects.toThrow(/blk.w to q4_k: the columns must be a multiple of 256, got 288/);
     const short = importance.subarray(1);
     await expect(run(values, 'q4_0', { importance: short })).rejects.toThrow(/288 numbers from 0 on.*got 287 numbers/);

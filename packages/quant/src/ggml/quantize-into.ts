@@ -24,6 +24,7 @@ import {
   looksAtImportance,
   ROW_ERROR_BYTES,
 } from './ggml-kernel.ts';
+import { ggmlGridBytes } from './grid-bytes.ts';
 import { ggmlMatrix, type GgmlMatrix } from './ggml-matrix.ts';
 import type { GgmlDestination, GgmlJob, GgmlResult, GgmlWritableType, QuantizeGgmlOptions } from './ggml-types.ts';
 import { gatherRows, type GatheredRows } from './row-order.ts';
@@ -33,7 +34,8 @@ import { gatherRows, type GatheredRows } from './row-order.ts';
  *
  * Errors are reported once every job that was started has ended; the destination may then hold some chunks.
  *
- * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`, `DESTINATION_SIZE`, `ROW_ORDER_INVALID` before anything is read;
+ * @throws PithError `BLOCK_DOES_NOT_DIVIDE`, `IMPORTANCE_INVALID`, `IMPORTANCE_MISSING`, `DESTINATION_SIZE`, `ROW_ORDER_INVALID` before
+ * anything is read;
  * `WEIGHT_NOT_FINITE` (names tensor, row and column of the first NaN or infinity; nothing of its chunk is written), `SCALE_OVERFLOW`
  * (values too large for the type), `STOPPED` and those of the host.
  */
@@ -45,7 +47,7 @@ export async function quantizeGgmlInto(
   const matrix = ggmlMatrix(weight);
   const { rows, columns, dtype } = matrix;
   const rowBytes = ggmlByteLength(type, [columns], name);
-  checkImportance(name, columns, importance);
+  checkImportance(name, type, columns, importance);
   checkRowOrder(name, rows, rowOrder);
   checkDestination(name, destination, rows * rowBytes);
   const sourceBytes = columns * (dtype === 'f32' ? 4 : 2);
@@ -61,7 +63,8 @@ export async function quantizeGgmlInto(
   const report = new ErrorReport([rows, columns]);
   const hashes: ChunkHash[] = [];
   let rowsDone = 0;
-  await runChunks<'blocks' | 'errors' | 'importance' | 'order' | 'scratch'>({
+  const grid = ggmlGridBytes(type);
+  await runChunks<'blocks' | 'errors' | 'importance' | 'order' | 'scratch' | 'grid'>({
     operation: `quantize ${name}`,
     host,
     weight: matrix,
@@ -74,10 +77,12 @@ export async function quantizeGgmlInto(
       importance: weighted ? 4 * columns : 0,
       order: rowOrder ? 4 * perChunk : 0,
       scratch: ggmlScratchBytes(columns),
+      grid: grid?.length ?? 0,
     },
     spans: (chunk) => gather(chunk).spans,
     prepare: (part) => {
       if (weighted) part('importance').set(bytesOf(importance));
+      if (grid) part('grid').set(grid);
     },
     load: (chunk, part) => {
       if (rowOrder) part('order').set(bytesOf(gather(chunk).places));
@@ -87,6 +92,7 @@ export async function quantizeGgmlInto(
       const args = [
         ...[GGML_TYPES[type].id, at.source, DTYPE_NUMBER[dtype], chunk.rows, columns],
         ...[rowOrder ? at.order : 0, weighted ? at.importance : 0, at.blocks, at.errors, at.scratch],
+        grid ? at.grid : 0,
       ];
       const steps: JobStep[] = [];
       let from = at.source;

@@ -11,7 +11,7 @@ import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
-import { fitImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
+import { fitImportance, missingImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
 import { poolingOf } from '../gguf/pooling.ts';
 import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
@@ -71,6 +71,8 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     shards.flatMap(({ name, layout }) => layout.tensors.map((place) => [place.name, { place, file: name }])),
   );
   const copies = fromGguf ? copiesOf(model, specs) : new Map<string, CheckpointTensor>();
+  const fitted = importance ?? calibration?.fitted;
+  const known = new Set([...copies.keys(), ...(fitted?.byTensor.keys() ?? [])]);
   return {
     files: shards.map(({ name }) => name),
     tensors: plannedTensors(model, sources, types, placed, copies),
@@ -82,13 +84,14 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       ...(fromGguf ? [] : (await poolingOf(model)).notices),
       ...headNotices(model),
       ...fallbackNotices(types),
-      ...((importance ?? calibration?.fitted)?.notices ?? []),
+      ...(fitted?.notices ?? []),
       ...requantized(model, copies),
     ],
     problems: [
       ...(importance && calibration ? [TWO_IMPORTANCES] : []),
       ...(importance?.problems ?? []),
       ...(calibration?.fitted.problems ?? []),
+      ...missingImportance(mixture.name, types, known, fitted !== undefined),
     ],
     options: {
       ...(request.shardBytes !== undefined && { shardBytes: request.shardBytes }),

@@ -101,6 +101,13 @@ describe('export with an importance matrix', () => {
       'q5_1',
       'iq4_nl',
       'iq4_xs',
+      'iq3_s',
+      'iq3_xxs',
+      'iq2_xxs',
+      'iq2_xs',
+      'iq2_m',
+      'iq1_s',
+      'iq1_m',
     ]) {
       const file = await exported(model, variant, `zero-${variant}.gguf`, path);
       const opened = await openModel(file);
@@ -129,6 +136,32 @@ describe('export with an importance matrix', () => {
     expect((await plan('q8_0', good)).problems).toMatchObject([{ code: 'OPTION_UNUSED', name: 'importance' }]);
     await expect(plan('q2_k', join(model, 'config.json'))).rejects.toMatchObject({ code: 'IMATRIX_COUNT_INVALID' });
     await expect(plan('q2_k', join(root, 'absent'))).rejects.toMatchObject({ code: 'FILE_READ_FAILED' });
+  });
+
+  it('refuses variants of few bits without it, and where some tensors have none, before anything is written', async () => {
+    for (const variant of ['iq3_xxs', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq2_m', 'iq1_s', 'iq1_m', 'iq3_xs']) {
+      const { problems } = await planExport(model, { format: `gguf:${variant}` });
+      expect(problems.map(({ code }) => code)).toEqual(['IMPORTANCE_MISSING']);
+      expect(problems[0]!.message).toMatch(
+        /blk\.0\..*weight as iq.*--calibration FILE.*--imatrix FILE.*iq3_s or a larger/,
+      );
+    }
+    await expect(exported(model, 'iq2_xs', 'never.gguf')).rejects.toMatchObject({ code: 'PLAN_PROBLEMS' });
+    for (const variant of ['iq3_s', 'iq3_m']) {
+      expect((await planExport(model, { format: `gguf:${variant}` })).problems).toEqual([]);
+    }
+    const some = await imatrix(model, 'some.gguf', (name) => (name.includes('attn_q') ? { name: `x.${name}` } : {}));
+    const { problems } = await planExport(model, { format: 'gguf:iq2_xxs', importance: some });
+    expect(problems.map(({ message }) => message)).toEqual([
+      expect.stringMatching(
+        /^gguf:iq2_xxs: .*for blk\.0\.attn_q\.weight as iq2_xxs, got none; measure it on this model/,
+      ),
+    ]);
+    // What is kept as it is needs none.
+    const first = await exported(model, 'iq2_xxs', 'kept.gguf', await imatrix(model, 'all.gguf'));
+    const again = await exported(first, 'iq2_xxs', 'kept-again.gguf');
+    const hashes = async (file: string) => (await readReceipt(file)).output.tensors.map((one) => one.sha256).sort();
+    expect(await hashes(again)).toEqual(await hashes(first));
   });
 
   it('says how many tensors of the file are none of this model', async () => {

@@ -3,7 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { readImatrix, type Imatrix } from '@pith/checkpoint';
 import type { GgufTensorSource } from '@pith/model';
-import { looksAtImportance, type ChosenType } from '@pith/quant';
+import { looksAtImportance, mixtureNeedsImportance, type ChosenType } from '@pith/quant';
 import { fileBytes } from '@pith/tensor-core/node';
 import type { PlanProblem } from '../../plan/types.ts';
 import { hashFile } from '../../run/hash-file.ts';
@@ -88,6 +88,35 @@ export function fitImportance(
     });
   }
   return { byTensor, notices: known === 0 ? [] : noticesOf(missing, entries.size - known), problems };
+}
+
+/**
+ * Refuses tensors of one to three bits that have no importances, as llama-quantize does: all of them in one problem.
+ *
+ * @param variant for the message.
+ * @param known tensors that have importances, and those that are kept as they are.
+ * @param given true where importances were read or will be measured.
+ */
+export function missingImportance(
+  variant: string,
+  types: ReadonlyMap<string, ChosenType>,
+  known: ReadonlySet<string>,
+  given: boolean,
+): PlanProblem[] {
+  const missing = [...types].filter(([name, { type }]) => mixtureNeedsImportance(name, type) && !known.has(name));
+  if (missing.length === 0) return [];
+  const names = missing.slice(0, 4).map(([name, { type }]) => `${name} as ${type}`);
+  const which = `${names.join(', ')}${missing.length > 4 ? ` and ${missing.length - 4} more` : ''}`;
+  const remedy = given
+    ? 'measure it on this model'
+    : 'give a text (--calibration FILE) or a matrix of llama-imatrix (--imatrix FILE)';
+  return [
+    {
+      code: 'IMPORTANCE_MISSING',
+      name: 'importance',
+      message: `gguf:${variant}: importances are needed for ${which}, got none; ${remedy}, or choose iq3_s or a larger variant`,
+    },
+  ];
 }
 
 function noticesOf(missing: readonly string[], foreign: number): string[] {

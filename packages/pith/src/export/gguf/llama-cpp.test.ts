@@ -15,7 +15,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generate } from '../../generate/generate.ts';
 import { exportModel } from '../export-model.ts';
 
-const demo = fileURLToPath(new URL('../../../../../examples/demo-model/checkpoint', import.meta.url));
+const demoFolder = new URL('../../../../../examples/demo-model/', import.meta.url);
+const demo = fileURLToPath(new URL('checkpoint', demoFolder));
+/** For variants of one to three bits, which need importances. */
+const calibration = { text: fileURLToPath(new URL('calibration.txt', demoFolder)), samples: 2, context: 128 };
 
 /**
  * Largest mean difference of two next-token distributions, half the sum of absolute differences, over the tokens. Set from
@@ -58,7 +61,8 @@ afterAll(() => rmSync(root, { recursive: true }));
 let count = 0;
 async function written(model: string, variant: string): Promise<string> {
   const output = join(root, `${variant}-${count++}.gguf`);
-  await exportModel(model, { format: `gguf:${variant}`, output, threads: 1 });
+  const more = model === demo && /^iq[123]/.test(variant) ? { calibration } : {};
+  await exportModel(model, { format: `gguf:${variant}`, output, threads: 1, ...more });
   return output;
 }
 
