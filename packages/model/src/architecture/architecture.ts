@@ -212,6 +212,8 @@ export interface BlockSpec {
 export interface LinearInput {
   /** f32 [rows, 1], 1 for rows that go through it and 0 for rows that were set to zero: tokens that an expert was not chosen for. */
   readonly routed?: Tensor;
+  /** f32 [rows, 1], what the router multiplies the output with: of the linear at the end of an expert. */
+  readonly share?: Tensor;
 }
 
 /** How a program reaches its weights: one block's by names relative to the block, or the model's by full names. */

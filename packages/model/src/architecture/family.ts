@@ -10,6 +10,8 @@ export interface ConfigMembers {
   readonly neurons?: string | null;
   /** Width of one expert; `moe_intermediate_size` when left out. */
   readonly expertNeurons?: string;
+  /** Names for the number of experts of a layer, all of which are written; `num_experts` and `num_local_experts` when left out. */
+  readonly experts?: readonly string[];
   /** False where the class has no `head_dim`: the length of a head follows from the width. */
   readonly headDim?: boolean;
 }

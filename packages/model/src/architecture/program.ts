@@ -85,7 +85,8 @@ export function architectureProgram(config: ModelConfig, layout: Layout): Archit
         activate(scope.linear(`${at}.${gate}`, own, input)),
         scope.linear(`${at}.${up}`, own, input),
       );
-      return tf.mul(scope.linear(`${at}.${down}`, gated, input), shares[expert]);
+      const share = shares[expert]!;
+      return tf.mul(scope.linear(`${at}.${down}`, gated, { ...input, share }), share);
     });
     if (facts.shared > 0) {
       const gated = tf.mul(activate(scope.linear(`${shared!}.${gate}`, rows)), scope.linear(`${shared!}.${up}`, rows));

@@ -96,6 +96,8 @@ export function configMembers(modelType: string): Required<ConfigMembers> {
     layers: 'num_hidden_layers',
     neurons: 'intermediate_size',
     expertNeurons: 'moe_intermediate_size',
+    // transformers 5 says num_local_experts for qwen3_moe too: with both written neither is left behind.
+    experts: ['num_experts', 'num_local_experts'],
     headDim: true,
     ...familyOf(modelType).members,
   };

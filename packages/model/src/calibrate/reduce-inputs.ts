@@ -2,14 +2,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LinearHook } from '../architecture/scope.ts';
-import type { BlockOutput, BlockSpec, LinearSpec } from '../architecture/architecture.ts';
+import { PithError } from '@pith/tensor-core';
+import type { BlockOutput, BlockSpec, LinearInput, LinearSpec } from '../architecture/architecture.ts';
 import { gramOf, gramPanels } from './gram-panels.ts';
 import type { StatisticPiece } from './statistic.ts';
 
 /** Reductions of a block, not of the input of a linear. */
 type BlockPiece = 'cosine' | 'keys' | 'values';
 
-const REDUCE: Record<Exclude<StatisticPiece, BlockPiece | 'gram' | 'routed'>, (x: Tensor) => Tensor> = {
+const REDUCE: Record<
+  Exclude<StatisticPiece, BlockPiece | 'gram' | 'routed' | 'contribution'>,
+  (x: Tensor) => Tensor
+> = {
   absmax: (x) => tf.max(tf.abs(x), 0),
   min: (x) => tf.min(x, 0),
   max: (x) => tf.max(x, 0),
@@ -83,17 +87,33 @@ export function reducingHook(
   return (spec, x, apply, input) => {
     const group = localGroup(block, spec);
     const rows = tf.reshape(x, [-1, spec.inFeatures]);
+    let made: Tensor | undefined;
+    const output = (): Tensor => (made ??= apply());
     for (const piece of wanted.get(group) ?? []) {
       const names = outputNames(group, piece, spec.inFeatures);
       if (names[0] in outputs || isBlockPiece(piece)) continue;
       const values =
         piece === 'routed'
           ? [tf.reshape(tf.sum(input!.routed!), [1])]
-          : piece === 'gram'
-            ? gramOf(rows)
-            : [REDUCE[piece](rows)];
+          : piece === 'contribution'
+            ? [contributionOf(spec, output(), input)]
+            : piece === 'gram'
+              ? gramOf(rows)
+              : [REDUCE[piece](rows)];
       names.forEach((name, i) => (outputs[name] = values[i]));
     }
-    return apply();
+    return output();
   };
+}
+
+/** Sum of squares of what an expert adds to the hidden states: f32 [1]. */
+function contributionOf({ path }: LinearSpec, made: Tensor, input: LinearInput | undefined): Tensor {
+  if (input?.share === undefined) {
+    throw new PithError(
+      'STATISTIC_UNAVAILABLE',
+      `calibration: contribution is a statistic of the linear at the end of an expert, ${path} is none`,
+      { kind: 'internal', details: { path } },
+    );
+  }
+  return tf.reshape(tf.sum(tf.square(tf.mul(made, input.share))), [1]);
 }

@@ -6,9 +6,10 @@ import { addGram, mirrorUpper } from './gram-panels.ts';
 /**
  * A statistic of the input X [tokens, in features] of a linear layer:
  * `absmax` max |x| per column; `range` min and max per column; `mean` per column; `meanabs` mean of |x| per column; `norms` sums of
- * squares per column; `gram` XᵀX.
+ * squares per column; `gram` XᵀX. Of the linear at the end of an expert also `contribution`: the sum of squares of what it adds to
+ * the hidden states, its output times the share that the router gives it.
  */
-export type InputStatistic = 'absmax' | 'range' | 'mean' | 'meanabs' | 'norms' | 'gram';
+export type InputStatistic = 'absmax' | 'range' | 'mean' | 'meanabs' | 'norms' | 'gram' | 'contribution';
 
 /** The statistics of one input, as far as they were asked for. All vectors are [in features]. */
 export interface InputStatistics {
@@ -30,6 +31,8 @@ export interface InputStatistics {
   readonly squares?: Float64Array;
   /** XᵀX summed over tokens, [in features, in features] row-major, exactly symmetric. */
   readonly gram?: Float64Array;
+  /** Sum over tokens of squares of the output of an expert times its share. */
+  readonly contribution?: number;
 }
 
 /** Graph outputs that each statistic needs: name and shape from the number of columns. */
@@ -40,6 +43,7 @@ const PIECES = {
   meanabs: ['sumabs'],
   norms: ['squares'],
   gram: ['gram'],
+  contribution: ['contribution'],
 } as const;
 
 /**
@@ -63,7 +67,7 @@ export class InputAccumulator {
     this.#inFeatures = inFeatures;
     for (const piece of pieces) {
       if (piece === 'gram') this.#sums.set(piece, new Float64Array(inFeatures * inFeatures));
-      else if (piece === 'routed') this.#sums.set(piece, new Float64Array(1));
+      else if (piece === 'routed' || piece === 'contribution') this.#sums.set(piece, new Float64Array(1));
       else if (piece === 'sum' || piece === 'sumabs' || piece === 'squares')
         this.#sums.set(piece, new Float64Array(inFeatures));
       else if (piece === 'absmax') this.#sums.set(piece, new Float32Array(inFeatures));
@@ -117,8 +121,14 @@ export class InputAccumulator {
       squares: of('squares') as Float64Array | undefined,
       gram: gram as Float64Array | undefined,
     };
+    const contribution = of('contribution')?.[0];
     const known = Object.fromEntries(Object.entries(vectors).filter(([, value]) => value !== undefined));
-    return { tokens: this.#tokens, inFeatures: this.#inFeatures, ...known };
+    return {
+      tokens: this.#tokens,
+      inFeatures: this.#inFeatures,
+      ...known,
+      ...(contribution !== undefined && { contribution }),
+    };
   }
 }
 

@@ -15,7 +15,7 @@ const TRAINING = [
   'saveEvery',
   'trainable',
 ];
-const STRUCTURE = ['layers', 'neurons', 'kvGroups'];
+const STRUCTURE = ['layers', 'neurons', 'kvGroups', 'experts'];
 
 /**
  * Sorts flat options of an iterative pruning into those of the rounds, of one round, and of the training between them.

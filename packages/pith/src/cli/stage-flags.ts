@@ -121,11 +121,11 @@ const FLAGS: Readonly<Record<StageKind, readonly Flag[]>> = {
     },
     {
       flag: '--structure <what>',
-      help: 'whole parts: layers=2, neurons=0.25, kv-groups=1, joined by commas; counts or shares',
+      help: 'whole parts: layers=2, neurons=0.25, kv-groups=1, experts=2, joined by commas; counts or shares',
       option: '',
       parse: amounts('--structure'),
     },
-    { flag: '--score <name>', help: 'structure: how neurons and groups are ranked: wanda, magnitude, taylor' },
+    { flag: '--score <name>', help: 'structure: how neurons, groups and experts are ranked: wanda, magnitude, taylor' },
     { flag: '--contiguous', help: 'structure: take the layers from one run of neighbours' },
     {
       flag: '--multiple-of <n>',

@@ -155,10 +155,15 @@ const SparseGpt = z.strictObject({
 });
 const amount = z.number().exactOptional();
 const NEURONS = 'Channels of the feed-forward part of each layer: a count or a share.';
+const EXPERTS = 'Whole experts of each layer that has experts: a count or a share.';
 const structure = {
   neurons: amount.describe(NEURONS),
   kvGroups: amount.describe('Key-value heads with their query heads, of each layer: a count or a share.'),
-  score: z.enum(['wanda', 'magnitude', 'taylor']).exactOptional().describe('How neurons and groups are ranked.'),
+  experts: amount.describe(EXPERTS),
+  score: z
+    .enum(['wanda', 'magnitude', 'taylor'])
+    .exactOptional()
+    .describe('How neurons, groups and experts are ranked.'),
   contiguous: z.boolean().exactOptional().describe('Takes the layers from one run of neighbours.'),
   multipleOf: z.int().exactOptional().describe('Keeps a multiple of so many neurons.'),
 };
@@ -170,6 +175,7 @@ const Structure = z.strictObject({
     .describe('Whole layers: how many, a share, or which ones.'),
   ...structure,
   neurons: fitted.exactOptional().describe(NEURONS),
+  experts: fitted.exactOptional().describe(EXPERTS),
 });
 const Iterative = z.strictObject({
   method: z.literal('iterative'),

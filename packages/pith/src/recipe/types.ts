@@ -65,9 +65,9 @@ export type PruneStage =
       readonly quantize?: NamedCoding<GptqOptions>;
     })
   | ({
-      /** Whole layers, neurons, key-value groups. */
+      /** Whole layers, neurons, key-value groups, experts. */
       readonly method: 'structure';
-    } & Fitted<StructureOptions, 'neurons'>)
+    } & Fitted<StructureOptions, 'neurons' | 'experts'>)
   | ({
       /** Rounds of pruning and training. */
       readonly method: 'iterative';

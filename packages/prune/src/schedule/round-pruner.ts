@@ -37,8 +37,8 @@ export function roundPruner({ by, sparsity }: Pick<IterativeConfig, 'by' | 'spar
   };
 }
 
-const UNITS = ['layers', 'neurons', 'expertNeurons', 'kvGroups'] as const;
-const NO_UNITS = { layers: null, neurons: null, expertNeurons: null, kvGroups: null };
+const UNITS = ['layers', 'experts', 'neurons', 'expertNeurons', 'kvGroups'] as const;
+const NO_UNITS = { layers: null, experts: null, neurons: null, expertNeurons: null, kvGroups: null };
 
 function structurePruner(config: StructureConfig): RoundPruner {
   return {

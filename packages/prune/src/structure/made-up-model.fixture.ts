@@ -20,6 +20,7 @@ const CAUSAL = {
   mistral: 'MistralForCausalLM',
   mixtral: 'MixtralForCausalLM',
   qwen3_moe: 'Qwen3MoeForCausalLM',
+  deepseek_v3: 'DeepseekV3ForCausalLM',
 };
 
 /** 2 key-value heads of 4 query heads, 3 layers, 24 neurons; further members as given. */

@@ -9,8 +9,16 @@ import type {
   WeightChange,
 } from '@pith/model';
 import { isSliceable, type Kept } from './gathered-weight.ts';
+import { expertSets, movedExperts, routerSlices, type KeptExperts } from './expert-units.ts';
 import { countOf, reductionOf, type Reduction } from './reduction.ts';
-import { configChanges, configOfUnits, keptSlices, movedNames, type KeptUnits } from './restructured-model.ts';
+import {
+  configChanges,
+  configOfExperts,
+  configOfUnits,
+  keptSlices,
+  movedNames,
+  type KeptUnits,
+} from './restructured-model.ts';
 import { unitAxes } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
@@ -29,19 +37,31 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
     paths,
     kept,
   );
-  const slices = keptSlices({ architecture }, firstUnits(architecture, reduction));
+  const experts = firstExperts(architecture, reduction);
+  const gone = movedExperts(architecture, experts);
+  const slices = new Map([
+    ...keptSlices({ architecture }, firstUnits(architecture, reduction)),
+    ...routerSlices(architecture, experts),
+  ]);
   const changes: WeightChange[] = [];
   for (const [name, weight] of weights) {
-    const to = moved.get(name);
+    // The first experts stand for those that stay: no other name.
+    const lost = gone.get(name) === null;
+    const to = lost ? undefined : moved.get(name);
     const slice = to === undefined ? undefined : slices.get(name);
     if (slice && !isSliceable(weight)) problems.push(notSliceable(weight));
     else if (to === undefined || slice !== undefined || to !== name) {
-      changes.push(guessing.has(name) ? guessRemoved(name) : changeOf(weight, to, slice, reduction));
+      const change = guessing.has(name)
+        ? guessRemoved(name)
+        : lost && moved.has(name)
+          ? lostExpert(name)
+          : changeOf(weight, to, slice, reduction);
+      changes.push(change);
     }
   }
   if (problems.length > 0) return { changes: [], problems, notices: [] };
   const before = architecture.config;
-  const after = configOfUnits(configOfLayers(before, kept), {
+  const after = configOfUnits(configOfExperts(configOfLayers(before, kept), reduction.experts.kept), {
     neurons: reduction.neurons.total === 0 ? before.intermediateSize : reduction.neurons.kept,
     expertNeurons: reduction.expertNeurons.kept,
     kvGroups: reduction.kvGroups.kept,
@@ -65,6 +85,18 @@ export function planStructure({ architecture, weights }: PlannedModel, config: S
 function plannedLayers(total: number, { layers, namedLayers }: Reduction): number[] {
   const all = Array.from({ length: total }, (_, index) => index);
   return namedLayers === null ? all.slice(0, layers.kept) : all.filter((index) => !namedLayers.includes(index));
+}
+
+/** As many experts as stay, for shapes. */
+function firstExperts(architecture: Architecture, { experts: { total, kept } }: Reduction): KeptExperts {
+  if (kept === total) return new Map();
+  const first = Uint32Array.from({ length: kept }, (_, index) => index);
+  return new Map(expertSets(architecture).map(({ router }) => [router.name, first]));
+}
+
+function lostExpert(name: string): WeightChange {
+  const reason = 'its expert goes (which experts go is chosen by their scores; the last ones stand for them here)';
+  return { name, action: 'remove', reason, after: null };
 }
 
 /** As many units as stay, for shapes. */
@@ -115,10 +147,11 @@ function notSliceable({ name, kind }: PlannedWeight): TechniqueProblem {
   return { code: 'WEIGHT_NOT_SLICEABLE', name, message };
 }
 
-function noticesOf({ layers, neurons, expertNeurons, kvGroups }: Reduction, modelType: string): string[] {
+function noticesOf({ layers, neurons, expertNeurons, kvGroups, experts }: Reduction, modelType: string): string[] {
   const of = ({ total, kept }: Reduction['neurons']) => `${total - kept} of ${total}`;
   return [
     ...(layers.kept < layers.total ? [`${of(layers)} layers go`] : []),
+    ...(experts.kept < experts.total ? [`${of(experts)} experts of each layer go, with their rows of the router`] : []),
     ...(neurons.kept < neurons.total ? [`${of(neurons)} neurons of each layer go`] : []),
     ...(expertNeurons.kept < expertNeurons.total ? [`${of(expertNeurons)} neurons of each expert go`] : []),
     ...(kvGroups.kept < kvGroups.total

@@ -2,15 +2,15 @@
 import { runBlocks } from '@pith/model';
 import type { BlockPass, BlockSpec, Intervention, LanguageModel, Stage, TransformContext } from '@pith/model';
 import { throwIfStopped, type WeightTensor } from '@pith/tensor-core';
-import { unitAxes, type UnitAxis, type UnitKind } from './slice-groups.ts';
+import { unitAxes, type UnitAxis } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 import { magnitudeScores, matrixSquares, taylorScores, wandaScores, type MatrixSquares } from './unit-scores.ts';
 import { withinMemory } from './within-memory.ts';
 
 /** Kinds that are ranked within a block. */
-export type RankedKind = Exclude<UnitKind, 'layers'>;
+export type RankedKind = UnitAxis['kind'];
 
-/** Scores [units] by the checkpoint name of the linear that reads the units; higher ones matter more. */
+/** Scores [units] by the checkpoint name of the linear that reads the units, of experts of their router; higher ones matter more. */
 export type UnitScores = ReadonlyMap<string, Float64Array>;
 
 /** What {@link rankUnits} finds. */
@@ -56,20 +56,46 @@ async function byCalibration(
   score: 'wanda' | 'taylor',
   context: TransformContext,
 ): Promise<Ranking> {
-  const interventions: Intervention[] = [];
   const scores = new Map<string, Float64Array>();
   const readers = new Set(
     model.architecture.blocks.flatMap((block) => axesOf(block, kinds).map(({ reader }) => reader.name)),
   );
-  /** Rewrites nothing: it looks at what the units give to the linears that read them. */
+  const interventions = await watchBlocks(
+    model,
+    {
+      needs: ({ name }) => (score === 'wanda' && readers.has(name) ? ['norms'] : []),
+      needsGradients: ({ name }) => (score === 'taylor' && readers.has(name) ? ['squares'] : []),
+      look: async (stage) => {
+        for (const axis of axesOf(stage.block, kinds)) {
+          scores.set(axis.reader.name, await scoresOf(axis, stage, score));
+        }
+      },
+    },
+    context,
+  );
+  return { scores, interventions };
+}
+
+/** A walk over the blocks that rewrites nothing: it looks at what the units give to the linears that read them. */
+export interface BlockWatch extends Pick<BlockPass, 'needs' | 'needsGradients'> {
+  /** Called once for each block. */
+  look(stage: Stage): Promise<void>;
+}
+
+/** Walks over the blocks; returns what calibration noticed. @throws PithError what `runBlocks` throws. */
+export async function watchBlocks(
+  model: LanguageModel,
+  { look, ...needs }: BlockWatch,
+  context: TransformContext,
+): Promise<readonly Intervention[]> {
+  const interventions: Intervention[] = [];
   const watch: BlockPass = {
+    ...needs,
     name: 'structure-scores',
     config: {},
     plan: () => ({ changes: [], problems: [], notices: [] }),
-    needs: ({ name }) => (score === 'wanda' && readers.has(name) ? ['norms'] : []),
-    needsGradients: ({ name }) => (score === 'taylor' && readers.has(name) ? ['squares'] : []),
-    apply: async (stage: Stage) => {
-      for (const axis of axesOf(stage.block, kinds)) scores.set(axis.reader.name, await scoresOf(axis, stage, score));
+    apply: async (stage) => {
+      await look(stage);
       return { weights: new Map(), records: {}, interventions: [] };
     },
   };
@@ -89,7 +115,7 @@ async function byCalibration(
     ...(signal && { signal }),
     ...(progress && { progress }),
   });
-  return { scores, interventions };
+  return interventions;
 }
 
 async function magnitudesOf(axis: UnitAxis, weights: ReadonlyMap<string, WeightTensor>): Promise<Float64Array> {

@@ -3,6 +3,7 @@
 import type { Architecture, TechniqueProblem } from '@pith/model';
 import { configMembers } from '@pith/model';
 import { prunedCount } from '../pattern/pattern.ts';
+import { expertSet } from './expert-units.ts';
 import { isDense, unitAxes, type UnitAxis } from './slice-groups.ts';
 import type { StructureConfig } from './structure-config.ts';
 
@@ -28,6 +29,8 @@ export interface Reduction {
   readonly sharedNeurons: Count;
   /** Of each block. */
   readonly kvGroups: Count;
+  /** Of each block with experts; 0 without any. */
+  readonly experts: Count;
 }
 
 /** The count of the units of an axis. */
@@ -52,6 +55,7 @@ const UNITS = {
   neurons: { code: 'NO_NEURON_LEFT', many: 'neurons', where: 'each layer' },
   expertNeurons: { code: 'NO_NEURON_LEFT', many: 'neurons', where: 'each expert' },
   kvGroups: { code: 'NO_HEAD_LEFT', many: 'key-value heads with their query heads', where: 'each layer' },
+  experts: { code: 'TOO_FEW_EXPERTS_LEFT', many: 'experts', where: 'each layer' },
 } as const;
 
 /** The reduction that a config asks of a model; `problems` receives all that is impossible. */
@@ -68,6 +72,7 @@ export function reductionOf(
     neurons: unitsOf(({ kind, reader }) => kind === 'neurons' && isDense(reader)),
     expertNeurons: unitsOf(({ kind, reader }) => kind === 'neurons' && reader.expert !== null),
     kvGroups: unitsOf(({ kind }) => kind === 'kv-groups'),
+    experts: architecture.config.experts?.count ?? 0,
   };
   const named = Array.isArray(config.layers) ? [...(config.layers as readonly number[])].sort((a, b) => a - b) : null;
   for (const index of named?.filter((layer) => layer >= totals.layers) ?? []) {
@@ -82,6 +87,8 @@ export function reductionOf(
     return { total, kept: total - (asked === null || total === 0 ? 0 : removedOf(unit, asked, total, problems)) };
   };
   problems.push(...unitProblems(architecture, config));
+  const experts = count('experts', config.experts);
+  requireChosenExperts(architecture, experts, problems);
   const layers = count('layers', named === null ? (config.layers as number | null) : named.length);
   const kvGroups = count('kvGroups', config.kvGroups);
   requireDividingHeads(architecture, kvGroups, problems);
@@ -107,11 +114,13 @@ export function reductionOf(
   // The config has one width for all experts, and says how many times that the shared ones are.
   const times = architecture.config.experts?.shared ?? 0;
   const sharedNeurons = { total: times * expertNeurons.total, kept: times * expertNeurons.kept };
-  return { layers, namedLayers: named, neurons, expertNeurons, sharedNeurons, kvGroups };
+  return { layers, namedLayers: named, neurons, expertNeurons, sharedNeurons, kvGroups, experts };
 }
 
 /** Why units of a model cannot be taken out; layers always can. */
-function unitProblems({ blocks, config: { modelType } }: Architecture, config: StructureConfig): TechniqueProblem[] {
+function unitProblems({ blocks, config: facts }: Architecture, config: StructureConfig): TechniqueProblem[] {
+  const { modelType } = facts;
+  const groups = facts.experts?.groups;
   const problem = (name: string, message: string) => ({ code: 'STRUCTURE_UNSUPPORTED', name, message });
   const ofHeads = blocks[0]!.norms.find(({ role, shape, features }) => {
     return (role === 'query' || role === 'key') && (shape.length > 1 || features !== blocks[0]!.linears[0]!.heads?.dim);
@@ -123,6 +132,17 @@ function unitProblems({ blocks, config: { modelType } }: Architecture, config: S
       problem(
         'neurons',
         `the width of the feed-forward part of ${modelType} follows from hidden_size in its config; remove layers`,
+      ),
+    );
+  }
+  if (config.experts !== null && blocks.every((block) => expertSet(block) === null)) {
+    found.push(problem('experts', `${modelType} has no layer with experts; remove layers or neurons`));
+  }
+  if (config.experts !== null && (groups ?? 1) > 1) {
+    found.push(
+      problem(
+        'experts',
+        `the router of ${modelType} looks at the best of ${groups} groups of experts, which must stay alike; remove neurons or layers`,
       ),
     );
   }
@@ -165,6 +185,17 @@ function requireDividingHeads(
     message:
       `${kept * each} query heads would be left, which do not divide hidden_size ${hiddenSize}: transformers refuses such ` +
       `a config of ${modelType}; ${remedy}`,
+  });
+}
+
+/** As many experts must stay as each token goes to. */
+function requireChosenExperts({ config }: Architecture, { total, kept }: Count, problems: TechniqueProblem[]): void {
+  const perToken = config.experts?.perToken ?? 0;
+  if (kept === total || kept >= perToken) return;
+  problems.push({
+    code: UNITS.experts.code,
+    name: 'experts',
+    message: `experts must leave the ${perToken} that each token goes to, ${kept} of ${total} would be left; ask for ${total - perToken} at most`,
   });
 }
 

@@ -2,6 +2,7 @@
 import { configMembers, configOfLayers, describeArchitecture, layerMembers, withoutNextTokens } from '@pith/model';
 import type { LanguageModel, LinearSpec, ModelConfig } from '@pith/model';
 import type { WeightTensor } from '@pith/tensor-core';
+import { movedExperts, routerSlices, type KeptExperts } from './expert-units.ts';
 import { keepSlices, renamed, type Kept } from './gathered-weight.ts';
 import { isDense, unitAxes, type UnitAxis } from './slice-groups.ts';
 
@@ -101,6 +102,28 @@ export function keepLayers(model: LanguageModel, kept: readonly number[]): Langu
   return withConfig(model, configOfLayers(model.config, kept), weights);
 }
 
+/** The facts of a model with fewer experts in each block that has any. */
+export function configOfExperts(config: ModelConfig, count: number): ModelConfig {
+  const nextTokenLayers = count === config.experts?.count ? config.nextTokenLayers : 0;
+  const experts = config.experts && Object.freeze({ ...config.experts, count });
+  return Object.freeze({ ...config, experts, nextTokenLayers });
+}
+
+/** The model without the other experts. */
+export function keepExperts(model: LanguageModel, kept: KeptExperts): LanguageModel {
+  const { architecture } = model;
+  const moved = movedExperts(architecture, kept);
+  const routers = routerSlices(architecture, kept);
+  const weights = new Map<string, WeightTensor>();
+  for (const name of withoutNextTokens(model)) {
+    const weight = model.weights.get(name)!;
+    const to = moved.has(name) ? moved.get(name)! : name;
+    if (to !== null) weights.set(to, renamed(keepSlices(weight, routers.get(name) ?? {}), to));
+  }
+  const [first] = kept.values();
+  return withConfig(model, first === undefined ? model.config : configOfExperts(model.config, first.length), weights);
+}
+
 /** The model without the other units. */
 export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel {
   const weights = new Map(withoutNextTokens(model).map((name) => [name, model.weights.get(name)!]));
@@ -125,12 +148,14 @@ export function keepUnits(model: LanguageModel, units: KeptUnits): LanguageModel
  * `head_dim` is written as soon as heads go: it no longer follows from the width.
  */
 export function configChanges(before: ModelConfig, after: ModelConfig): Record<string, unknown> {
-  const { neurons, expertNeurons } = configMembers(after.modelType);
+  const { neurons, expertNeurons, experts } = configMembers(after.modelType);
+  const count = after.experts?.count;
   const width = after.experts?.intermediateSize;
   return {
     ...((after.layers !== before.layers || after.nextTokenLayers !== before.nextTokenLayers) && layerMembers(after)),
     ...(after.intermediateSize !== before.intermediateSize && { [neurons!]: after.intermediateSize }),
     ...(width !== before.experts?.intermediateSize && { [expertNeurons]: width }),
+    ...(count !== before.experts?.count && Object.fromEntries(experts.map((name) => [name, count]))),
     ...(after.keyValueHeads !== before.keyValueHeads && {
       num_attention_heads: after.heads,
       num_key_value_heads: after.keyValueHeads,

@@ -7,11 +7,13 @@
 //   (and the element of the bias) of each linear that feeds it.
 // - `kv-groups`: one key-value head with the query heads that read it: its rows of key and value, the rows of those query
 //   heads, their biases, and the columns of the projection after attention that the query heads fill.
+// - `experts`: all tensors of one expert, and its row of the router (see `expert-units.ts`).
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
 import { blockTensors, partRows } from '@pith/model';
+import { expertGroups, expertSet } from './expert-units.ts';
 
 /** What is taken out as one: see the head of the file. */
-export type UnitKind = 'layers' | 'neurons' | 'kv-groups';
+export type UnitKind = 'layers' | 'neurons' | 'kv-groups' | 'experts';
 
 /** A run of rows or columns of one tensor. A bias or a norm has rows only. */
 export interface Slice {
@@ -50,7 +52,7 @@ export interface Feeder {
 /** The units of one kind in one block: where the linear is that reads them, and what feeds it. */
 export interface UnitAxis {
   /** What the units are. */
-  readonly kind: Exclude<UnitKind, 'layers'>;
+  readonly kind: 'neurons' | 'kv-groups';
   /** How many there are. */
   readonly count: number;
   /** The linear whose input is made of the units. */
@@ -68,6 +70,10 @@ export interface UnitAxis {
 export function sliceGroups(architecture: Architecture, kind: UnitKind): SliceGroup[] {
   return architecture.blocks.flatMap((block) => {
     if (kind === 'layers') return [layerGroup(block)];
+    if (kind === 'experts') {
+      const set = expertSet(block);
+      return set === null ? [] : expertGroups(set);
+    }
     return unitAxes(block, kind).flatMap((axis) =>
       Array.from({ length: axis.count }, (_, index) => ({
         kind,
@@ -83,7 +89,7 @@ export function sliceGroups(architecture: Architecture, kind: UnitKind): SliceGr
 export const isDense = ({ expert, shared }: LinearSpec): boolean => expert === null && !shared;
 
 /** The units of a kind in a block; empty where it has none. */
-export function unitAxes(block: BlockSpec, kind: Exclude<UnitKind, 'layers'>): UnitAxis[] {
+export function unitAxes(block: BlockSpec, kind: UnitAxis['kind']): UnitAxis[] {
   return block.linears.flatMap((reader): UnitAxis[] => {
     // Attention splits its input into heads, the feed-forward part does not.
     if (reader.fedBy.length === 0 || (reader.heads !== null) !== (kind === 'kv-groups')) return [];

@@ -16,18 +16,20 @@ const schema = z
     layers: z.union([amount, z.array(z.number().int().min(0)).min(1)]).optional(),
     neurons: amount.optional(),
     kvGroups: amount.optional(),
+    experts: amount.optional(),
     score: z.enum(STRUCTURE_SCORES).optional(),
     contiguous: z.boolean().optional(),
     multipleOf: z.number().int().min(1).optional(),
   })
   .superRefine((value, context) => {
     const refuse = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
-    const { layers, neurons, kvGroups } = value;
-    if (layers === undefined && neurons === undefined && kvGroups === undefined) {
-      context.addIssue({ code: 'custom', message: 'needs at least one of layers, neurons, kvGroups' });
+    const { layers, neurons } = value;
+    const ranked = [neurons, value.kvGroups, value.experts].some((one) => one !== undefined);
+    if (layers === undefined && !ranked) {
+      context.addIssue({ code: 'custom', message: 'needs at least one of layers, neurons, kvGroups, experts' });
     }
-    if (value.score !== undefined && neurons === undefined && kvGroups === undefined) {
-      refuse('score', 'ranks neurons and key-value groups; layers go by their influence: leave it out');
+    if (value.score !== undefined && !ranked) {
+      refuse('score', 'ranks neurons, key-value groups and experts; layers go by their influence: leave it out');
     }
     if (value.contiguous !== undefined && typeof layers !== 'number') {
       refuse('contiguous', 'is for a number of layers, whose choice is free; leave it out');
@@ -46,9 +48,11 @@ export interface StructureOptions {
   readonly neurons?: number;
   /** Key-value heads with the query heads that read them, in each layer alike. */
   readonly kvGroups?: number;
+  /** Whole experts with their rows of the router, in each layer that has experts alike. */
+  readonly experts?: number;
   /**
    * How neurons and groups are ranked; `wanda` when left out. `wanda`: norm of what the unit adds to the input of the linear
-   * behind it, times the norms of the columns there. `magnitude`: product of the norms of the unit's slices, without
+   * behind it, times the norms of the columns there; of an expert norm of what it adds to the hidden states. `magnitude`: product of the norms of the unit's slices, without
    * calibration. `taylor`: sum of |weight| times the size of its gradient over the unit's columns there; a backward pass.
    */
   readonly score?: (typeof STRUCTURE_SCORES)[number];
@@ -68,6 +72,8 @@ export interface StructureConfig {
   readonly expertNeurons?: number | null;
   /** See {@link StructureOptions.kvGroups}; null for none. */
   readonly kvGroups: number | null;
+  /** See {@link StructureOptions.experts}; null for none. */
+  readonly experts: number | null;
   /** See {@link StructureOptions.score}. */
   readonly score: (typeof STRUCTURE_SCORES)[number];
   /** See {@link StructureOptions.contiguous}. */
@@ -82,13 +88,14 @@ export interface StructureConfig {
  * @throws PithError `CONFIG_INVALID` with every offender.
  */
 export function structureConfig(options: StructureOptions): StructureConfig {
-  const { layers, neurons, kvGroups, score, contiguous, multipleOf } = validate(schema, options, {
+  const { layers, neurons, kvGroups, experts, score, contiguous, multipleOf } = validate(schema, options, {
     operation: 'structured pruning',
   });
   return Object.freeze({
     layers: layers ?? null,
     neurons: neurons ?? null,
     kvGroups: kvGroups ?? null,
+    experts: experts ?? null,
     score: score ?? 'wanda',
     contiguous: contiguous ?? false,
     multipleOf: multipleOf ?? 1,

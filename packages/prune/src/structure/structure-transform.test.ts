@@ -44,7 +44,7 @@ describe('options', () => {
     expect(message).toContain('layers');
     expect(message).toContain('kvGroups: must be more than 0');
     expect(message).toContain('did you mean wanda?');
-    expect(refused({})).toContain('at least one of layers, neurons, kvGroups');
+    expect(refused({})).toContain('at least one of layers, neurons, kvGroups, experts');
     expect(refused({ neurons: 1.5 })).toContain('share between 0 and 1');
     expect(refused({ layers: [1, 2, 1] })).toContain('must name each layer once');
     expect(refused({ layers: [1], contiguous: true, multipleOf: 8, score: 'wanda' })).toMatch(

@@ -1,21 +1,23 @@
-// Structured pruning: whole layers (block influence, Men et al. 2024), neurons of the feed-forward part, key-value groups
-// with their query heads. Tensors really get smaller, and the config stays one that every runtime of the model reads:
+// Structured pruning: whole layers (block influence, Men et al. 2024), whole experts, neurons of the feed-forward part,
+// key-value groups with their query heads. Tensors really get smaller, and the config stays one that every runtime of the model reads:
 // therefore each layer loses the same number of units.
 import { blockInfluences } from '@pith/model';
 import type { LanguageModel, ModelTransform, TransformContext, TransformResult } from '@pith/model';
 import { PithError } from '@pith/tensor-core';
 import { highestScores, leastLayers } from './choose.ts';
+import { expertSets, routerSlices } from './expert-units.ts';
 import { isSliceable } from './gathered-weight.ts';
 import { planStructure } from './plan-structure.ts';
+import { rankExperts } from './rank-experts.ts';
 import { rankUnits } from './rank-units.ts';
 import { countOf, loses, reductionOf, type Reduction } from './reduction.ts';
-import { configChanges, keepLayers, keepUnits, keptSlices } from './restructured-model.ts';
+import { configChanges, keepExperts, keepLayers, keepUnits, keptSlices } from './restructured-model.ts';
 import { unitAxes } from './slice-groups.ts';
 import { withinMemory } from './within-memory.ts';
 import { structureConfig, type StructureConfig, type StructureOptions } from './structure-config.ts';
 
 /**
- * Removes whole layers, neurons or key-value groups. Layers go first; units are ranked on what is left.
+ * Removes whole layers, experts, neurons or key-value groups. Layers go first, then experts; units are ranked on what is left.
  *
  * `apply` throws PithError `STRUCTURE_IMPOSSIBLE` with every problem of the plan, `SCORES_NOT_FINITE`, and what
  * calibration throws.
@@ -33,8 +35,9 @@ export function structureTransform(options: StructureOptions): ModelTransform {
   });
 }
 
-function isCalibrated({ layers, neurons, kvGroups, score }: StructureConfig): boolean {
-  return typeof layers === 'number' || ((neurons !== null || kvGroups !== null) && score !== 'magnitude');
+function isCalibrated({ layers, neurons, kvGroups, experts, score }: StructureConfig): boolean {
+  const ranked = [neurons, kvGroups, experts].some((amount) => amount !== null);
+  return typeof layers === 'number' || (ranked && score !== 'magnitude');
 }
 
 type Records = Record<string, Record<string, unknown>>;
@@ -67,8 +70,9 @@ export async function restructure(
   const reduction = possible(model, config);
   const records: Records = {};
   const shorter = await withoutLayers(model, reduction, config, context, records);
-  const { model: made, interventions } = await withoutUnits(shorter, reduction, config, context, records);
-  return { model: made, records, interventions };
+  const fewer = await withoutExperts(shorter, reduction, config, context, records);
+  const { model: made, interventions } = await withoutUnits(fewer.model, reduction, config, context, records);
+  return { model: made, records, interventions: [...fewer.interventions, ...interventions] };
 }
 
 /** The reduction, or an error with everything that is in its way. */
@@ -83,7 +87,12 @@ function possible(model: LanguageModel, config: StructureConfig): Reduction {
   ];
   const axes = blocks.flatMap((block) => kinds.flatMap((kind) => unitAxes(block, kind)));
   const sliced = keptSlices(model, new Map(axes.map(({ reader }) => [reader.name, new Uint32Array(1)])));
-  const stuck = [...sliced.keys()].filter((name) => !isSliceable(model.weights.get(name)!));
+  const routers =
+    config.experts === null
+      ? []
+      : expertSets(model.architecture).map(({ router }) => [router.name, new Uint32Array(1)] as const);
+  const cut = [...sliced.keys(), ...routerSlices(model.architecture, new Map(routers)).keys()];
+  const stuck = cut.filter((name) => !isSliceable(model.weights.get(name)!));
   if (stuck.length > 0) {
     const shown = stuck.slice(0, 4).join(', ') + (stuck.length > 4 ? ` and ${stuck.length - 4} more` : '');
     messages.push(`weights must be dense or factored to lose rows or columns, got others in ${shown}`);
@@ -130,6 +139,30 @@ async function withoutLayers(
     model,
     blocks.map(({ index }) => index).filter((index) => !gone.has(index)),
   );
+}
+
+async function withoutExperts(
+  model: LanguageModel,
+  { experts: { kept, total } }: Reduction,
+  { score }: StructureConfig,
+  context: TransformContext,
+  records: Records,
+): Promise<Omit<Restructured, 'records'>> {
+  if (kept === total) return { model, interventions: [] };
+  const { scores, interventions } = await rankExperts(model, score, context);
+  const chosen = new Map<string, Uint32Array>();
+  for (const [name, own] of scores) {
+    const stay = highestScores(own, kept, `experts of ${name}`);
+    chosen.set(name, stay);
+    records[name] = {
+      unit: 'experts',
+      score,
+      kept,
+      removed: removedRanges(stay, total),
+      lostShare: lostShare(own, stay),
+    };
+  }
+  return { model: keepExperts(model, chosen), interventions };
 }
 
 const RECORD_KEY = { neurons: 'neurons', 'kv-groups': 'kvGroups' } as const;

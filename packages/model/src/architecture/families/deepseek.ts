@@ -143,6 +143,7 @@ const layerMembers: NonNullable<Family['layerMembers']> = ({ modelType, layers, 
 export const deepseekV2: Family = {
   modelType: 'deepseek_v2',
   headClasses: ['DeepseekV2ForCausalLM'],
+  members: { experts: ['n_routed_experts'] },
   layerMembers,
   unsupported: (hf) => [
     ...unsupported(hf, 'softmax', ['greedy', 'group_limited_greedy']),
@@ -203,6 +204,7 @@ export const deepseekV2: Family = {
 export const deepseekV3: Family = {
   modelType: 'deepseek_v3',
   headClasses: ['DeepseekV3ForCausalLM'],
+  members: { experts: ['n_routed_experts'] },
   layerMembers,
   unsupported: (hf) => unsupported(hf, 'sigmoid', ['noaux_tc']),
   readConfig: (hf) =>

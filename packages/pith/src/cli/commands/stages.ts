@@ -26,7 +26,7 @@ const RESUMES = 'When it is stopped or killed, the same command again continues 
 export function registerPrune(program: Command, run: RunCommand): void {
   const command = program
     .command('prune')
-    .summary('remove weights, or whole layers, neurons and heads')
+    .summary('remove weights, or whole layers, neurons, heads and experts')
     .description(`Removes what matters least. ${RESUMES}`)
     .argument('<model>', 'directory of a checkpoint, or a hub id: org/name[@revision]');
   addStageCommand(command, 'prune', run);
@@ -114,7 +114,8 @@ export function requireMethod(kind: StageKind, options: Record<string, unknown>)
   if (options['method'] !== undefined) return options;
   if (kind === 'quantize') return { method: 'rtn', ...options };
   if (kind === 'distill') return { method: 'offline', ...options };
-  if (['layers', 'neurons', 'kvGroups'].some((name) => name in options)) return { method: 'structure', ...options };
+  if (['layers', 'neurons', 'kvGroups', 'experts'].some((name) => name in options))
+    return { method: 'structure', ...options };
   const known = Object.entries(METHOD_KINDS).flatMap(([method, of]) => (of === kind ? [method] : []));
   throw new UsageError('METHOD_MISSING', `--method: must be named, one of ${known.join(', ')}`, { known });
 }
