@@ -131,7 +131,7 @@ describe.each(Object.entries(CONFIGS))('%s', (_, config) => {
 
   it('is planned with the names and shapes that it gets', async () => {
     const model = madeUpModel(config);
-    const transform = structureTransform({ experts: 2, neurons: 0.25, layers: [0], score: 'magnitude' });
+    const transform = structureTransform({ experts: 2, neurons: 0.25, layers: [2], score: 'magnitude' });
     const weights = new Map([...model.weights].map(([name, weight]) => [name, plannedWeight(weight)]));
     const plan = transform.plan({ config: { ...config }, architecture: model.architecture, weights });
     expect(plan.problems).toEqual([]);
