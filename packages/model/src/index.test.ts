@@ -246,6 +246,7 @@ describe('@pith/model', () => {
         "globalNorm",
         "hiddenStates",
         "initialParameters",
+        "isSingleExpert",
         "keepLayers",
         "keyValueScaleNames",
         "keyValueWeights",

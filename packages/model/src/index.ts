@@ -184,7 +184,7 @@ export { ggufMetadata } from './gguf/gguf-metadata.ts';
 export type { GgufNaming } from './gguf/gguf-metadata.ts';
 export { ggufName } from './gguf/gguf-name.ts';
 export { ggufKeepsWindows } from './gguf/gguf-limits.ts';
-export { ggufLeavesOut, ggufTensors } from './gguf/gguf-tensors.ts';
+export { ggufLeavesOut, ggufTensors, isSingleExpert } from './gguf/gguf-tensors.ts';
 export { openGgufFrom } from './gguf/open-gguf-from.ts';
 export type { GgufPart, GgufTensorSource } from './gguf/gguf-tensors.ts';
 export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';

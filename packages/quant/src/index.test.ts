@@ -14,6 +14,8 @@ it('exports exactly this', () => {
     'activationQuantization',
     'awqConfig',
     'awqPass',
+    'carriesCodes',
+    'carryRows',
     'chooseTypes',
     'defineRange',
     'defineScheme',

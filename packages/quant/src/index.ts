@@ -54,6 +54,8 @@ export type { ModuleTable } from './rtn/plan-rtn.ts';
 export { chooseTypes, isMixed, MIXTURES, mixtureOf } from './ggml/mixtures.ts';
 export { mixtureNeedsImportance } from './ggml/mixtures-iq.ts';
 export type { ChosenType, Mixture, MixtureModel, MixtureTensor } from './ggml/mixtures.ts';
+export { carriesCodes, carryRows } from './ggml/carry-codes.ts';
+export type { CarriedRows, CarriedWeight } from './ggml/carry-codes.ts';
 export { interleavedRows } from './ggml/row-order.ts';
 export type { BlockType } from './ggml/quantize-blocks.ts';
 export { GGML_WRITABLE_TYPES, quantizeGgmlRows } from './ggml/quantize-rows.ts';

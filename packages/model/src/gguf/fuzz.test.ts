@@ -118,6 +118,35 @@ const BASES: Readonly<Record<string, () => Header>> = {
       tensor('output', VOCABULARY, HIDDEN),
     ],
   }),
+  'mixtral, whose experts have a tensor each': () => ({
+    metadata: new Map([
+      ...sizes('llama', {
+        'attention.layer_norm_rms_epsilon': f32(1e-5),
+        expert_count: u32(3),
+        expert_used_count: u32(2),
+      }),
+      ...tokenizer('gpt2'),
+    ]),
+    tensors: [
+      tensor('token_embd', VOCABULARY, HIDDEN),
+      ...[0, 1].flatMap((i) => [
+        tensor(`blk.${i}.attn_norm`, HIDDEN),
+        tensor(`blk.${i}.ffn_norm`, HIDDEN),
+        tensor(`blk.${i}.attn_q`, HIDDEN, HIDDEN),
+        tensor(`blk.${i}.attn_k`, HIDDEN / 2, HIDDEN),
+        tensor(`blk.${i}.attn_v`, HIDDEN / 2, HIDDEN),
+        tensor(`blk.${i}.attn_output`, HIDDEN, HIDDEN),
+        tensor(`blk.${i}.ffn_gate_inp`, 3, HIDDEN),
+        ...[0, 1, 2].flatMap((expert) => [
+          tensor(`blk.${i}.ffn_gate.${expert}`, FEED, HIDDEN),
+          tensor(`blk.${i}.ffn_up.${expert}`, FEED, HIDDEN),
+          tensor(`blk.${i}.ffn_down.${expert}`, HIDDEN, FEED),
+        ]),
+      ]),
+      tensor('output_norm', HIDDEN),
+      tensor('output', VOCABULARY, HIDDEN),
+    ],
+  }),
   'gemma3 with windows': () => ({
     metadata: new Map([
       ...sizes('gemma3', {

@@ -120,6 +120,21 @@ export function expertNames(pattern: string, known: ReadonlyMap<string, unknown>
   return names;
 }
 
+const SINGLE_EXPERT = /^blk\.\d+\.ffn_(gate|up|down)\.\d+\.(weight|bias)$/;
+
+/**
+ * True for a tensor of one expert, `blk.0.ffn_gate.7.weight`: so llama.cpp's converters wrote Mixtral until April 2024, before experts
+ * lay in one tensor.
+ */
+export function isSingleExpert(name: string): boolean {
+  return SINGLE_EXPERT.test(name);
+}
+
+/** The tensor of expert `expert` in files that have one for each; `stacked` is the name of the tensor that holds all of them. */
+export function singleExpertName(stacked: string, expert: number): string {
+  return stacked.replace(/_exps\./, `.${expert}.`);
+}
+
 /** Rows that lie by group of heads, queries, key and value of one together, in the order query, key, value of all groups. */
 export function ungroupedRows({ blocks }: Architecture, path: string, index: number): Int32Array {
   const linear = blocks[index]!.linears.find((one) => one.path === path)!;

@@ -5,7 +5,7 @@ import type { Architecture } from '../architecture/architecture.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
 import { storedWeightOf } from '../architecture/model-weights.ts';
 import { rulesOf, type GgufFamily, type TensorRule } from './gguf-family.ts';
-import { expertNames, ungroupedRows } from './gguf-tensors.ts';
+import { expertNames, singleExpertName, ungroupedRows } from './gguf-tensors.ts';
 import { blockWeight } from './stored-blocks.ts';
 
 /** What {@link ggufWeights} needs to know of a file. */
@@ -31,7 +31,8 @@ type BlockRule = TensorRule & { readonly index: number | null };
 /**
  * Every weight by its name in a checkpoint, in the form that checkpoints store; nothing is read.
  *
- * @throws PithError `GGUF_TENSOR_UNKNOWN` (a tensor that the architecture does not have), `GGUF_SHAPE_INVALID`.
+ * @throws PithError `GGUF_TENSOR_UNKNOWN` (a tensor that the architecture does not have), `GGUF_SHAPE_INVALID`,
+ * `GGUF_EXPERT_MISSING`.
  */
 export function ggufWeights(facts: GgufWeightFacts): Map<string, WeightTensor> {
   const { family, architecture, tensors, zeroBiases, file } = facts;
@@ -41,13 +42,17 @@ export function ggufWeights(facts: GgufWeightFacts): Map<string, WeightTensor> {
   const left = new Set([...tensors.keys()].filter((name) => !CONSTANTS.test(name) && !zeroBiases.has(name)));
   for (const rule of rulesOf(family, architecture.config.layers)) {
     for (const suffix of ['weight', 'bias']) {
-      const tensor = tensors.get(`${rule.gguf}.${suffix}`);
-      if (tensor === undefined) continue;
       const names = rule.stacked ? expertNames(`${rule.hf}.${suffix}`, expected) : [`${rule.hf}.${suffix}`];
       if (names.length === 0 || !expected.has(names[0]!)) continue;
-      left.delete(tensor.name);
-      if (tensor.byteLength === 0) throw badShape(facts, tensor, 'hold values');
-      for (const [at, part] of partsOf(rule, names.length, tensor, facts).entries()) {
+      const tensor = tensors.get(`${rule.gguf}.${suffix}`);
+      const held = tensor === undefined ? [] : [tensor];
+      const single = rule.stacked && tensor === undefined ? singleExperts(rule, suffix, names.length, facts) : [];
+      for (const { name, byteLength } of [...held, ...single]) {
+        left.delete(name);
+        if (byteLength === 0) throw badShape(facts, tensors.get(name)!, 'hold values');
+      }
+      const parts = tensor === undefined ? single : partsOf(rule, names.length, tensor, facts);
+      for (const [at, part] of parts.entries()) {
         const name = names[at]!;
         const rowOrder = rowOrderOf(rule, part, expected.get(name)!, facts);
         const { shape } = part;
@@ -86,6 +91,23 @@ function partsOf({ stacked }: TensorRule, count: number, tensor: GgufTensor, fac
     offset: tensor.offset + at * byteLength,
     source: byteRange(tensor.source, at * byteLength, byteLength),
   }));
+}
+
+/**
+ * The tensors of experts that each have their own; none where the file has none of them.
+ *
+ * @throws PithError `GGUF_EXPERT_MISSING` where it has some.
+ */
+function singleExperts({ gguf }: TensorRule, suffix: string, count: number, { tensors, file }: GgufWeightFacts) {
+  const names = Array.from({ length: count }, (_, expert) => singleExpertName(`${gguf}.${suffix}`, expert));
+  const missing = names.find((name) => !tensors.has(name));
+  if (missing === undefined) return names.map((name) => tensors.get(name)!);
+  if (!names.some((name) => tensors.has(name))) return [];
+  throw new PithError(
+    'GGUF_EXPERT_MISSING',
+    `open GGUF: ${file}: a file with a tensor for each expert must have those of all ${count}, ${missing} is missing; get the file again`,
+    { details: { file, tensor: missing, experts: count } },
+  );
 }
 
 /** Which row of the file is row i of the weight; undefined where none changes its place. */

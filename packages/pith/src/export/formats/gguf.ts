@@ -2,15 +2,26 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { restoreBlocks, type CheckpointTensor, type GgmlTypeName } from '@pith/checkpoint';
-import { ggufFamily, ggufKeepsWindows, ggufLeavesOut, ggufTensors, type GgufTensorSource } from '@pith/model';
+import {
+  ggufFamily,
+  ggufKeepsWindows,
+  ggufLeavesOut,
+  ggufTensors,
+  isSingleExpert,
+  type GgufPart,
+  type GgufTensorSource,
+} from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
-import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
+import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type GgmlWritableType, type Mixture } from '@pith/quant';
+import type { WeightTensor } from '@pith/tensor-core';
 import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
 import { sha256, treeHash } from '../../run/hash-tree.ts';
 import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
+import { carriedReason, isCarried } from '../gguf/carry-weight.ts';
+import { derivedWeight } from '../gguf/derived-weight.ts';
 import { fitImportance, missingImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
 import { poolingOf } from '../gguf/pooling.ts';
@@ -85,7 +96,7 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       ...headNotices(model),
       ...fallbackNotices(types),
       ...(fitted?.notices ?? []),
-      ...requantized(model, copies),
+      ...requantized(model, sources, placed, copies),
     ],
     problems: [
       ...(importance && calibration ? [TWO_IMPORTANCES] : []),
@@ -152,7 +163,7 @@ async function withStoredConstants(
 ): Promise<GgufTensorSource[]> {
   const weights = sources.filter(({ values }) => values === undefined);
   const known = new Set(weights.map(({ name }) => name));
-  const constants = [...stored.values()].filter(({ name }) => !known.has(name));
+  const constants = [...stored.values()].filter(({ name }) => !known.has(name) && !isSingleExpert(name));
   return [
     ...weights,
     ...(await Promise.all(
@@ -173,32 +184,35 @@ function plannedTensors(
   { weights, config }: OpenModel,
   sources: readonly GgufTensorSource[],
   types: ReadonlyMap<string, ChosenType>,
-  placed: ReadonlyMap<string, { readonly place: { readonly type: string; readonly byteLength: number } }>,
-  copies: ReadonlyMap<string, CheckpointTensor>,
+  placed: Placed,
+  copies: Copies,
 ): PlannedTensor[] {
-  const byWeight = new Map<string, GgufTensorSource>();
+  const byWeight = new Map<string, { readonly source: GgufTensorSource; readonly part: GgufPart }>();
   for (const source of sources) {
     // A head that is a copy of the embedding comes second.
-    for (const { name } of source.parts) if (!byWeight.has(name)) byWeight.set(name, source);
+    for (const part of source.parts) if (!byWeight.has(part.name)) byWeight.set(part.name, { source, part });
   }
   return [...weights.values()].map((weight): PlannedTensor => {
     const { name, byteLength: bytesBefore } = weight;
-    const source = byWeight.get(name);
-    if (source === undefined) {
+    const found = byWeight.get(name);
+    if (found === undefined) {
       const reason = ggufLeavesOut(config.modelType, name)
         ? 'left out: llama.cpp has no head for masked words'
         : 'left out: the output projection is the token embedding';
       return { name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
     }
+    const { source, part } = found;
     const { type, byteLength } = placed.get(source.name)!.place;
     const bytesAfter = byteLength / source.parts.length;
-    if (copies.has(source.name)) {
+    const carried = carries(weight, part, type);
+    if (copies.has(source.name) || (carried && weight.kind === 'packed')) {
       return { name, action: 'keep', reason: `kept: ${source.name} is ${type} already`, bytesBefore, bytesAfter };
     }
     const instead = types.get(source.name)?.insteadOf;
     const why = instead == null ? '' : `, whose blocks divide its columns, in place of ${instead}`;
     const plain = type === 'f32' || type === 'f16' || type === 'bf16';
-    const reason = `${source.name} as ${type}${why}`;
+    const how = carried && weight.kind === 'quantized' ? `, ${carriedReason(weight)}` : '';
+    const reason = `${source.name} as ${type}${why}${how}`;
     return { name, action: plain ? 'convert' : 'quantize', reason, bytesBefore, bytesAfter };
   });
 }
@@ -242,13 +256,33 @@ function fallbackNotices(types: ReadonlyMap<string, ChosenType>): string[] {
 }
 
 /** A source whose blocks are restored and coded again loses twice. */
-function requantized({ weights }: OpenModel, copies: ReadonlyMap<string, CheckpointTensor>): string[] {
-  const coded = [...weights.values()].filter(({ kind }) => kind === 'packed' || kind === 'quantized');
-  if (coded.length === 0 || copies.size >= weights.size) return [];
+function requantized(
+  { weights }: OpenModel,
+  sources: readonly GgufTensorSource[],
+  placed: Placed,
+  copies: Copies,
+): string[] {
+  const again = sources.flatMap(({ name, parts }) =>
+    parts.filter((part) => {
+      const weight = weights.get(part.name)!;
+      const coded = weight.kind === 'packed' || weight.kind === 'quantized';
+      return coded && !copies.has(name) && !carries(weight, part, placed.get(name)!.place.type);
+    }),
+  );
+  if (again.length === 0) return [];
   return [
-    `the source holds ${coded.length} quantized weights: what is stored in another type is made from their restored values, so that it is ` +
-      'quantized again; the model before quantization gives better results',
+    `the source holds ${again.length} quantized weights that are stored in another type: they are made from their restored values, so ` +
+      'that they are quantized again; the model before quantization gives better results',
   ];
+}
+
+type Placed = ReadonlyMap<string, { readonly place: { readonly type: string; readonly byteLength: number } }>;
+type Copies = ReadonlyMap<string, CheckpointTensor>;
+
+/** True where the codes of a weight go into the file as they are. */
+function carries(weight: WeightTensor, part: GgufPart, type: string): boolean {
+  const moves = part.rotaryHeadDim !== null || part.rowOrder !== undefined;
+  return isCarried(derivedWeight(weight, part), type as GgmlWritableType, moves);
 }
 
 interface Content {
@@ -283,11 +317,16 @@ async function write(
     }
   }
   const run = { ...(signal && { signal }), ...(progress && { progress }) };
-  const { errors, wrote, read } = await writeTensors(jobs, { pool, weights, stored: checkpoint.tensors, ...run });
+  const { errors, wrote, read, interventions } = await writeTensors(jobs, {
+    pool,
+    weights,
+    stored: checkpoint.tensors,
+    ...run,
+  });
   const source = new Map(
     [...read].map(([name, { leafBytes, leaves }]) => [name, { leafBytes, sha256: treeHash(leaves) }]),
   );
-  return { errors, source, ...(await hashes(shards, jobs, wrote, context)) };
+  return { errors, source, interventions, ...(await hashes(shards, jobs, wrote, context)) };
 }
 
 /** Headers as they were written; tensors as they were written, or as they read back where they were not hashed on the way. */

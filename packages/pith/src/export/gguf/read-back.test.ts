@@ -4,14 +4,14 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
-import { openGguf } from '@pith/checkpoint';
+import { openGguf, planGguf } from '@pith/checkpoint';
 import { embeddings, logits, type LanguageModel } from '@pith/model';
 import { openModel } from '@pith/model/node';
 import { memoryBytes } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byteTokenizer, writeMadeUpCheckpoint } from '../../testing/made-up-checkpoint.fixture.ts';
-import { exportModel } from '../export-model.ts';
+import { exportModel, planExport } from '../export-model.ts';
 
 const device = cpuDevice({ threads: 1 });
 let root: string;
@@ -200,6 +200,68 @@ describe('a GGUF file of a GGUF file', () => {
       expect(await tensors(second!)).toEqual(await tensors(first!));
     },
   );
+});
+
+/** The file as llama.cpp's converters wrote it before experts lay in one tensor, or without one of them. */
+async function withSingleExperts(path: string, without?: string): Promise<Uint8Array> {
+  const { metadata, tensors } = await openGguf(memoryBytes(readFileSync(path)), path);
+  const pieces = [...tensors.values()].flatMap((tensor) => {
+    const { name, type, shape, byteLength, source } = tensor;
+    const [experts = 1, ...rest] = shape;
+    if (!name.includes('_exps.')) return [{ name, type, shape, byteLength, at: 0, source }];
+    const each = { type, shape: rest, byteLength: byteLength / experts, source };
+    return Array.from({ length: experts }, (_, expert) => {
+      return { ...each, name: name.replace('_exps.', `.${expert}.`), at: expert * each.byteLength };
+    });
+  });
+  const kept = pieces.filter(({ name }) => name !== without);
+  const layout = planGguf(metadata, kept);
+  const bytes = new Uint8Array(layout.byteLength);
+  bytes.set(layout.header);
+  for (const [i, { offset }] of layout.tensors.entries()) {
+    const { source, at, byteLength } = kept[i]!;
+    bytes.set(await source.read(at, byteLength), offset);
+  }
+  return bytes;
+}
+
+describe('mixtral with a tensor for each expert', () => {
+  const [source, stacked, single] = ['singles', 'stacked.gguf', 'single.gguf'] as const;
+
+  it.each(['f32', 'q8_0'])('is the model, and exported anew the file with stacks: %s', async (type) => {
+    const [model, first, second, again] = [source, `${type}-${stacked}`, `${type}-${single}`, `${type}-again.gguf`].map(
+      (name) => join(root, name),
+    ) as [string, string, string, string];
+    writeMadeUpCheckpoint(model, { ...SIZES, ...MADE_UP['mixtral'], intermediate_size: 64 });
+    await exportModel(model, { format: `gguf:${type}`, output: first, threads: 1 });
+    writeFileSync(second, await withSingleExperts(first));
+    const [whole, back] = [await openModel(first), await openModel(second)];
+    await expectSame(back, whole);
+    const [before, after] = [await logits(whole, IDS, { device }), await logits(back, IDS, { device })];
+    expect(after.data).toEqual(before.data);
+    for (const one of [whole, back]) await one.close();
+    const { tensors, notices } = await planExport(second, { format: `gguf:${type}` });
+    expect(tensors.filter(({ action }) => action === 'quantize')).toEqual([]);
+    expect(notices.join()).not.toContain('quantized again');
+    await exportModel(second, { format: `gguf:${type}`, output: again, threads: 1 });
+    const tensorsOf = async (path: string) => {
+      const { tensors: all } = await openGguf(memoryBytes(readFileSync(path)), path);
+      const entries = [...all.values()].map(async ({ name, type: of, shape, source: bytes, byteLength }) => {
+        return [name, { of, shape, bytes: [...(await bytes.read(0, byteLength))] }] as const;
+      });
+      return Object.fromEntries(await Promise.all(entries));
+    };
+    expect(await tensorsOf(again)).toEqual(await tensorsOf(first));
+  });
+
+  it('must have all of them', async () => {
+    const path = join(root, 'missing.gguf');
+    writeFileSync(path, await withSingleExperts(join(root, `f32-${stacked}`), 'blk.1.ffn_up.3.weight'));
+    await expect(openModel(path)).rejects.toMatchObject({
+      code: 'GGUF_EXPERT_MISSING',
+      message: expect.stringContaining('blk.1.ffn_up.3.weight is missing') as string,
+    });
+  });
 });
 
 describe('config.json of a file', () => {

@@ -1,5 +1,5 @@
 // The tensors of GGUF files: quantized from the checkpoint straight into their places by the threads of the pool, or copied
-// where the source has them in the same type. What is read and written is hashed on the way.
+// where the source has them in the same type, or carried over where it has their codes. What is read and written is hashed on the way.
 import { open } from 'node:fs/promises';
 import type { CheckpointTensor, PlacedTensor } from '@pith/checkpoint';
 import type { GgufTensorSource } from '@pith/model';
@@ -14,11 +14,12 @@ import {
   type WeightTensor,
 } from '@pith/tensor-core';
 import type { KernelPool } from '@pith/tensor-core/node';
-import type { WeightError } from '../../receipt/types.ts';
+import type { Intervention, WeightError } from '../../receipt/types.ts';
 import { backgroundSync } from '../../run/background-sync.ts';
 import { chunkLeaves } from '../../run/chunk-leaves.ts';
 import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
+import { carryWeight, isCarried } from './carry-weight.ts';
 import { derivedWeight, rowOrderOf } from './derived-weight.ts';
 
 /** Tensors in hand at a time: while the last chunks of one are made, the next begins. */
@@ -52,6 +53,8 @@ export interface WrittenTensors {
   readonly wrote: readonly (TensorLeaves | undefined)[];
   /** Leaves of tensors of the source that were read whole, by their names there. */
   readonly read: ReadonlyMap<string, TensorLeaves>;
+  /** Scales of carried codes that were rounded. */
+  readonly interventions: readonly Intervention[];
 }
 
 /** Writes every tensor. */
@@ -59,6 +62,7 @@ export async function writeTensors(jobs: readonly TensorJob[], options: WriteTen
   const { pool, signal, progress } = options;
   const errors = new Map<string, WeightError>();
   const read = new Map<string, TensorLeaves>();
+  const interventions: Intervention[] = [];
   const bytesTotal = jobs.reduce((sum, { place }) => sum + place.byteLength, 0);
   let bytesDone = 0;
   const paths = [...new Set(jobs.map(({ path }) => path))];
@@ -78,7 +82,7 @@ export async function writeTensors(jobs: readonly TensorJob[], options: WriteTen
       leaves = { name: place.name, leafBytes: LEAF_BYTES, leaves: copied };
       read.set(copy.name, { ...leaves, name: copy.name });
     } else {
-      leaves = await writeParts(job, options, errors, read);
+      leaves = await writeParts(job, options, { errors, read, interventions });
     }
     bytesDone += place.byteLength;
     sync.wrote(place.byteLength);
@@ -86,15 +90,22 @@ export async function writeTensors(jobs: readonly TensorJob[], options: WriteTen
   });
   await sync.settled();
   progress?.({ phase: 'write', done: bytesTotal, total: bytesTotal, unit: 'byte', bytesDone, bytesTotal });
-  return { errors, wrote, read };
+  interventions.sort((a, b) => (a.where < b.where ? -1 : 1));
+  return { errors, wrote, read, interventions };
+}
+
+/** What parts add to. */
+interface Found {
+  readonly errors: Map<string, WeightError>;
+  readonly read: Map<string, TensorLeaves>;
+  readonly interventions: Intervention[];
 }
 
 /** Writes a tensor; returns the leaves of what was written, where chunks are leaves. */
 async function writeParts(
   { source, place, path, importance }: TensorJob,
   { weights, stored, pool, signal }: WriteTensorsOptions,
-  errors: Map<string, WeightError>,
-  read: Map<string, TensorLeaves>,
+  { errors, read, interventions }: Found,
 ): Promise<TensorLeaves | undefined> {
   const type = place.type as GgmlWritableType;
   const options = { host: pool, hash: true, ...(signal && { signal }) };
@@ -118,6 +129,18 @@ async function writeParts(
     const weight = derivedWeight(weights.get(part.name)!, part);
     const rows = weight.shape.length < 2 ? 1 : weight.shape.slice(0, -1).reduce((a, b) => a * b, 1);
     const rowOrder = weight.shape.length > 1 ? rowOrderOf(part, rows) : undefined;
+    if (isCarried(weight, type, rowOrder !== undefined)) {
+      const file = await open(path, 'r+');
+      try {
+        const job = { weight, type, rowOrder, file, offset: place.offset + index * byteLength };
+        const { error, interventions: own } = await carryWeight(job, signal);
+        if (error) errors.set(part.name, error);
+        interventions.push(...own);
+      } finally {
+        await file.close();
+      }
+      continue;
+    }
     // Experts of a stack have importances of their own.
     const own = each === source.parts.length ? index * columns : 0;
     const result = await quantizeGgmlInto(
