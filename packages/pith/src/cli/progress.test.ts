@@ -23,6 +23,15 @@ describe('describeProgress', () => {
     ).toBe('30/40 windows, 10.0 windows/s, 3.0 s left');
   });
 
+  it('puts the loss of training first', () => {
+    expect(
+      describeProgress(
+        { phase: 'train', item: 'loss 3.217', done: 30, total: 40, unit: 'step' },
+        { ...estimate, measure: 'units', rate: 10 },
+      ),
+    ).toBe('loss 3.217, 30/40 steps, 10.0 steps/s, 3.0 s left');
+  });
+
   it('does not guess at the start', () => {
     expect(describeProgress(event(0, 0), { ...estimate, elapsedSeconds: 0.1 })).toBe('0/10 tensors, 0 B of 1.00 GB');
   });
@@ -37,6 +46,25 @@ describe('createProgressView', () => {
     expect(written.stderr.split('\n').filter(Boolean)).toHaveLength(2);
     expect(written.stderr).toMatch(/^quantize: 1\/10 tensors, .* left\n/);
     view.finish();
+  });
+
+  it.each([
+    [100, /^train █+░+  25%  loss 4\.125, 10\/40 steps, 2\.00 steps\/s, 15 s left$/],
+    [60, /^train 25% loss 4\.125, 10\/40 steps, 2\.00 steps\/s, 15 s left$/],
+    [53, /^25% loss 4\.125, 10\/40 steps, 2\.00 steps\/s, 15 s left$/],
+    [20, /^25% loss 4\.125, 10\/$/],
+    [1, /^$/],
+  ])('says the loss on a terminal of %i columns', (columns, line) => {
+    const { host } = testHost();
+    const shown: string[] = [];
+    const live = Object.assign((text: string) => void shown.push(text), { clear: () => undefined });
+    let time = 0;
+    const terminal = createTerminal(host.stdout, { ...host.stderr, columns }, {});
+    const view = createProgressView(terminal, live, () => time);
+    for (let done = 0; done <= 10; done++, time += 500) {
+      view.listener({ phase: 'train', item: 'loss 4.125', done, total: 40, unit: 'step' });
+    }
+    expect(shown.at(-1)).toMatch(line);
   });
 
   it('keeps one line alive on a terminal, within its width, and clears it', () => {

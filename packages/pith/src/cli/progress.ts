@@ -24,7 +24,9 @@ const SETTLED_SECONDS = 0.5;
 /** Work done so far, its rate, and how long the rest takes. */
 export function describeProgress(event: ProgressEvent, estimate: ProgressEstimate): string {
   const inBytes = estimate.measure === 'bytes';
-  const parts = event.unit === 'byte' ? [] : [`${event.done}/${plural(event.total, event.unit)}`];
+  // What a step of training is at is its loss; elsewhere it is a name, and the next one comes at once.
+  const parts = event.unit === 'step' && event.item !== undefined ? [event.item] : [];
+  if (event.unit !== 'byte') parts.push(`${event.done}/${plural(event.total, event.unit)}`);
   if (inBytes) parts.push(`${formatBytes(event.bytesDone ?? 0)} of ${formatBytes(event.bytesTotal!)}`);
   const { rate = 0, elapsedSeconds, remainingSeconds = 0 } = estimate;
   if (rate > 0 && elapsedSeconds >= SETTLED_SECONDS) {
@@ -37,6 +39,13 @@ export function describeProgress(event: ProgressEvent, estimate: ProgressEstimat
 function bar(fraction: number): string {
   const filled = Math.floor(fraction * BAR_WIDTH);
   return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ${String(Math.floor(fraction * 100)).padStart(3)}%`;
+}
+
+/** The line that fits: with a bar where there is room, else with its share alone, at last cut. */
+function liveLine(phase: string, fraction: number, text: string, columns: number): string {
+  const share = `${Math.floor(fraction * 100)}%`;
+  const lines = [`${phase} ${bar(fraction)}  ${text}`, `${phase} ${share} ${text}`, `${share} ${text}`];
+  return lines.find((line) => line.length < columns) ?? lines.at(-1)!.slice(0, Math.max(0, columns - 1));
 }
 
 /** A view on stderr. `log-update` is loaded by the caller, on a terminal only. */
@@ -60,9 +69,7 @@ export function createProgressView(
     if (live === undefined) {
       terminal.stderr.write(`${event.phase}: ${text}\n`);
     } else {
-      const line = `${event.phase} ${bar(estimate.fraction)}  ${text}`;
-      const columns = terminal.stderr.columns ?? 80;
-      live(line.length < columns ? line : line.slice(0, columns - 1));
+      live(liveLine(event.phase, estimate.fraction, text, terminal.stderr.columns ?? 80));
       shown = true;
     }
   };

@@ -66,8 +66,9 @@ export async function runSession(
     shown.view?.finish();
     if (!quiet) host.stderr.write('Stopping; press Ctrl-C again to leave at once.\n');
   });
-  // A pseudo-terminal without a size shows no live line: plain ones do there.
-  const shows = host.stderr.isTTY === true && host.stderr.columns !== 0 && host.stderr.rows !== 0;
+  // A pseudo-terminal without a size, and one that cannot move its cursor, show no live line: plain ones do there.
+  const sized = host.stderr.columns !== 0 && host.stderr.rows !== 0;
+  const shows = host.stderr.isTTY === true && sized && host.environment['TERM'] !== 'dumb';
   const live = shows && !quiet ? await loadLiveLine(host.stderr) : undefined;
   const { createProgressView } = await import('./progress.ts');
   const view = createProgressView(terminal, live);
