@@ -46,6 +46,7 @@ describe('@pith/tensor-core', () => {
         "DenseWeight",
         "DenseWeightParts",
         "Device",
+        "DeviceCompileOptions",
         "DeviceLimits",
         "Dim",
         "DynamicAxes",

@@ -9,6 +9,7 @@ export { nearestWord } from './validation/suggest.ts';
 export type { ProgressEvent, ProgressListener, RunOptions } from './progress/progress.ts';
 export type {
   Device,
+  DeviceCompileOptions,
   DeviceLimits,
   Executable,
   HostArrays,

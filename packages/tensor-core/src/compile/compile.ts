@@ -3,6 +3,7 @@ import { PithError } from '../errors/pith-error.ts';
 import type { Device, HostTensor, HostTensors } from '../device/device.ts';
 import type { GraphStats, OnnxGraph, ValueType } from './graph.ts';
 import { writeModel } from './onnx/write-model.ts';
+import { graphThreads } from './product-threads.ts';
 import { trace } from './trace.ts';
 import type { Signature, TracedFunction } from './trace.ts';
 
@@ -51,14 +52,20 @@ export async function compile<const S extends Signature>(
   return compileGraph(trace(fn, signature, options.name), device);
 }
 
-/** Makes a graph ready on a device. */
-export async function compileGraph(graph: OnnxGraph, device: Device): Promise<Program> {
+/**
+ * Makes a graph ready on a device, with no more threads than leave its results as they are with one, nor than `threads`.
+ */
+export async function compileGraph(
+  graph: OnnxGraph,
+  device: Device,
+  threads: number = device.limits.threads,
+): Promise<Program> {
   const stats = graph.stats();
   const inputs = typesOf(graph.inputs);
   const outputs = typesOf(graph.outputs);
   const { name } = graph;
   let model: Uint8Array | undefined = writeModel(graph);
-  const executable = await device.compile(model);
+  const executable = await device.compile(model, { threads: graphThreads(graph, threads) });
   return {
     inputs,
     outputs,

@@ -55,6 +55,12 @@ export interface Executable {
   dispose(): Promise<void>;
 }
 
+/** How a program is made ready. */
+export interface DeviceCompileOptions {
+  /** Most threads that it may use; those of the device when left out. */
+  readonly threads?: number;
+}
+
 /** Something that compiles and runs programs. */
 export interface Device {
   /** `cpu`, `webgpu`, `cuda:0`. */
@@ -62,7 +68,7 @@ export interface Device {
   /** What it is able to do. */
   readonly limits: DeviceLimits;
   /** Makes a serialized ONNX model (ModelProto) ready to run. */
-  compile(model: Uint8Array): Promise<Executable>;
+  compile(model: Uint8Array, options?: DeviceCompileOptions): Promise<Executable>;
   /** Frees the device and every program compiled on it. */
   dispose(): Promise<void>;
 }

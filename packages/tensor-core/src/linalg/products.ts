@@ -1,8 +1,9 @@
-// Matrix products of a factorization: compiled once for all shapes. Everything that grows with the cube of the
+// Matrix products of a factorization: compiled once for all shapes, with the same bits for any number of threads. Everything that grows with the cube of the
 // dimension goes through here.
 import { OnnxGraph, OPEN_AXIS } from '../compile/graph.ts';
 import { compileGraph } from '../compile/compile.ts';
 import type { Program } from '../compile/compile.ts';
+import { productThreads, type ProductShape } from '../compile/product-threads.ts';
 import type { Device, HostArrays, HostTensor } from '../device/device.ts';
 
 /** Products of at most this many multiplications run as plain loops: making a program ready costs more. */
@@ -57,8 +58,13 @@ export class Products<D extends RealDType> {
     const [m, k] = a.transpose === true ? [a.columns, a.rows] : [a.rows, a.columns];
     const n = b.transpose === true ? b.rows : b.columns;
     if (m * k * n <= this.#plainWork) return plainProduct(this.dtype, a, b, options);
+    // A single column has a path of its own in the runtime, which threads change; as a transposed row it has not.
+    if (n === 1 && b.transpose !== true) {
+      return this.multiply(a, { data: b.data, rows: 1, columns: k, transpose: true }, options);
+    }
     const { scale = 1, add, into } = options;
-    const program = await this.#program(a.transpose === true, b.transpose === true, scale, add !== undefined);
+    const threads = this.#threads({ m, k, n, dtype: this.dtype, transposeA: a.transpose === true });
+    const program = await this.#program(a.transpose === true, b.transpose === true, scale, add !== undefined, threads);
     const tensor = (rows: number, columns: number, data: HostArrays[D]): HostTensor => ({
       dtype: this.dtype,
       shape: [rows, columns],
@@ -78,13 +84,20 @@ export class Products<D extends RealDType> {
     return Promise.resolve();
   }
 
-  #program(transA: boolean, transB: boolean, scale: number, adds: boolean): Promise<Program> {
+  /** All threads, or the power of two below that leaves the sums as one thread has them: few programs are made. */
+  #threads(shape: ProductShape): number {
+    const { threads } = this.#device.limits;
+    const most = productThreads(shape, threads);
+    return most === threads ? threads : 2 ** Math.floor(Math.log2(most));
+  }
+
+  #program(transA: boolean, transB: boolean, scale: number, adds: boolean, threads: number): Promise<Program> {
     let programs = programsOf.get(this.#device);
     if (programs === undefined) programsOf.set(this.#device, (programs = new Map()));
-    const key = `${this.dtype},${transA},${transB},${scale},${adds}`;
+    const key = `${this.dtype},${transA},${transB},${scale},${adds},${threads}`;
     let program = programs.get(key);
     if (program === undefined) {
-      program = compileGraph(productGraph(this.dtype, transA, transB, scale, adds), this.#device);
+      program = compileGraph(productGraph(this.dtype, transA, transB, scale, adds), this.#device, threads);
       programs.set(key, program);
       // What failed may be tried again.
       program.catch(() => programs.delete(key));

@@ -24,7 +24,7 @@ export interface CpuDeviceOptions {
   readonly keepMemory?: boolean | undefined;
   /**
    * Lets threads spin while they wait for work within a run: faster for programs of many small operations. They never spin
-   * between runs. True when left out.
+   * between runs, nor where there are more threads than processors. True when left out.
    */
   readonly spin?: boolean | undefined;
 }
@@ -59,6 +59,8 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     throw new PithError('CPU_DEVICE_OPTIONS', `cpuDevice: ${z.prettifyError(checked.error)}`, { details: { options } });
   }
   const threads = checked.data.threads ?? availableParallelism();
+  // Threads that wait for a processor must not hold one while they wait.
+  const spins = (checked.data.spin ?? true) && threads <= availableParallelism();
   const sessionOptions: InferenceSession.SessionOptions = {
     executionProviders: [{ name: 'cpu' }],
     executionMode: 'sequential',
@@ -71,7 +73,7 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     logSeverityLevel: 4,
     extra: {
       session: {
-        'intra_op.allow_spinning': (checked.data.spin ?? true) ? '1' : '0',
+        'intra_op.allow_spinning': spins ? '1' : '0',
         // Between runs the cores belong to others: readers, packers, hashers.
         force_spinning_stop: '1',
       },
@@ -82,7 +84,7 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
   return {
     name: 'cpu',
     limits: { maxTensorBytes: constants.MAX_LENGTH, threads },
-    async compile(model) {
+    async compile(model, { threads: most = threads } = {}) {
       if (disposed) {
         throw new PithError('DEVICE_DISPOSED', 'cpu device: it was disposed; make a new one with cpuDevice()', {
           kind: 'internal',
@@ -91,7 +93,7 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
       const described = readModelInterface(model);
       const ort = await loadOrt();
       const session = await attempt('CPU_COMPILE', described.name, 'ONNX Runtime refused the graph', () =>
-        ort.InferenceSession.create(model, sessionOptions),
+        ort.InferenceSession.create(model, { ...sessionOptions, intraOpNumThreads: Math.min(threads, most) }),
       );
       const executable = new OrtExecutable(ort, session, described, () => executables.delete(executable));
       executables.add(executable);
