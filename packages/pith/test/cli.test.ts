@@ -2,9 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -56,6 +58,28 @@ describe('the program', () => {
     expect((await ended).status).toBe(0);
     expect((await pith('verify', output)).status).toBe(0);
   });
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'says that its result could not be written, and goes on without a log',
+    async () => {
+      const full = openSync('/dev/full', 'w');
+      const work = startPith(['quantize', model, '-o', output, '--scheme', 'w4g32'], {
+        stdio: ['ignore', full, 'pipe'],
+      });
+      const { status, stderr } = await work.ended;
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: expect.stringMatching(/^error write result: .*ENOSPC.*\n$/),
+      });
+      expect((await pith('verify', output)).status).toBe(0);
+      rmSync(output, { recursive: true });
+      const quiet = startPith(['quantize', model, '-o', output, '--scheme', 'w4g32', '--json'], {
+        stdio: ['ignore', 'pipe', full],
+      });
+      expect((await quiet.ended).status).toBe(0);
+      closeSync(full);
+    },
+  );
 
   it('loads nothing but commander before a command runs', () => {
     expect([...staticImports(main)].filter((name) => !name.startsWith('node:'))).toEqual(['commander']);

@@ -11,7 +11,7 @@ import { asConvertible, isConvertible, type StoredDType } from '../safetensors/s
 import type { GgmlTypeName } from '../gguf/ggml-types.ts';
 import type { StoredTensor } from '../safetensors/safetensors-file.ts';
 import { storedDenseWeight } from '../weights/stored-dense-weight.ts';
-import { fileRole, type CheckpointFile } from './file-roles.ts';
+import { fileRole, notCarried, type CheckpointFile } from './file-roles.ts';
 import type { FileStore, StoredFile } from './file-store.ts';
 import { findWeightFiles } from './find-weight-files.ts';
 
@@ -95,6 +95,7 @@ export async function openCheckpointFrom<Store extends FileStore>(store: Store):
     ? (await readDocument(store, 'generation_config.json')).object
     : undefined;
   const parts = new Set(weightFiles.names);
+  const notices = notCarried(listed);
   const sizes = new Map(listed.map((file) => [file.name, file.byteLength]));
   const restored = (): ReadonlyMap<string, WeightTensor> => {
     if (quantization?.problem) throw quantization.problem;
@@ -105,6 +106,7 @@ export async function openCheckpointFrom<Store extends FileStore>(store: Store):
     label: store.label,
     config,
     configText,
+    ...(notices.length > 0 && { notices }),
     ...(generation && { generationConfig: generation }),
     tensors,
     get weights() {

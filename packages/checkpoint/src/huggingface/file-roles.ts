@@ -65,3 +65,15 @@ export function fileRole(
   if (/^readme(\.md)?$/i.test(name)) return left('other', 'it describes the original model');
   return left('other', 'not known to belong to the model or its tokenizer');
 }
+
+/** What of the files that an output should have a copy of cannot be copied, in words for a plan. */
+export function notCarried(
+  files: readonly { readonly name: string; readonly byteLength: number; readonly kind: string }[],
+): string[] {
+  return files.flatMap(({ name, byteLength, kind }) => {
+    if (kind === 'file' || !fileRole({ name, byteLength, kind: 'file' }, new Set()).carried) return [];
+    const why =
+      kind === 'directory' ? 'a folder' : 'no regular file, a link to nothing, or a link out of the directory';
+    return [`${name} is not carried over: it is ${why}`];
+  });
+}

@@ -81,6 +81,16 @@ export async function directoryStore(directory: string, options: DirectoryStoreO
 }
 
 async function realDirectory(directory: string): Promise<string> {
+  // The system would take it for the current directory: a variable of a script that was not set.
+  if (directory === '') {
+    throw new PithError(
+      'CHECKPOINT_NOT_FOUND',
+      'open checkpoint: its path must be given, got an empty text; name a directory',
+      {
+        details: { directory },
+      },
+    );
+  }
   try {
     const root = await realpath(resolve(directory));
     if ((await stat(root)).isDirectory()) return root;

@@ -388,6 +388,23 @@ describe.skipIf(process.platform === 'win32')('links and special files', () => {
     await expect(store.path('tokenizer.json')).rejects.toMatchObject({ code: 'CHECKPOINT_LINK_LEAVES' });
   });
 
+  it('says what it cannot carry over', async () => {
+    symlinkSync('nothing', join(directory, 'tokenizer.json'));
+    symlinkSync('nothing', join(directory, 'README.md'));
+    mkdirSync(join(directory, 'merges.txt'));
+    expect((await openCheckpoint(directory)).notices).toEqual([
+      'merges.txt is not carried over: it is a folder',
+      'tokenizer.json is not carried over: it is no regular file, a link to nothing, or a link out of the directory',
+    ]);
+  });
+
+  it('does not take an empty name for the current directory', async () => {
+    await expect(openCheckpoint('')).rejects.toMatchObject({
+      code: 'CHECKPOINT_NOT_FOUND',
+      message: expect.stringContaining('empty text') as string,
+    });
+  });
+
   it('follows links inside of the directory', async () => {
     symlinkSync('model.safetensors', join(directory, 'x.safetensors'));
     mkdirSync(join(directory, 'sub'));

@@ -22,8 +22,13 @@ export function outputError(cause: unknown, operation: string, path: string): Pi
         `${operation}: ${path} must be writable, it is not (${systemCode}); choose another output or change its permissions`,
         { details, cause },
       );
-    case 'ENOENT':
     case 'ENOTDIR':
+      return new PithError(
+        'OUTPUT_NO_DIRECTORY',
+        `${operation}: what ${path} lies in must be directories, one of them is a file (ENOTDIR); choose another output`,
+        { details, cause },
+      );
+    case 'ENOENT':
       return new PithError(
         'OUTPUT_NO_DIRECTORY',
         `${operation}: the directory of ${path} must exist, it does not (${systemCode}); create it first`,

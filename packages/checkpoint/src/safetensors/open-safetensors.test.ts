@@ -64,6 +64,12 @@ describe('a bad file', () => {
   const cases: [what: string, code: string, file: Uint8Array, says: RegExp][] = [
     ['no bytes', 'FILE_TOO_SHORT', new Uint8Array(0), /at least 8 bytes, it has 0/],
     ['seven bytes', 'FILE_TOO_SHORT', new Uint8Array(7), /it has 7/],
+    [
+      'what Git LFS keeps in its place',
+      'LFS_POINTER',
+      new TextEncoder().encode('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n'),
+      /git lfs pull/,
+    ],
     ['a header length of 2^64 - 1', 'HEADER_TOO_LARGE', buildFile('{}', 0, 2n ** 64n - 1n), /18446744073709551615/],
     ['a header length just above the cap', 'HEADER_TOO_LARGE', buildFile('{}', 0, 100_000_001n), /100000000/],
     ['a header length beyond the file', 'HEADER_TRUNCATED', buildFile('{}', 0, 3n), /claims 3 bytes, 2 follow/],
@@ -173,7 +179,7 @@ describe('a bad file', () => {
 
   it('names every code of the format in some case', () => {
     const codes = new Set(cases.map(([, code]) => code));
-    expect(codes.size).toBe(19);
+    expect(codes.size).toBe(20);
   });
 
   it('passes on what the source says when the file shrinks while it is read', async () => {

@@ -6,6 +6,10 @@ import { parseHeader } from './parse-header.ts';
 import type { SafetensorsFile, StoredTensor } from './safetensors-file.ts';
 import type { HeaderEntry } from './encode-header.ts';
 
+/** How the pointers of Git LFS begin, and their cap. https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
+const LFS_START = 'version ';
+const LFS_BYTES = 1024;
+
 /**
  * Reads and checks the header of a safetensors file; the tensors' bytes are not read.
  *
@@ -13,7 +17,7 @@ import type { HeaderEntry } from './encode-header.ts';
  * parsed entries (at most 8 times the header).
  *
  * @param file label of the file in errors and descriptors.
- * @throws PithError `SAFETENSORS_FILE_TOO_SHORT`, `SAFETENSORS_HEADER_TOO_LARGE`, `SAFETENSORS_HEADER_TRUNCATED`, and
+ * @throws PithError `SAFETENSORS_FILE_TOO_SHORT`, `SAFETENSORS_LFS_POINTER`, `SAFETENSORS_HEADER_TOO_LARGE`, `SAFETENSORS_HEADER_TRUNCATED`, and
  * those of `parseHeader` and `checkOffsets`.
  */
 export async function openSafetensors(source: ByteSource, file: string): Promise<SafetensorsFile> {
@@ -22,6 +26,14 @@ export async function openSafetensors(source: ByteSource, file: string): Promise
     throw fault('FILE_TOO_SHORT', file, `a file has at least 8 bytes, it has ${byteLength}`, { byteLength });
   }
   const start = await source.read(0, 8);
+  if (byteLength <= LFS_BYTES && new TextDecoder().decode(start) === LFS_START) {
+    throw new PithError(
+      'SAFETENSORS_LFS_POINTER',
+      `read safetensors header: ${file} must hold tensors, it is the pointer that Git LFS keeps in their place; fetch them with ` +
+        '"git lfs pull", or get it again',
+      { details: { file } },
+    );
+  }
   const declared = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
   if (declared > BigInt(MAX_HEADER_BYTES)) {
     const why = `its header claims ${declared} bytes, at most ${MAX_HEADER_BYTES} are read`;

@@ -9,15 +9,6 @@ export interface CliRun {
   readonly stderr: string;
 }
 
-/** Thrown in place of ending the process. */
-export class Exit extends Error {
-  readonly code: number;
-  constructor(code: number) {
-    super(`exit ${code}`);
-    this.code = code;
-  }
-}
-
 /** A host that keeps what is written. */
 export function testHost(environment: NodeJS.ProcessEnv = {}, isTTY = false) {
   const written = { stdout: '', stderr: '' };
@@ -29,9 +20,6 @@ export function testHost(environment: NodeJS.ProcessEnv = {}, isTTY = false) {
     onInterrupt: (interrupt) => {
       interrupts.add(interrupt);
       return () => interrupts.delete(interrupt);
-    },
-    exit: (code) => {
-      throw new Exit(code);
     },
   };
   return {

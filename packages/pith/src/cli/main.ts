@@ -1,20 +1,20 @@
 // The program `pith`. Kept small: what a command needs is loaded when that command runs.
+import { EXIT } from './failure.ts';
+import { onFirstInterrupt } from './interrupts.ts';
 import { runCli } from './program.ts';
+import { keepWorking } from './standard-streams.ts';
 
-// A reader that has seen enough (`pith inspect m | head`) must not end the work.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
+let lost = false;
+keepWorking(process, (message) => {
+  lost = true;
+  process.stderr.write(`error ${message} (STDOUT_NOT_WRITABLE)\n`);
+  process.exitCode ||= EXIT.input;
+});
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const status = await runCli(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   environment: process.env,
-  onInterrupt: (interrupt) => {
-    process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
-    return () => process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
-  },
-  exit: (code) => process.exit(code),
+  onInterrupt: (interrupt) => onFirstInterrupt(process, interrupt),
 });
+process.exitCode = status === EXIT.done && lost ? EXIT.input : status;

@@ -11,10 +11,8 @@ export interface CliHost {
   readonly stdout: TextStream;
   readonly stderr: TextStream;
   readonly environment: NodeJS.ProcessEnv;
-  /** Calls `interrupt` at every Ctrl-C; returns how to stop listening. */
+  /** Calls `interrupt` at the first Ctrl-C, and leaves the next one to the system; returns how to stop listening. */
   onInterrupt(interrupt: () => void): () => void;
-  /** Ends the process at once. */
-  exit(code: number): never;
 }
 
 /** Options that every command takes. */
@@ -61,7 +59,6 @@ export async function runSession(
   const shown: { view?: ProgressView } = {};
   const abort = new AbortController();
   const ignoreInterrupts = host.onInterrupt(() => {
-    if (abort.signal.aborted) host.exit(EXIT.stopped);
     abort.abort();
     shown.view?.finish();
     if (!quiet) host.stderr.write('Stopping; press Ctrl-C again to leave at once.\n');

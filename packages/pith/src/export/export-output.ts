@@ -9,6 +9,7 @@ import { acquireLock, outputError } from '@pith/checkpoint/node';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { RECEIPT_NAME, receiptOfFile } from '../receipt/receipt.ts';
 import { listFiles } from '../run/list-files.ts';
+import { requireOutputName } from '../run/output-name.ts';
 
 const OPERATION = 'export';
 
@@ -38,10 +39,11 @@ export interface ExportTarget {
 /**
  * Begins an output.
  *
- * @throws PithError `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_NOT_WRITABLE`, ...
+ * @throws PithError `OUTPUT_NAME_EMPTY`, `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_NOT_WRITABLE`, ...
  */
 export async function openExportOutput(target: ExportTarget): Promise<ExportOutput> {
   const { output, kind } = target;
+  requireOutputName(OPERATION, output);
   await guarded(output, () => refuseExisting(target));
   const path = resolve(output);
   const work = `${path}.pith-export`;

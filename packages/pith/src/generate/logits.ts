@@ -1,11 +1,12 @@
 // Raw logits as a safetensors file, to compare runtimes.
-import { link, open, rename, rm } from 'node:fs/promises';
+import { link, open, rename, rm, stat } from 'node:fs/promises';
 import { planOutput } from '@pith/checkpoint';
 import { outputError } from '@pith/checkpoint/node';
 import { logits as logitsOf } from '@pith/model';
 import { openModel } from '@pith/model/node';
 import { isPithError, PithError, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice } from '@pith/tensor-core/node';
+import { requireOutputName } from '../run/output-name.ts';
 import { localModel } from '../source/locate-model.ts';
 
 /** What {@link logits} is asked for. */
@@ -38,11 +39,12 @@ export interface LogitsResult {
  * Writes the logits of the next token at every position (of a masked language model those of the token itself) as tensor `logits`, f32 [1, tokens, vocabulary].
  *
  * @param model directory of a checkpoint, dense or quantized.
- * @throws PithError `TOKEN_OUT_OF_RANGE`, `EVALUATION_OPTIONS` for segments that do not fit, `OUTPUT_EXISTS`, and those of opening a checkpoint.
+ * @throws PithError `TOKEN_OUT_OF_RANGE`, `EVALUATION_OPTIONS` for segments that do not fit, `OUTPUT_NAME_EMPTY`, `OUTPUT_EXISTS`, and those of opening a checkpoint.
  */
 export async function logits(model: string, options: LogitsOptions): Promise<LogitsResult> {
   const { ids, segments, output, overwrite = false, threads, signal, progress } = options;
   const begun = performance.now();
+  await refuseExisting(output, overwrite);
   const opened = await openModel(await localModel(model, options));
   const device = cpuDevice(threads === undefined ? {} : { threads });
   try {
@@ -58,6 +60,27 @@ export async function logits(model: string, options: LogitsOptions): Promise<Log
     await device.dispose();
     await opened.close();
   }
+}
+
+/** A device or a directory is never replaced, nor anything without being asked; found out before there is work to lose. */
+async function refuseExisting(output: string, overwrite: boolean): Promise<void> {
+  requireOutputName('write logits', output);
+  const found = await stat(output).catch(() => undefined);
+  if (found === undefined || (overwrite && found.isFile())) return;
+  if (found.isFile()) throw outputExists(output);
+  throw new PithError(
+    'OUTPUT_EXISTS',
+    `write logits: the output must be a file, ${output} is something else; choose another name`,
+    { details: { path: output } },
+  );
+}
+
+function outputExists(path: string, cause?: unknown): PithError {
+  return new PithError(
+    'OUTPUT_EXISTS',
+    `write logits: ${path} must not exist yet, it does; choose another name, or replace it with --overwrite`,
+    { details: { path }, cause },
+  );
 }
 
 /** One f32 tensor as a safetensors file, complete or not there at all. */
@@ -83,13 +106,7 @@ async function writeFloats(
     // Unlike a rename, a link never replaces what is there.
     else await link(partial, path);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new PithError(
-        'OUTPUT_EXISTS',
-        `write logits: ${path} must not exist yet, it does; choose another name, or replace it with --overwrite`,
-        { details: { path }, cause },
-      );
-    }
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') throw outputExists(path, cause);
     throw isPithError(cause) ? cause : outputError(cause, 'write logits', path);
   } finally {
     await rm(partial, { force: true }).catch(() => undefined);

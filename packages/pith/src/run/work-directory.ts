@@ -13,6 +13,7 @@ import { acquireLock, outputError, type Lock } from '@pith/checkpoint/node';
 import { isPithError, PithError } from '@pith/tensor-core';
 import { readReceipt, RECEIPT_NAME } from '../receipt/receipt.ts';
 import type { Receipt } from '../receipt/types.ts';
+import { requireOutputName } from './output-name.ts';
 import { createJournal, readJournal, reopenJournal, type Journal, type JournalHeader } from './journal.ts';
 
 const OPERATION = 'write artefact';
@@ -74,9 +75,10 @@ export interface OpenWorkOptions {
 /**
  * Takes the lock of an output and opens or begins its working directory.
  *
- * @throws PithError `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_NOT_WRITABLE`, ...
+ * @throws PithError `OUTPUT_NAME_EMPTY`, `OUTPUT_EXISTS`, `OUTPUT_LOCKED`, `OUTPUT_UNFINISHED_DIFFERS`, `OUTPUT_NOT_WRITABLE`, ...
  */
 export async function openWork(output: string, { header, overwrite }: OpenWorkOptions): Promise<Opened> {
+  requireOutputName(OPERATION, output);
   const paths = workPaths(output);
   await guarded(paths.work, () => removeTree(doneName(paths)));
   for (let attempt = 1; ; attempt++) {

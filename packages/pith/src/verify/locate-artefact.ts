@@ -24,6 +24,11 @@ const BESIDE = receiptOfFile('');
  * @throws PithError `RECEIPT_MISSING`, `RECEIPT_INVALID`, `HUB_FILE_AMBIGUOUS`, those of `fetchHubFiles`.
  */
 export async function locateArtefact(artefact: string, run: RunOptions = {}): Promise<LocatedArtefact> {
+  if (artefact === '') {
+    throw new PithError('RECEIPT_MISSING', 'read receipt: the artefact must have a name, got an empty text; name one', {
+      details: { artefact },
+    });
+  }
   const id = existsSync(artefact) ? undefined : parseHubId(artefact);
   if (id === undefined) return { path: artefact, others: [] };
   const settings = await readHubSettings(process.env);
