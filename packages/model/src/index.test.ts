@@ -75,6 +75,7 @@ describe('@pith/model', () => {
         "GgufFamily",
         "GgufNaming",
         "GgufPart",
+        "GgufSection",
         "GgufTensorSource",
         "GgufTokenizerOptions",
         "GradientNeeds",

@@ -186,7 +186,7 @@ export { ggufName } from './gguf/gguf-name.ts';
 export { ggufKeepsWindows } from './gguf/gguf-limits.ts';
 export { ggufLeavesOut, ggufTensors, isSingleExpert } from './gguf/gguf-tensors.ts';
 export { openGgufFrom } from './gguf/open-gguf-from.ts';
-export type { GgufPart, GgufTensorSource } from './gguf/gguf-tensors.ts';
+export type { GgufPart, GgufSection, GgufTensorSource } from './gguf/gguf-tensors.ts';
 export { ggufTokenizer } from './gguf/gguf-tokenizer.ts';
 export type { GgufTokenizerOptions } from './gguf/gguf-tokenizer.ts';
 export { buildOnnx } from './onnx/build-onnx.ts';

@@ -18,6 +18,13 @@ export interface TensorRule {
   readonly offset?: 1;
   /** Matrices of single experts, `{e}` in the path, lie one after the other in one tensor. */
   readonly stacked?: true;
+  /**
+   * Of a linear that gives keys and values of each head the rows of one of them alone, a matrix for each head; those of keys turned
+   * round, because llama.cpp multiplies queries with them.
+   */
+  readonly part?: 'key' | 'value';
+  /** The path is the whole name in the checkpoint, and the tensor of the file has this suffix. */
+  readonly suffix?: 'bias';
 }
 
 /** An architecture of llama.cpp. */
@@ -85,6 +92,28 @@ const groupedBlock = (attentionPath: string) =>
     ffn_up: 'mlp.dense_h_to_4h',
     ffn_down: 'mlp.dense_4h_to_h',
   }) as const;
+
+const latentBlock = layers({
+  ...NORMS,
+  attn_q: 'self_attn.q_proj',
+  attn_q_a: 'self_attn.q_a_proj',
+  attn_q_a_norm: 'self_attn.q_a_layernorm',
+  attn_q_b: 'self_attn.q_b_proj',
+  attn_kv_a_mqa: 'self_attn.kv_a_proj_with_mqa',
+  attn_kv_a_norm: 'self_attn.kv_a_layernorm',
+  attn_k_b: ['self_attn.kv_b_proj', { part: 'key' }],
+  attn_v_b: ['self_attn.kv_b_proj', { part: 'value' }],
+  attn_output: 'self_attn.o_proj',
+  ...GATED,
+  ffn_gate_inp: 'mlp.gate',
+  exp_probs_b: ['mlp.gate.e_score_correction_bias', { suffix: 'bias' }],
+  ffn_gate_exps: ['mlp.experts.{e}.gate_proj', { stacked: true }],
+  ffn_up_exps: ['mlp.experts.{e}.up_proj', { stacked: true }],
+  ffn_down_exps: ['mlp.experts.{e}.down_proj', { stacked: true }],
+  ffn_gate_shexp: 'mlp.shared_experts.gate_proj',
+  ffn_up_shexp: 'mlp.shared_experts.up_proj',
+  ffn_down_shexp: 'mlp.shared_experts.down_proj',
+});
 
 interface FamilyParts {
   readonly block: readonly TensorRule[];
@@ -181,6 +210,8 @@ export const GGUF_FAMILIES: readonly GgufFamily[] = [
       ...GATED,
     }),
   }),
+  family('deepseek_v2', 'deepseek2', 'DeepseekV2ForCausalLM', { block: latentBlock }),
+  family('deepseek_v3', 'deepseek2', 'DeepseekV3ForCausalLM', { block: latentBlock }),
   family('phi3', 'phi3', 'Phi3ForCausalLM', {
     block: layers({
       ...NORMS,

@@ -44,7 +44,38 @@ const COMMAND_R_PLUS_BLOCKS = 64;
 /** Every so many blocks SmolLM3 has no rotary embedding. */
 const SMOLLM3_INTERVAL = 4;
 
+/** Numbers of blocks by which llama.cpp knows DeepSeek-V2-Lite and its like, which have no latent of the queries. */
+const LITE_BLOCKS: readonly number[] = [26, 27];
+
+const LATENT: Limits = {
+  activation: 'silu',
+  biases: NO_BIAS,
+  head: 'any',
+  scalings: ['yarn'],
+  also: ({ layers, rope, biases, latentAttention, experts, normEpsilon }) => [
+    ...(biases.feedForward ? ['the feed-forward part must have no bias'] : []),
+    ...(rope?.interleaved === false ? ['rope_interleave must be true, got false'] : []),
+    ...(rope?.scaling.kind === 'yarn' && (Math.abs(rope.scaling.attentionFactor - 1) > 1e-6 || rope.scaling.factor <= 1)
+      ? [
+          `yarn must leave cosines and sines as they are (mscale as mscale_all_dim), got a factor of ${rope.scaling.attentionFactor}`,
+        ]
+      : []),
+    ...(latentAttention && latentAttention.norm.epsilon !== normEpsilon
+      ? [`rms_norm_eps must be that of the latents' norms, ${latentAttention.norm.epsilon}, got ${normEpsilon}`]
+      : []),
+    ...(latentAttention?.queryRank != null && LITE_BLOCKS.includes(layers)
+      ? [`q_lora_rank must be null with ${layers} blocks, got ${latentAttention.queryRank}`]
+      : []),
+    ...(experts && experts.groups > 1 && experts.groupScore === 'largest'
+      ? ['groups of experts must be chosen by their two best, they are by their best']
+      : []),
+    ...(experts?.layers.includes(true) === false ? ['some block must have experts, all are dense'] : []),
+  ],
+};
+
 const LIMITS: Readonly<Record<string, Limits>> = {
+  deepseek_v2: LATENT,
+  deepseek_v3: LATENT,
   llama: LLAMA,
   mistral: LLAMA,
   mixtral: LLAMA,
@@ -205,8 +236,9 @@ export function queryScale(config: ModelConfig): number {
 const FOLDED = ['gemma2', 'gemma3_text'];
 
 function scaleProblems(config: ModelConfig): string[] {
-  const { modelType, attentionScale } = config;
-  if (modelType === 'granite' || FOLDED.includes(modelType)) return [];
+  const { modelType, attentionScale, latentAttention } = config;
+  // What YaRN raises scores by is said in the file.
+  if (modelType === 'granite' || latentAttention !== null || FOLDED.includes(modelType)) return [];
   const length = scaleLength(config);
   const usual = 1 / Math.sqrt(length);
   return Math.abs(attentionScale - usual) <= 1e-6 * usual

@@ -1,7 +1,7 @@
 // Metadata of a GGUF file: hyperparameters by the names of llama.cpp.
 import type { GgufValue } from '@pith/checkpoint';
 import type { Architecture } from '../architecture/architecture.ts';
-import type { ModelConfig } from '../config/model-config.ts';
+import type { ExpertConfig, ModelConfig } from '../config/model-config.ts';
 import { ggufFamily } from './gguf-family.ts';
 import { checkLimits } from './gguf-limits.ts';
 import { ggufRope } from './gguf-rope.ts';
@@ -41,9 +41,7 @@ export function ggufMetadata(
     ['embedding_length', u32(config.hiddenSize)],
     ['feed_forward_length', u32(config.intermediateSize)],
     ['attention.head_count', u32(config.heads)],
-    ['attention.head_count_kv', u32(config.keyValueHeads)],
-    ['attention.key_length', u32(config.headDim)],
-    ['attention.value_length', u32(config.headDim)],
+    ...keyValueFacts(config),
     [`attention.layer_norm_${config.norm.kind === 'rms' ? 'rms_' : ''}epsilon`, f32(config.normEpsilon)],
     ...ggufRope(config),
     ['vocab_size', u32(config.vocabularySize)],
@@ -70,6 +68,7 @@ function ownFacts(config: ModelConfig): [string, GgufValue][] {
   if (experts !== null) {
     facts.push(['expert_count', u32(experts.count)], ['expert_used_count', u32(experts.perToken)]);
     if (modelType === 'qwen3_moe') facts.push(['expert_feed_forward_length', u32(experts.intermediateSize)]);
+    if (config.latentAttention !== null) facts.push(...routingFacts(experts));
   }
   facts.push(...windowFacts(config));
   if (config.attentionSoftCap !== null) facts.push(['attn_logit_softcapping', f32(config.attentionSoftCap)]);
@@ -88,6 +87,51 @@ function ownFacts(config: ModelConfig): [string, GgufValue][] {
     facts.push(['use_parallel_residual', { type: 'bool', value: config.residual.startsWith('parallel') }]);
   }
   return facts;
+}
+
+/** With latent attention llama.cpp keeps the latent and the rotated keys as the one key head of all queries. */
+function keyValueFacts({ keyValueHeads, headDim, valueDim, latentAttention }: ModelConfig): [string, GgufValue][] {
+  if (latentAttention === null) {
+    return [
+      ['attention.head_count_kv', u32(keyValueHeads)],
+      ['attention.key_length', u32(headDim)],
+      ['attention.value_length', u32(valueDim)],
+    ];
+  }
+  const { queryRank, keyValueRank, rotaryDim } = latentAttention;
+  return [
+    ['attention.head_count_kv', u32(1)],
+    // Models of other numbers of blocks than V2-Lite's must say it; 0 is none.
+    ['attention.q_lora_rank', u32(queryRank ?? 0)],
+    ['attention.kv_lora_rank', u32(keyValueRank)],
+    ['attention.key_length', u32(keyValueRank + rotaryDim)],
+    ['attention.value_length', u32(keyValueRank)],
+    ['attention.key_length_mla', u32(headDim)],
+    ['attention.value_length_mla', u32(valueDim)],
+  ];
+}
+
+/** llama.cpp's numbers of `expert_gating_func`. */
+const GATING = { softmax: 1, sigmoid: 2 } as const;
+
+/** How experts are chosen and weighted. */
+function routingFacts(experts: ExpertConfig): [string, GgufValue][] {
+  const { intermediateSize, shared, weightScale, normalizeWeights, scoring, groups, groupsPerToken, layers } = experts;
+  const first = layers.indexOf(true);
+  return [
+    ['leading_dense_block_count', u32(first < 0 ? layers.length : first)],
+    ['expert_feed_forward_length', u32(intermediateSize)],
+    ['expert_shared_count', u32(shared)],
+    ['expert_weights_scale', f32(weightScale)],
+    ['expert_weights_norm', { type: 'bool', value: normalizeWeights }],
+    ['expert_gating_func', u32(GATING[scoring])],
+    ...(groups === 1
+      ? []
+      : ([
+          ['expert_group_count', u32(groups)],
+          ['expert_group_used_count', u32(groupsPerToken)],
+        ] satisfies [string, GgufValue][])),
+  ];
 }
 
 /** llama.cpp's numbers of `pooling_type`. */

@@ -8,7 +8,8 @@ const f32 = (value: number): GgufValue => ({ type: 'float32', value: Math.fround
 const text = (value: string): GgufValue => ({ type: 'string', value });
 
 /** Keys, without the name of the architecture, and values; none for a model without rotary embedding. */
-export function ggufRope({ modelType, rope, ropes, windows }: ModelConfig): [string, GgufValue][] {
+export function ggufRope(config: ModelConfig): [string, GgufValue][] {
+  const { modelType, rope, ropes, windows } = config;
   if (rope === null) return [];
   const windowed = ropes.find((one, layer) => one !== null && windows[layer] !== null);
   return [
@@ -17,7 +18,22 @@ export function ggufRope({ modelType, rope, ropes, windows }: ModelConfig): [str
     ...(modelType === 'gemma3_text' && windowed
       ? ([['rope.freq_base_swa', f32(windowed.theta)]] satisfies [string, GgufValue][])
       : []),
-    ...scalingKeys(rope.scaling),
+    ...(config.latentAttention === null ? scalingKeys(rope.scaling) : latentScaling(config, rope.scaling)),
+  ];
+}
+
+/**
+ * With latent attention llama.cpp takes what YaRN multiplies cosines and sines by for 1, and raises the scores by the square of
+ * 1 + `yarn_log_multiplier` ln(factor).
+ */
+function latentScaling({ attentionScale, headDim }: ModelConfig, scaling: RopeScaling): [string, GgufValue][] {
+  if (scaling.kind !== 'yarn') return scalingKeys(scaling);
+  const raised = Math.sqrt(attentionScale * Math.sqrt(headDim));
+  return [
+    ['rope.scaling.type', text('yarn')],
+    ['rope.scaling.factor', f32(scaling.factor)],
+    ['rope.scaling.original_context_length', u32(scaling.originalMaxPositions)],
+    ['rope.scaling.yarn_log_multiplier', f32((raised - 1) / Math.log(scaling.factor))],
   ];
 }
 

@@ -2,8 +2,8 @@
 import { PithError } from '@pith/tensor-core';
 import type { Architecture } from '../architecture/architecture.ts';
 import { expectedTensors } from '../architecture/expected-tensors.ts';
-import { partRows } from '../architecture/part-rows.ts';
-import { ggufFamily, rulesOf } from './gguf-family.ts';
+import { partOfLinear, partRows } from '../architecture/part-rows.ts';
+import { ggufFamily, rulesOf, type TensorRule } from './gguf-family.ts';
 import { headOf, needsBias, queryScale } from './gguf-limits.ts';
 import { rotaryTensors } from './rotary-factors.ts';
 
@@ -18,10 +18,22 @@ export interface GgufPart {
   readonly rotaryHeadDim: number | null;
   /** Another order of rows: which row of the weight is row i of the file, for each i. */
   readonly rowOrder?: Int32Array;
+  /** Rows that are taken of the weight, the others are not there; see {@link GgufSection}. */
+  readonly section?: GgufSection;
   /** Added to every value. */
   readonly offset?: 1;
   /** Multiplies every value, after the addition. */
   readonly scale?: number;
+}
+
+/** Neighbouring rows of a weight, those of one head. */
+export interface GgufSection {
+  /** First row. */
+  readonly start: number;
+  /** How many. */
+  readonly rows: number;
+  /** True where they are turned round: each is a column of the file's matrix. */
+  readonly turned: boolean;
 }
 
 /** A tensor of a GGUF file. */
@@ -48,7 +60,12 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
   for (const name of left.keys()) if (ggufLeavesOut(config.modelType, name)) left.delete(name);
   const scaled = config.queryKeyNorm === null ? 'attn_q' : 'attn_q_norm';
   const tensors: GgufTensorSource[] = [];
-  for (const { gguf, hf, rows, offset, stacked, index } of rulesOf(family, config.layers)) {
+  for (const rule of rulesOf(family, config.layers)) {
+    const { gguf, hf, rows, offset, stacked, index } = rule;
+    if (rule.part !== undefined || rule.suffix !== undefined) {
+      tensors.push(...unusual(architecture, rule, left));
+      continue;
+    }
     for (const suffix of ['weight', 'bias']) {
       const first = `${hf}.${suffix}`.replace('{e}', '0');
       const shape = left.get(first);
@@ -94,6 +111,28 @@ export function ggufTensors(architecture: Architecture): GgufTensorSource[] {
     `export GGUF: every weight must have a place in the file, ${unmapped} of ${config.modelType} has none; choose another format`,
     { details: { tensor: unmapped, modelType: config.modelType } },
   );
+}
+
+/** The tensor of a rule that takes a weight apart, or that names it whole; none where the weight is not there. */
+function unusual(
+  { blocks }: Architecture,
+  { gguf, hf, part, suffix, index }: TensorRule & { readonly index: number | null },
+  left: Map<string, readonly number[]>,
+): GgufTensorSource[] {
+  const name = suffix === undefined ? `${hf}.weight` : hf;
+  const shape = left.get(name);
+  if (shape === undefined) return [];
+  // The values come after the keys.
+  if (part !== 'key') left.delete(name);
+  if (part === undefined) return [{ name: `${gguf}.${suffix!}`, shape, parts: [{ name, rotaryHeadDim: null }] }];
+  const linear = blocks[index!].linears.find(({ path }) => path === hf)!;
+  const { start, length, stride, count } = partOfLinear(linear, part).rows;
+  const turned = part === 'key';
+  const matrix = turned ? [linear.inFeatures, length] : [length, linear.inFeatures];
+  const parts = Array.from({ length: count }, (_, head): GgufPart => {
+    return { name, rotaryHeadDim: null, section: { start: start + head * stride, rows: length, turned } };
+  });
+  return [{ name: `${gguf}.weight`, shape: [count, ...matrix], parts }];
 }
 
 /** `attn_q` of `blk.0.attn_q`. */

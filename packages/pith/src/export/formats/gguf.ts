@@ -8,6 +8,7 @@ import {
   ggufLeavesOut,
   ggufTensors,
   isSingleExpert,
+  withoutNextTokens,
   type GgufPart,
   type GgufTensorSource,
 } from '@pith/model';
@@ -94,6 +95,7 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       ...factorNotices(model),
       ...(fromGguf ? [] : (await poolingOf(model)).notices),
       ...headNotices(model),
+      ...nextTokenNotices(model),
       ...fallbackNotices(types),
       ...(fitted?.notices ?? []),
       ...requantized(model, sources, placed, copies),
@@ -238,6 +240,16 @@ function headNotices({ config, weights }: OpenModel): string[] {
   if (names.length === 0) return [];
   return [
     `the head for masked words (${names.length} weights, ${names[0]!}) is left out: llama.cpp makes embeddings of ${config.modelType} and guesses no words`,
+  ];
+}
+
+/** Blocks that llama.cpp's own converter leaves out as well. */
+function nextTokenNotices({ architecture, weights }: OpenModel): string[] {
+  const left = weights.size - withoutNextTokens({ architecture, weights }).length;
+  if (left === 0) return [];
+  const paths = architecture.nextTokenPaths.join(', ');
+  return [
+    `${left} tensors of ${paths} are left out: no program reads these blocks, which guess the tokens after the next`,
   ];
 }
 

@@ -87,6 +87,15 @@ const OWN: readonly Case[] = [
   { name: 'cohere, 64 blocks', base: 'cohere-qknorm', changes: { num_hidden_layers: 64, attention_bias: false } },
   { ...same('mixtral-window'), tokens: 7 },
   same('qwen3_moe'),
+  // Latent attention, with and without a latent of the queries; scores raised by YaRN.
+  same('deepseek_v2'),
+  {
+    name: 'deepseek_v2, all groups',
+    base: 'deepseek_v2-groups',
+    changes: { topk_method: 'greedy', attention_bias: false, mlp_bias: false },
+  },
+  same('deepseek_v3'),
+  { name: 'deepseek_v3, no groups', base: 'deepseek_v3-moonlight', changes: { rms_norm_eps: 1e-6 } },
   same('llama-yarn'),
   {
     name: 'llama, yarn with mscale',
@@ -252,6 +261,13 @@ describe('refused by name, with every reason', () => {
 
   it.each([
     ['linear biases of Falcon', 'falcon-rw', {}, /no bias.*no bias.*no bias.*linear biases.*parallel_attn/s],
+    [
+      'what DeepSeek may be beside its published sizes',
+      'deepseek_v3-halves',
+      { num_hidden_layers: 27, rms_norm_eps: 1e-5 },
+      /no bias.*no bias.*rope_interleave.*cosines and sines.*rms_norm_eps.*q_lora_rank must be null with 27 blocks/s,
+    ],
+    ['groups of experts by their best', 'deepseek_v2-groups', {}, /by their two best, they are by their best/],
     [
       'other bounds of YaRN',
       'llama-yarn-mscale',

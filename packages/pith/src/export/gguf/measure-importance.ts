@@ -55,7 +55,8 @@ function entriesOf(
 ): Map<string, ImatrixEntry> {
   const entries = new Map<string, ImatrixEntry>();
   for (const { name, parts } of sources) {
-    const own = parts.flatMap((part) => means.get(part.name) ?? []);
+    // The columns of a matrix that is turned round are no inputs of its linear.
+    const own = parts.flatMap(({ name: from, section }) => (section?.turned ? [] : (means.get(from) ?? [])));
     if (own.length === 0 || own.length !== parts.length || !name.endsWith('.weight')) continue;
     const meanSquares = new Float32Array(own.reduce((sum, { length }) => sum + length, 0));
     let at = 0;

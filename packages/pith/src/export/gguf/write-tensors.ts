@@ -155,7 +155,8 @@ async function writeParts(
       options,
     );
     const { mse, signalToNoise, maxAbsError } = result.error;
-    if (maxAbsError > 0) {
+    // Several matrices may be made of one weight: the largest error is told.
+    if (maxAbsError > 0 && mse >= (errors.get(part.name)?.mse ?? 0)) {
       errors.set(part.name, {
         mse,
         snrDb: Number.isFinite(signalToNoise) ? signalToNoise : null,
