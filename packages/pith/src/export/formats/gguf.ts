@@ -183,7 +183,7 @@ function sortedByBlock(sources: readonly GgufTensorSource[]): GgufTensorSource[]
 }
 
 function plannedTensors(
-  { weights, config }: OpenModel,
+  { architecture, weights, config }: OpenModel,
   sources: readonly GgufTensorSource[],
   types: ReadonlyMap<string, ChosenType>,
   placed: Placed,
@@ -194,16 +194,20 @@ function plannedTensors(
     // A head that is a copy of the embedding comes second.
     for (const part of source.parts) if (!byWeight.has(part.name)) byWeight.set(part.name, { source, part });
   }
+  const blocks = new Set(withoutNextTokens({ architecture, weights }));
   return [...weights.values()].map((weight): PlannedTensor => {
     const { name, byteLength: bytesBefore } = weight;
     const found = byWeight.get(name);
     if (found === undefined) {
-      const reason = ggufLeavesOut(config.modelType, name)
-        ? 'left out: llama.cpp has no head for masked words'
-        : 'left out: the output projection is the token embedding';
+      const reason = !blocks.has(name)
+        ? 'left out: it belongs to a block that guesses the tokens after the next'
+        : ggufLeavesOut(config.modelType, name)
+          ? 'left out: llama.cpp has no head for masked words'
+          : 'left out: the output projection is the token embedding';
       return { name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
     }
     const { source, part } = found;
+    if (part.section !== undefined) return takenApart(weight, sources, placed);
     const { type, byteLength } = placed.get(source.name)!.place;
     const bytesAfter = byteLength / source.parts.length;
     const carried = carries(weight, part, type);
@@ -217,6 +221,25 @@ function plannedTensors(
     const reason = `${source.name} as ${type}${why}${how}`;
     return { name, action: plain ? 'convert' : 'quantize', reason, bytesBefore, bytesAfter };
   });
+}
+
+/** A weight whose rows go to several tensors, none of which has others. */
+function takenApart(
+  { name, byteLength }: WeightTensor,
+  sources: readonly GgufTensorSource[],
+  placed: Placed,
+): PlannedTensor {
+  const own = sources
+    .filter(({ parts }) => parts.some((part) => part.name === name))
+    .map((source) => ({ name: source.name, ...placed.get(source.name)!.place }));
+  const plain = own.every(({ type }) => type === 'f32' || type === 'f16' || type === 'bf16');
+  return {
+    name,
+    action: plain ? 'convert' : 'quantize',
+    reason: own.map((tensor) => `${tensor.name} as ${tensor.type}`).join('; '),
+    bytesBefore: byteLength,
+    bytesAfter: own.reduce((sum, tensor) => sum + tensor.byteLength, 0),
+  };
 }
 
 function windowNotices({ config }: OpenModel): string[] {
@@ -274,16 +297,20 @@ function requantized(
   placed: Placed,
   copies: Copies,
 ): string[] {
-  const again = sources.flatMap(({ name, parts }) =>
-    parts.filter((part) => {
-      const weight = weights.get(part.name)!;
-      const coded = weight.kind === 'packed' || weight.kind === 'quantized';
-      return coded && !copies.has(name) && !carries(weight, part, placed.get(name)!.place.type);
-    }),
+  const again = new Set(
+    sources.flatMap(({ name, parts }) =>
+      parts
+        .filter((part) => {
+          const weight = weights.get(part.name)!;
+          const coded = weight.kind === 'packed' || weight.kind === 'quantized';
+          return coded && !copies.has(name) && !carries(weight, part, placed.get(name)!.place.type);
+        })
+        .map((part) => part.name),
+    ),
   );
-  if (again.length === 0) return [];
+  if (again.size === 0) return [];
   return [
-    `the source holds ${again.length} quantized weights that are stored in another type: they are made from their restored values, so ` +
+    `the source holds ${again.size} quantized weights that are stored in another type: they are made from their restored values, so ` +
       'that they are quantized again; the model before quantization gives better results',
   ];
 }
