@@ -17,6 +17,13 @@ import { exportModel, planExport } from '../export-model.ts';
 /** Of a coordinate of a vector of length 1: llama.cpp computes gelu by tanh, from a table in f16. */
 const TOLERANCE = 1e-3;
 
+/**
+ * Distance of two vectors of length 1, where llama.cpp rounds the inputs of matrices to 8 bits in blocks of 32: by 1/254 of the largest
+ * of a block at most, 1/254/sqrt(3) by root of mean square, and the largest is about 2.5 times the root of the mean square of 32 normal
+ * values: 0.6% for each of the four products that follow one another in a block. Two blocks, and three times as much for bad luck.
+ */
+const ROUNDED_INPUTS = 3 * 0.006 * Math.sqrt(8);
+
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 const WORDS = ['the', 'dog', 'cat', 'sat', 'on', 'mat', 'a', 'house', 'run', '##ning', '##s', '##ing', '.', ',', '!'];
 
@@ -107,6 +114,24 @@ describe.skipIf(!hasShared || !hasRuntime('node-llama-cpp'))('bert in llama.cpp'
       vector.forEach((value, j) => {
         expect(Math.abs(value / length - own[i]![j]!), `text ${i}, coordinate ${j}`).toBeLessThan(TOLERANCE);
       });
+    }
+  });
+
+  it.each(['q8_0', 'q4_0'])('%s: vectors are those of our own evaluation of the file', async (type) => {
+    const directory = pooled(model(`bert-${type}`), { pooling_mode_mean_tokens: true });
+    const path = join(root, `${type}.gguf`);
+    await exportModel(directory, { format: `gguf:${type}`, output: path, threads: 1 });
+    const [result] = runLlama<{ vectors: number[][] }>([{ path, embed: [...IDS, ...TEXTS] }]);
+    const opened = await openModel(path);
+    expect(opened.weights.get('bert.encoder.layer.0.attention.self.query.weight')).toMatchObject({ coding: type });
+    const device = cpuDevice({ threads: 1 });
+    const own = await embeddings(opened, [...IDS.map((ids) => ({ ids })), ...TEXTS], { device, normalize: true });
+    await device.dispose();
+    await opened.close();
+    for (const [i, vector] of result!.vectors.entries()) {
+      const length = Math.hypot(...vector);
+      const distance = Math.hypot(...vector.map((value, j) => value / length - own[i]![j]!));
+      expect(distance, `text ${i}`).toBeLessThan(ROUNDED_INPUTS);
     }
   });
 
