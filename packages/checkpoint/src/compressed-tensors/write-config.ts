@@ -119,10 +119,10 @@ function weightArguments({ scheme, observer = 'memoryless_minmax', groupIndex = 
 }
 
 function activationArguments(scheme: QuantizationScheme, given: NonNullable<ConfigGroup['activations']>): JsonObject {
-  if (scheme.kind === 'int' && scheme.bits !== 8) {
+  if (scheme.kind === 'int' && scheme.bits !== 8 && scheme.bits !== 4) {
     throw new PithError(
       'CT_SCHEME_UNSUPPORTED',
-      `write quantization_config: quantized activations need weights of 8 bits, got ${scheme.bits}; leave them out`,
+      `write quantization_config: quantized activations need weights of 8 or 4 bits, got ${scheme.bits}; leave them out`,
       { details: { bits: scheme.bits } },
     );
   }

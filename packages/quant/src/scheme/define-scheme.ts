@@ -49,11 +49,13 @@ const definition = z
     if (activations.symmetric === false && (activations.dynamic || activations.dtype !== 'i8')) {
       problem(['activations', 'symmetric'], 'a zero point goes with static integer activations only');
     }
-    const weightDType = coded.kind === 'float' ? coded.dtype : coded.bits === 8 ? 'i8' : undefined;
+    // Integers of 4 bits are widened to 8 on their way into the product (W4A8).
+    const widened = coded.kind === 'int' && coded.bits === 4 && activations.granularity === 'token';
+    const weightDType = coded.kind === 'float' ? coded.dtype : coded.bits === 8 || widened ? 'i8' : undefined;
     if (activations.dtype !== weightDType) {
       problem(
         ['activations'],
-        'runtimes multiply activations and weights of the same dtype of 8 bits, or of fp4, only',
+        'runtimes multiply activations and weights of the same dtype of 8 bits, or of fp4, and int8 per token by int4, only',
       );
       return;
     }
@@ -63,8 +65,11 @@ const definition = z
       if (coded.kind !== 'float' || activations.scaleDType !== micro || activations.size !== size) {
         problem(['activations'], 'groups of activations have the size and the scales of those of the weights');
       }
-    } else if (coded.granularity.kind === 'group' || coded.granularity.kind === 'block') {
-      problem(['weights', 'granularity'], 'with quantized activations weights have one scale per tensor or channel');
+    } else if (coded.granularity.kind === 'block' || (coded.granularity.kind === 'group' && !widened)) {
+      problem(
+        ['weights', 'granularity'],
+        'with quantized activations weights have one scale per tensor or channel; int4 has groups, too',
+      );
     }
   });
 

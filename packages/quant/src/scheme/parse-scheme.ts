@@ -24,6 +24,7 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
   'w8',
   'w8a8',
   'w8a8-static',
+  'w4a8g128',
   'fp8',
   'w4',
   'w4-asym',
@@ -53,7 +54,8 @@ export const SCHEME_EXAMPLES: readonly string[] = Object.freeze([
  * - `w4g128`: 4-bit integers, symmetric, one scale per 128 columns; weights only.
  * - `w8`: 8-bit integers, one scale per channel; weights only.
  * - `w8a8`: the same weights; the runtime also quantizes activations to int8, per token, dynamically.
- * - `w8a8-static`: the same, with one activation scale per layer that calibration finds; `-aasym` adds a zero point.
+ * - `w4a8g128`: 4-bit weights, which a runtime widens to int8, and activations in int8, per token, dynamically.
+ * - `w8a8-static`: as `w8a8`, with one activation scale per layer that calibration finds; `-aasym` adds a zero point.
  * - `fp8`: e4m3 weights, one scale per channel; the runtime quantizes activations to e4m3, per token, dynamically
  *   (what vLLM and llm-compressor call FP8_DYNAMIC). `fp8-static` has one activation scale per layer that calibration finds, `fp8-a16` leaves
  *   activations alone.

@@ -19,6 +19,12 @@ describe('parseScheme', () => {
     });
     expect(parseScheme('w8').activations).toBeUndefined();
     expect(parseScheme('w8a8')).toMatchObject({ activations: { dtype: 'i8', ...PER_TOKEN }, storage: 'bytes' });
+    expect(parseScheme('w4a8g128')).toMatchObject({
+      name: 'w4a8g128',
+      weights: { kind: 'int', bits: 4, granularity: { kind: 'group', size: 128 } },
+      activations: { dtype: 'i8', ...PER_TOKEN },
+      storage: 'bytes',
+    });
     expect(parseScheme('w4-tensor-asym')).toMatchObject({
       weights: { symmetric: false, granularity: { kind: 'tensor' } },
     });
@@ -183,7 +189,7 @@ describe('parseScheme', () => {
   });
 
   it('refuses what no runtime multiplies', () => {
-    for (const name of ['w4a8', 'w8a8g128', 'w4g1', 'w4g0']) {
+    for (const name of ['w3a8', 'w4a8-static', 'w8a8g128', 'w4g1', 'w4g0']) {
       expect(() => parseScheme(name), name).toThrow(expect.objectContaining({ code: 'SCHEME_INVALID' }));
     }
   });
