@@ -223,9 +223,9 @@ describe('quantizationConfig', () => {
     scaleDType: 'f32',
   });
 
-  it('refuses quantized activations beside weights of other than 8 bits', () => {
-    expect(() => quantizationConfig({ groups: [{ scheme: scheme(4), activations: true }], ignore: [] })).toThrow(
-      /8 bits, got 4/,
+  it('refuses quantized activations beside weights of other than 8 and 4 bits', () => {
+    expect(() => quantizationConfig({ groups: [{ scheme: scheme(3), activations: true }], ignore: [] })).toThrow(
+      /8 or 4 bits, got 3/,
     );
   });
 
