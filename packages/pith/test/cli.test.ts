@@ -81,6 +81,15 @@ describe('the program', () => {
     },
   );
 
+  it('leaves nothing in the temporary directory and the home of the user, nor does the runtime', async () => {
+    const home = join(directory, 'home');
+    mkdirSync(home);
+    const env = { ...process.env, TMPDIR: home, HOME: home, XDG_CACHE_HOME: home };
+    const { status, stdout } = await startPith(['doctor'], { env }).ended;
+    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('onnxruntime  computes') });
+    expect(readdirSync(home)).toEqual([]);
+  });
+
   it('loads nothing but commander before a command runs', () => {
     expect([...staticImports(main)].filter((name) => !name.startsWith('node:'))).toEqual(['commander']);
   });

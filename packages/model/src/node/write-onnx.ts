@@ -2,6 +2,7 @@
 import { open, writeFile } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { outputError } from '@pith/checkpoint/node';
 import { PithError, throwIfStopped } from '@pith/tensor-core';
 import type { ModelProperties, OnnxModelBuilder, RunOptions } from '@pith/tensor-core';
 import type { StoredGroup } from '../onnx/store-matrix.ts';
@@ -24,13 +25,22 @@ export interface OnnxOutput {
 /**
  * Writes the files of a model into an existing directory.
  *
- * @throws PithError `STOPPED`, `ONNX_TENSOR_BYTES` where a tensor is made with other bytes than its shape has, and those of
+ * @throws PithError `STOPPED`, `OUTPUT_DISK_FULL`, `OUTPUT_NOT_WRITABLE`, `OUTPUT_NO_DIRECTORY`, `ONNX_TENSOR_BYTES` where a tensor is made with other bytes than its shape has, and those of
  * reading weights.
  */
-export async function writeOnnx(
+export async function writeOnnx(directory: string, output: OnnxOutput, run: RunOptions = {}): Promise<void> {
+  try {
+    await write(directory, output, run);
+  } catch (error) {
+    if (error instanceof Error && 'syscall' in error) throw outputError(error, 'export', join(directory, output.file));
+    throw error;
+  }
+}
+
+async function write(
   directory: string,
   { file, builder, groups, places, properties = {} }: OnnxOutput,
-  { signal, progress }: RunOptions = {},
+  { signal, progress }: RunOptions,
 ): Promise<void> {
   const inline = new Map<string, Uint8Array>();
   const handles = new Map<string, FileHandle>();

@@ -1,5 +1,7 @@
 // Where tensors lie, and files past 4 GiB in the real runtime.
-import { open } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { OnnxModelBuilder } from '@pith/tensor-core';
 import { hasRuntime } from '@pith-tooling/vitest/runtimes';
 import { describe, expect, it } from 'vitest';
@@ -71,6 +73,16 @@ describe('writeOnnx', () => {
         await expect(writeOnnx(directory, output)).rejects.toMatchObject({ code: 'ONNX_TENSOR_BYTES' });
       });
     }
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('says that the disk is full', async () => {
+    const groups = [group('a', 1, [[0, Uint8Array.of(1)]])];
+    const places = placeTensors([bytes('a', 1)], outside);
+    const output = { file: 'm.onnx', builder: new OnnxModelBuilder('x'), groups, places };
+    await withDirectory(async (directory) => {
+      await symlink('/dev/full', join(directory, 'm.onnx'));
+      await expect(writeOnnx(directory, output)).rejects.toMatchObject({ code: 'OUTPUT_DISK_FULL' });
+    });
   });
 
   it('stops between two chunks', async () => {

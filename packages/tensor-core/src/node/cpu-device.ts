@@ -108,8 +108,16 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
 
 let loading: Promise<Ort> | undefined;
 
+/**
+ * Where ONNX Runtime is told not to report its use to its makers, which its builds for Linux and macOS do from 1.30 on: an identifier and
+ * a database in the user's cache, an empty log of each process in the temporary directory, events over the network. There is
+ * no other way to say so. What the user has set counts.
+ */
+const NO_TELEMETRY = 'ORT_DISABLE_TELEMETRY';
+
 // ONNX Runtime's global logger is made with the first session and writes to stderr; libraries are silent.
 function loadOrt(): Promise<Ort> {
+  process.env[NO_TELEMETRY] ??= '1';
   loading ??= import('onnxruntime-node').then(({ default: ort }) => {
     ort.env.logLevel = 'fatal';
     return ort;
