@@ -123,8 +123,8 @@ finite, and measures the error of what it wrote; *ggml* (0.25.3, as node-llama-c
     rows: (r) =>
       r.types.map((t) => [
         t.type,
-        M(t.weightsPerSecond),
-        t.peerWeightsPerSecond === null ? 'not run' : M(t.peerWeightsPerSecond),
+        t.weightsPerSecond === null ? 'needs importance' : M(t.weightsPerSecond),
+        t.weightsPerSecond === null ? '' : t.peerWeightsPerSecond === null ? 'not run' : M(t.peerWeightsPerSecond),
         t.peerWeightsPerSecond === null ? '' : (t.weightsPerSecond / t.peerWeightsPerSecond).toFixed(2),
         t.importanceWeightsPerSecond === null ? 'does not matter' : M(t.importanceWeightsPerSecond),
         t.peerImportanceWeightsPerSecond === null ? '' : M(t.peerImportanceWeightsPerSecond),

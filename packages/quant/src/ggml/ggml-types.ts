@@ -17,7 +17,8 @@ export interface GgmlJob {
   readonly type: GgmlWritableType;
   /**
    * f32, one for each column: how much an error in that column counts (llama.cpp's imatrix: mean square of the input). All
-   * alike when left out. F32, F16, BF16, Q8_0, MXFP4, TQ1_0 and TQ2_0 do not look at it, as in ggml.
+   * alike when left out. F32, F16, BF16, Q8_0, MXFP4, TQ1_0 and TQ2_0 do not look at it, IQ2_XXS, IQ2_XS and IQ1_S cannot do without, as
+   * in ggml.
    */
   readonly importance?: Float32Array | undefined;
   /** Which row of the weight is written as row i, for each i; their own order when left out. See `interleavedRows`. */

@@ -30,7 +30,8 @@ import type { GgmlDestination, GgmlJob, GgmlResult, GgmlWritableType, QuantizeGg
 import { gatherRows, type GatheredRows } from './row-order.ts';
 
 /**
- * Writes one tensor. The bytes are those of ggml's own quantizer, for any number of threads and any chunk size.
+ * Writes one tensor. The bytes are those of ggml's own quantizer (but for runs of zeros in IQ3_S, see write-grid.ts), for any number of threads
+ * and any chunk size.
  *
  * Errors are reported once every job that was started has ended; the destination may then hold some chunks.
  *

@@ -9,11 +9,13 @@ import { quantizeGgmlInto } from './quantize-into.ts';
 export const GGML_WRITABLE_TYPES: readonly GgmlWritableType[] = ['f32', ...BLOCK_TYPES];
 
 /**
- * Codes rows as ggml does, byte for byte.
+ * Codes rows as ggml does, byte for byte; but in IQ3_S, where all 32 values of a sub-block are zeros, and ggml's own bytes restore to
+ * something else.
  *
  * @param values f32 [rows, columns] row-major, all finite.
- * @param columns a multiple of the type's block: 32, or 256 for the k-quants, IQ4_XS, TQ1_0 and TQ2_0.
- * @param importance f32 [columns]: how much an error in each column counts; all alike when left out.
+ * @param columns a multiple of the type's block: 32, or 256 for the k-quants, IQ1 to IQ3, IQ4_XS, TQ1_0 and TQ2_0.
+ * @param importance f32 [columns]: how much an error in each column counts; all alike when left out, which
+ * IQ2_XXS, IQ2_XS and IQ1_S do not allow.
  * @param host what to run on: a `KernelPool`, or this thread when left out.
  * @returns the blocks of the rows, one row after the other.
  * @throws PithError as `quantizeGgmlInto`.
