@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 const GB = (bytes) => `${(bytes / 1e9).toFixed(2)} GB`;
 const MB = (bytes) => (bytes === null ? 'not measured' : `${(bytes / 1e6).toFixed(0)} MB`);
-const M = (rate) => `${(rate / 1e6).toFixed(0)} M`;
+const M = (rate) => `${(rate / 1e6).toFixed(rate < 1e7 ? 1 : 0)} M`;
 const seconds = (s) => `${s.toFixed(2)} s`;
 
 /** How each kind of result is told: [what, value] rows; `rows` where a result has several. */

@@ -2,7 +2,7 @@
 // are equal bit for bit. Vectors have four digits of 3 bits (`four`) or eight of 2 bits; digit q stands for 2 q + 1.
 import { fitPositiveLanes } from './ggml-fit-positive';
 import { bestOf4, bestOf8, gridEntry } from './ggml-grid-search';
-import { GRID_TRIED, GRID_WORDS, LANES_P, LANES_Q, LANES_W, LANES_X, MAGNITUDES, ROOTS } from './ggml-scratch';
+import { GRID_TRIED, GRID_WORDS, LANES_P, LANES_W, LANES_X, MAGNITUDES, ROOTS } from './ggml-scratch';
 
 /** Marks a word that is not the rounded point itself but was moved to the grid. */
 const MOVED: i32 = 0x10000;
@@ -26,26 +26,18 @@ function excess(four: bool): i32 {
   return four ? 585 << 22 : 21845 << 22;
 }
 
-/** The vector that a lane's point is moved to, whose codes are put where those of the point were. */
+/** The vector that a lane's point is moved to. */
 // @ts-ignore: decorator
 @inline
-function moveToGrid(four: bool, table: usize, entry: i32, values: usize, codes: usize, scale: f32): i32 {
+function moveToGrid(four: bool, table: usize, entry: i32, values: usize, scale: f32): i32 {
   const roots = values + (ROOTS - MAGNITUDES);
-  let word: i32;
-  if (four) word = bestOf4(table, entry, values, roots, scale);
-  else word = bestOf8(table, entry, values, roots, f32x4.mul(f32x4.splat(scale), f32x4(1, 3, 5, 7)));
-  const bits = four ? 3 : 2;
-  const mask = four ? 14 : 6;
-  const length = four ? 4 : 8;
-  for (let i = 0; i < length; i++) {
-    store<f32>(codes + ((<usize>i) << 4), <f32>((((word << 1) >> (bits * i)) & mask) | 1));
-  }
-  return word | MOVED;
+  if (four) return bestOf4(table, entry, values, roots, scale) | MOVED;
+  return bestOf8(table, entry, values, roots, f32x4.mul(f32x4.splat(scale), f32x4(1, 3, 5, 7))) | MOVED;
 }
 
 /**
- * Words of vector `k` of each lane: the nearest points, moved to the grid for `scale` where `need` has bits. Leaves their codes 2 q + 1 at
- * LANES_Q. `own` is where the values of the four sub-blocks begin in MAGNITUDES.
+ * Words of vector `k` of each lane: the nearest points, moved to the grid for `scale` where `need` has bits. `own` is where the values of the
+ * four sub-blocks begin in MAGNITUDES.
  */
 // @ts-ignore: decorator
 @inline
@@ -71,8 +63,6 @@ function placeLanes(
     const t = f32x4.sub(f32x4.mul(inverse, v128.load(at + (i << 4))), f32x4.splat(1));
     const rounded = v128.and(f32x4.add(t, f32x4.splat(25165824)), i32x4.splat(0x7fffff));
     const digit = i32x4.max_s(i32x4.min_s(rounded, highest), lowest);
-    const code = f32x4.convert_i32x4_s(i32x4.sub(i32x4.add(digit, digit), i32x4.splat(0x7fffff)));
-    v128.store(at + (i << 4), code, LANES_Q - LANES_X);
     word = i32x4.add(word, i32x4.shl(digit, bits * <i32>i));
   }
   word = i32x4.sub(word, i32x4.splat(excess(four)));
@@ -82,23 +72,30 @@ function placeLanes(
   const e3 = gridEntry(table, i32x4.extract_lane(word, 3));
   if ((e0 & e1 & e2 & e3) < 0) return word;
   const values = s + MAGNITUDES + own + ((k * length) << 2);
-  const codes = at + (LANES_Q - LANES_X);
   if (e0 >= 0 && i32x4.extract_lane(need, 0)) {
-    word = i32x4.replace_lane(word, 0, moveToGrid(four, table, e0, values, codes, f32x4.extract_lane(scale, 0)));
+    word = i32x4.replace_lane(word, 0, moveToGrid(four, table, e0, values, f32x4.extract_lane(scale, 0)));
   }
   if (e1 >= 0 && i32x4.extract_lane(need, 1)) {
-    const moved = moveToGrid(four, table, e1, values + size * 4, codes + 4, f32x4.extract_lane(scale, 1));
+    const moved = moveToGrid(four, table, e1, values + size * 4, f32x4.extract_lane(scale, 1));
     word = i32x4.replace_lane(word, 1, moved);
   }
   if (e2 >= 0 && i32x4.extract_lane(need, 2)) {
-    const moved = moveToGrid(four, table, e2, values + size * 8, codes + 8, f32x4.extract_lane(scale, 2));
+    const moved = moveToGrid(four, table, e2, values + size * 8, f32x4.extract_lane(scale, 2));
     word = i32x4.replace_lane(word, 2, moved);
   }
   if (e3 >= 0 && i32x4.extract_lane(need, 3)) {
-    const moved = moveToGrid(four, table, e3, values + size * 12, codes + 12, f32x4.extract_lane(scale, 3));
+    const moved = moveToGrid(four, table, e3, values + size * 12, f32x4.extract_lane(scale, 3));
     word = i32x4.replace_lane(word, 3, moved);
   }
   return word;
+}
+
+/** What digit `i` of words stands for. */
+// @ts-ignore: decorator
+@inline
+function codeAt(four: bool, word: v128, i: usize): v128 {
+  const digit = v128.and(i32x4.shr_u(word, (four ? 3 : 2) * <i32>i), i32x4.splat(four ? 7 : 3));
+  return f32x4.convert_i32x4_s(i32x4.add(i32x4.add(digit, digit), i32x4.splat(1)));
 }
 
 /** Fits four sub-blocks of `size` values at LANES_X with weights at LANES_W, transposed. Words are left at GRID_WORDS. */
@@ -118,7 +115,8 @@ function fitGrid(
   s: usize,
 ): void {
   const none = f32x4.splat(0);
-  const vectors: usize = four ? size >> 2 : size >> 3;
+  const length: usize = four ? 4 : 8;
+  const vectors: usize = size / length;
   const most: f32 = four ? 15 : 5;
   const x = s + LANES_X;
   const end = x + (size << 4);
@@ -151,15 +149,18 @@ function fitGrid(
     const numerator: f32 = most + <f32>is * step;
     const inverse = f32x4.div(f32x4.splat(numerator), range);
     const tried = f32x4.div(f32x4.splat(1), inverse);
-    for (let k: usize = 0; k < vectors; k++) {
-      v128.store(s + (k << 4), placeLanes(four, table, k, inverse, tried, live, own, size, s), GRID_TRIED);
-    }
     let wxq = none;
     let wqq = none;
-    for (let at = x; at < end; at += 16) {
-      const q = v128.load(at, LANES_Q - LANES_X);
-      wxq = f32x4.add(wxq, f32x4.mul(v128.load(at, LANES_P - LANES_X), q));
-      wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(at, LANES_W - LANES_X), q), q));
+    for (let k: usize = 0; k < vectors; k++) {
+      const word = placeLanes(four, table, k, inverse, tried, live, own, size, s);
+      v128.store(s + (k << 4), word, GRID_TRIED);
+      const values = x + ((k * length) << 4);
+      for (let i: usize = 0; i < length; i++) {
+        const value = values + (i << 4);
+        const q = codeAt(four, word, i);
+        wxq = f32x4.add(wxq, f32x4.mul(v128.load(value, LANES_P - LANES_X), q));
+        wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(value, LANES_W - LANES_X), q), q));
+      }
     }
     const better = v128.and(f32x4.gt(wqq, none), f32x4.gt(f32x4.mul(wxq, wxq), f32x4.mul(best, wqq)));
     if (!v128.any_true(better)) continue;
@@ -182,9 +183,6 @@ function fitGrid(
     const inverse = f32x4.div(f32x4.splat(1), scale);
     let wxq = none;
     let wqq = none;
-    const bits = four ? 3 : 2;
-    const mask = i32x4.splat(four ? 14 : 6);
-    const length: usize = four ? 4 : 8;
     for (let k: usize = 0; k < vectors; k++) {
       const at = s + (k << 4);
       const old = v128.load(at, GRID_WORDS);
@@ -195,12 +193,10 @@ function fitGrid(
         word = v128.bitselect(placeLanes(four, table, k, inverse, scale, need, own, size, s), old, need);
         v128.store(at, word, GRID_WORDS);
       }
-      word = i32x4.shl(word, 1);
       const values = x + ((k * length) << 4);
       for (let i: usize = 0; i < length; i++) {
-        const odd = v128.or(v128.and(i32x4.shr_u(word, bits * <i32>i), mask), i32x4.splat(1));
-        const q = f32x4.convert_i32x4_s(odd);
         const value = values + (i << 4);
+        const q = codeAt(four, word, i);
         wxq = f32x4.add(wxq, f32x4.mul(v128.load(value, LANES_P - LANES_X), q));
         wqq = f32x4.add(wqq, f32x4.mul(f32x4.mul(v128.load(value, LANES_W - LANES_X), q), q));
       }

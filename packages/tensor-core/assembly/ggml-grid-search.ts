@@ -16,38 +16,17 @@ export function gridIndex(table: usize, word: i32): i32 {
   return gridEntry(table, word) & 0x7fffffff;
 }
 
-/** The lane of the least error, of the lowest candidate where there are several. */
+/** Bytes that bring a lane to the front, for the lane of the least error: of the lowest candidate where there are several. No branches. */
 // @ts-ignore: decorator
 @inline
-function laneOf(least: v128, groups: v128): i32 {
-  let lane = 0;
-  let error = f32x4.extract_lane(least, 0);
-  let group = i32x4.extract_lane(groups, 0);
-  const e1 = f32x4.extract_lane(least, 1);
-  const g1 = i32x4.extract_lane(groups, 1);
-  if (e1 < error || (e1 == error && g1 < group)) {
-    lane = 1;
-    error = e1;
-    group = g1;
-  }
-  const e2 = f32x4.extract_lane(least, 2);
-  const g2 = i32x4.extract_lane(groups, 2);
-  if (e2 < error || (e2 == error && g2 < group)) {
-    lane = 2;
-    error = e2;
-    group = g2;
-  }
-  const e3 = f32x4.extract_lane(least, 3);
-  const g3 = i32x4.extract_lane(groups, 3);
-  return e3 < error || (e3 == error && g3 < group) ? 3 : lane;
-}
-
-// @ts-ignore: decorator
-@inline
-function laneBits(v: v128, lane: i32): i32 {
-  const a = lane & 1 ? i32x4.extract_lane(v, 1) : i32x4.extract_lane(v, 0);
-  const b = lane & 1 ? i32x4.extract_lane(v, 3) : i32x4.extract_lane(v, 2);
-  return lane & 2 ? b : a;
+function toFront(least: v128, groups: v128): v128 {
+  let error = f32x4.pmin(least, v128.shuffle<i32>(least, least, 2, 3, 0, 1));
+  error = f32x4.pmin(error, v128.shuffle<i32>(error, error, 1, 0, 3, 2));
+  const tied = v128.bitselect(groups, i32x4.splat(0x7fffffff), f32x4.eq(least, error));
+  let group = i32x4.min_s(tied, v128.shuffle<i32>(tied, tied, 2, 3, 0, 1));
+  group = i32x4.min_s(group, v128.shuffle<i32>(group, group, 1, 0, 3, 2));
+  const lane = ctz(i32x4.bitmask(i32x4.eq(tied, group)));
+  return i32x4.splat(lane * 0x04040404 + 0x03020100);
 }
 
 /** The largest f32: no error is less where none is a number. */
@@ -89,7 +68,7 @@ export function bestOf4(table: usize, entry: i32, x: usize, w: usize, scale: f32
     found = v128.bitselect(i32x4.splat(g), found, better);
     at += 16;
   }
-  const odd = laneBits(best, laneOf(least, found));
+  const odd = i32x4.extract_lane(i8x16.swizzle(best, toFront(least, found)), 0);
   return ((odd >> 1) & 7) | ((odd >> 6) & 0x38) | ((odd >> 11) & 0x1c0) | ((odd >> 16) & 0xe00);
 }
 
@@ -178,6 +157,7 @@ export function bestOf8(table: usize, entry: i32, x: usize, w: usize, levels: v1
     }
     at += 32;
   }
-  const lane = laneOf(least, found);
-  return packed(laneBits(bestLow, lane)) | (packed(laneBits(bestHigh, lane)) << 8);
+  const front = toFront(least, found);
+  const low = i32x4.extract_lane(i8x16.swizzle(bestLow, front), 0);
+  return packed(low) | (packed(i32x4.extract_lane(i8x16.swizzle(bestHigh, front), 0)) << 8);
 }
