@@ -5,6 +5,7 @@ import { keyValueScales, type KeyValueCache } from '../compressed-tensors/kv-cac
 import { readQuantizationConfig } from '../compressed-tensors/quantization-config.ts';
 import { readCompressedWeights } from '../compressed-tensors/read-weights.ts';
 import { readAwqWeights } from '../awq/read-weights.ts';
+import { readFp8Weights } from '../fp8/read-weights.ts';
 import { readGptqWeights } from '../gptq/read-weights.ts';
 import { readHqqWeights } from '../hqq/read-weights.ts';
 import type { JsonObject, JsonValue } from '../json/parse-json.ts';
@@ -40,6 +41,7 @@ const READERS: Readonly<Record<string, (source: QuantizedSource) => Promise<Foun
   mlx: weightsAlone(readMlxWeights),
   bitsandbytes: weightsAlone(readBitsandbytesWeights),
   hqq: weightsAlone(readHqqWeights),
+  fp8: weightsAlone(readFp8Weights),
 });
 
 async function readCompressed({ quantization, tensors, file }: QuantizedSource): Promise<Found> {

@@ -50,6 +50,21 @@ const samples: Readonly<Record<string, Sample>> = {
       norm: { dtype: 'f32', shape: [4] },
     },
   },
+  fp8: {
+    said: {
+      quantization_config: {
+        quant_method: 'fp8',
+        fmt: 'e4m3',
+        activation_scheme: 'dynamic',
+        weight_block_size: [4, 8],
+      },
+    },
+    contents: {
+      'a.weight': { dtype: 'f8_e4m3', shape: [6, 16] },
+      'a.weight_scale_inv': { dtype: 'f32', shape: [2, 2], bytes: floats(Float32Array.of(1, 2, 3, 4)) },
+      norm: { dtype: 'f32', shape: [4] },
+    },
+  },
   awq: {
     said: { quantization_config: { quant_method: 'awq', bits: 4, group_size: 16, version: 'gemm' } },
     contents: {
@@ -458,7 +473,7 @@ describe('one error for each way to be bad', () => {
       'another method',
       quant('gptq', { quant_method: 'eetq' }),
       'QUANTIZATION_METHOD_UNSUPPORTED',
-      /"eetq".*gptq, awq, mlx, bitsandbytes, hqq are read/,
+      /"eetq".*gptq, awq, mlx, bitsandbytes, hqq, fp8 are read/,
     ],
   ])('%s', async (_, sample, code, message) => {
     const failure = await restoreAll(filesOf(sample)).then(

@@ -47,7 +47,8 @@ export function storedOptions(
     if (weight === undefined || isQuantized(weight)) return [];
     return weight.kind === 'factored' ? [`${path}.left`, `${path}.right`] : [path];
   });
-  const ignore = [...new Set([...kept, ...strayModules(architecture, weights)])];
+  const dense = [...weights].filter(([, weight]) => !isQuantized(weight));
+  const ignore = [...new Set([...kept, ...strayModules(architecture, dense)])];
   if (keyValues === null) return { ignore, format };
   const { dtype, granularity } = keyValues;
   return { ignore, format, kvCache: { dtype, granularity, observer: 'static_minmax' } };
