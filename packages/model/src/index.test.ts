@@ -109,6 +109,7 @@ describe('@pith/model', () => {
         "LogitOptions",
         "LongRopeScaling",
         "Loss",
+        "LossCurve",
         "LossTerms",
         "MatrixStorage",
         "MemoryPlan",

@@ -106,6 +106,7 @@ export { tokenWindows } from './train/token-windows.ts';
 export type { TokenWindowsOptions } from './train/token-windows.ts';
 export { scheduleOf, trainerParts, trainingFields, trainingSchema } from './train/training-config.ts';
 export type { TrainingConfig } from './train/training-config.ts';
+export { LossCurve } from './train/loss-curve.ts';
 export { trainRun } from './train/train-run.ts';
 export type { TrainFolder, TrainLog, TrainRunOptions, TrainRunResult } from './train/train-run.ts';
 export type { TrainState } from './train/train-state.ts';

@@ -1,4 +1,5 @@
 // A run of training from its first to its last step, wherever it was stopped before.
+import { LossCurve } from './loss-curve.ts';
 import { isPithError } from '@pith/tensor-core';
 import type { HostTensor, RunOptions } from '@pith/tensor-core';
 import type { TrainState } from './train-state.ts';
@@ -47,33 +48,6 @@ export interface TrainRunResult {
   readonly finalLoss: number;
 }
 
-/** Most steps of a curve that is handed back, about. */
-const CURVE_POINTS = 256;
-
-/** Thins a curve and takes its mean at the end; the same however often the run was stopped. */
-class Curve {
-  readonly records: StepRecord[] = [];
-  readonly #steps: number;
-  #sum = 0;
-  #count = 0;
-
-  constructor(steps: number) {
-    this.#steps = steps;
-  }
-
-  add(record: StepRecord): void {
-    const { step } = record;
-    if (step % Math.ceil(this.#steps / CURVE_POINTS) === 0 || step === this.#steps - 1) this.records.push(record);
-    if (step < this.#steps - Math.ceil(this.#steps / 10)) return;
-    this.#sum += record.loss;
-    this.#count += 1;
-  }
-
-  get finalLoss(): number {
-    return this.#sum / this.#count;
-  }
-}
-
 /**
  * Trains, going on from the newest state of the folder. A run that is stopped or diverges saves its last good state first;
  * a run that ended before gives its parameters without another step.
@@ -86,7 +60,7 @@ export async function trainRun(options: TrainerOptions, run: TrainRunOptions): P
   const state = (await folder?.read()) ?? null;
   const trainer = await createTrainer(state === null ? options : { ...options, state });
   const resumedFrom = trainer.step;
-  const curve = new Curve(steps);
+  const curve = new LossCurve(steps);
   try {
     const log = await folder?.openLog(trainer.step);
     log?.earlier.forEach((record) => curve.add(record));

@@ -1,7 +1,7 @@
 // Gathers what a staged run knows into its receipt.
 import type { OutputLayout, StoredWeightsOptions } from '@pith/checkpoint';
 import type { CalibrationWindows } from '@pith/model';
-import type { WeightTensor } from '@pith/tensor-core';
+import { Products, type Device, type WeightTensor } from '@pith/tensor-core';
 import { canonicalJson } from '../canonical-json.ts';
 import { sha256, treeHash } from '../run/hash-tree.ts';
 import type { TensorLeaves } from '../run/journal.ts';
@@ -42,6 +42,8 @@ export interface StagedReceiptInput {
   readonly wrote: readonly TensorLeaves[];
   readonly quality?: QualityReceipt;
   readonly samples?: readonly SampleReceipt[];
+  /** Multiplies factors, where weights are compared. */
+  readonly device: Device;
   /** When the first of the runs that made it began, ISO 8601. */
   readonly started: string;
   /** Wall time of this process so far. */
@@ -138,12 +140,13 @@ function calibrationReceipt({ prepared, calibration }: StagedReceiptInput): Cali
   return { textSha256: prepared.calibration.sha256, textTokens, windows: windows.length, context, choose, seed };
 }
 
-/** Stages after which a weight can still be compared with that of the source, value by value. */
-const COMPARABLE: ReadonlySet<string> = new Set(['quantize', 'prune', 'factorize']);
+/** Actions after which a weight can still be compared with that of the source, value by value. */
+const COMPARABLE: ReadonlySet<string> = new Set(['quantize', 'prune', 'prune and quantize', 'factorize']);
 
-async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Promise<WeightReceipt[]> {
+async function weightsOf({ prepared, weights, options, device }: StagedReceiptInput): Promise<WeightReceipt[]> {
   const { plan, source } = prepared;
   const made = new Map(weights.map((weight) => [weight.name, weight]));
+  const products = new Products(device, 'f32');
   const receipts: WeightReceipt[] = [];
   for (const planned of plan.tensors) {
     const { name, action, reason, bytesBefore, steps } = planned;
@@ -154,7 +157,6 @@ async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Pr
       (steps === undefined ? COMPARABLE.has(action) : steps.every((step) => COMPARABLE.has(step.action))) &&
       before !== undefined &&
       after !== undefined &&
-      after.kind !== 'factored' &&
       after.shape.join() === before.shape.join();
     receipts.push({
       name,
@@ -164,7 +166,7 @@ async function weightsOf({ prepared, weights, options }: StagedReceiptInput): Pr
       bytesBefore,
       bytesAfter: after === undefined ? 0 : storedBytesOf(after, options),
       ...(steps && { steps: steps.map((step) => ({ ...step, shape: [...step.shape] })) }),
-      ...(comparable && { error: await weightError(before, after) }),
+      ...(comparable && { error: await weightError(before, after, products) }),
     });
   }
   return receipts;

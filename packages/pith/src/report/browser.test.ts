@@ -1,25 +1,19 @@
 // The page in a real browser: no error on its console, no request to anywhere.
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
 import { chromium, type Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { chromiumPath, openPage } from './chromium.fixture.ts';
 import { EVERYTHING } from './report.fixture.ts';
 import { writeReport } from './write-report.ts';
 
-const found = (process.env['PATH'] ?? '')
-  .split(delimiter)
-  .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name)))
-  .find((path) => existsSync(path));
-if (found === undefined && process.env['CI']) throw new Error('the report is checked in Chromium, which is missing');
-
-describe.skipIf(found === undefined)('a report in Chromium (skipped without chromium on the PATH)', () => {
+describe.skipIf(chromiumPath === undefined)('a report in Chromium (skipped without chromium on the PATH)', () => {
   let folder: string;
   let browser: Browser;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'pith-report-'));
-    browser = await chromium.launch({ executablePath: found!, args: ['--no-sandbox'] });
+    browser = await chromium.launch({ executablePath: chromiumPath!, args: ['--no-sandbox'] });
   });
   afterAll(async () => {
     await browser?.close();
@@ -29,19 +23,7 @@ describe.skipIf(found === undefined)('a report in Chromium (skipped without chro
   async function open(text: string) {
     const file = join(folder, 'report.html');
     writeFileSync(file, text);
-    const page = await browser.newPage({ viewport: { width: 900, height: 900 } });
-    const complaints: string[] = [];
-    const requests: string[] = [];
-    page.on('console', (message) => complaints.push(message.text()));
-    page.on('pageerror', (error) => complaints.push(String(error)));
-    page.on('request', (request) => requests.push(request.url()));
-    // What the page's own policy forbids never leaves the browser.
-    page.on('requestfailed', (request) => {
-      if (request.failure()?.errorText === 'csp') requests.splice(requests.indexOf(request.url()), 1);
-    });
-    const url = pathToFileURL(file).href;
-    await page.goto(url);
-    return { page, complaints, others: requests.filter((request) => request !== url && !request.startsWith('data:')) };
+    return openPage(browser, file);
   }
 
   it('complains of nothing, asks for nothing, and shows its charts', async () => {

@@ -14,7 +14,7 @@ import {
 import { openOutput } from '@pith/checkpoint/node';
 import { openModel } from '@pith/model/node';
 import { keyValueWeights, storedWeightOf, type CalibrationMemoryPlan, type CalibrationWindows } from '@pith/model';
-import { compactWeights, PithError, throwIfStopped, type RunOptions } from '@pith/tensor-core';
+import { compactWeights, PithError, throwIfStopped, type Device, type RunOptions } from '@pith/tensor-core';
 import { cpuDevice, createKernelPool, type KernelPool } from '@pith/tensor-core/node';
 import { canonicalJson } from '../canonical-json.ts';
 import { readText, readTextOrIds, type Text } from '../evaluate/read-text.ts';
@@ -248,7 +248,7 @@ async function carryOut(job: Job): Promise<Receipt> {
       ...run,
     });
     try {
-      return await writeArtefact(job, finished, hashes, pool);
+      return await writeArtefact(job, finished, hashes, pool, device);
     } finally {
       await finished.close();
     }
@@ -263,6 +263,7 @@ async function writeArtefact(
   finished: FinishedPhases,
   hashes: readonly TensorLeaves[],
   pool: KernelPool,
+  device: Device,
 ): Promise<Receipt> {
   const { prepared, work, signal, progress } = job;
   const run: RunOptions = { ...(signal && { signal }), ...(progress && { progress }) };
@@ -305,6 +306,7 @@ async function writeArtefact(
       options,
       formatFiles: Object.keys(said.files),
       layout,
+      device,
       directory: output.workingDirectory,
       hashes,
       wrote,

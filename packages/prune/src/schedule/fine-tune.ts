@@ -14,6 +14,7 @@ import {
   type TransformContext,
 } from '@pith/model';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
+import type { PrunedModel } from './prune-iteratively.ts';
 
 /** A training run and what it trains. */
 export interface FineTuning {
@@ -43,7 +44,7 @@ export async function fineTune(
   { training, trainable }: FineTuning,
   { device, windows, seed, signal, progress }: TransformContext,
   folder?: TrainFolder,
-): Promise<LanguageModel> {
+): Promise<PrunedModel> {
   const parts = await trainableModel(model, { trainable, seed });
   const { parameters, frozen, masks } = parts;
   const loss = fineTuneLoss(parts);
@@ -57,5 +58,6 @@ export async function fineTune(
       ...(progress && { progress }),
     },
   );
-  return { ...model, weights: await parts.merge(result.parameters) };
+  const curve = result.curve.map((record) => ({ ...record }));
+  return { model: { ...model, weights: await parts.merge(result.parameters) }, facts: { curve } };
 }

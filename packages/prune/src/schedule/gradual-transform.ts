@@ -4,7 +4,7 @@
 //
 // Simplified on purpose: once cut, a weight does not come back, although the paper leaves that open where masks are drawn
 // anew; here its value is gone.
-import { createTrainer, linearSelector, trainableModel, trainerParts } from '@pith/model';
+import { createTrainer, linearSelector, LossCurve, trainableModel, trainerParts } from '@pith/model';
 import type {
   LanguageModel,
   ModelTransform,
@@ -161,13 +161,14 @@ class GradualRun {
     this.#sparsity = cubicSparsity({ initial, final, duration });
   }
 
-  /** Trains to the last step; gives the prunings and the mean loss of the last tenth of the steps of this process. */
+  /** Trains to the last step; gives the curve and the mean loss of the last tenth of the steps. */
   async train({ signal, progress }: RunOptions): Promise<Readonly<Record<string, unknown>>> {
     const { steps } = this.#config.tuning.training;
     const log = await this.#folder?.openLog(this.#trainer.step);
-    const losses: number[] = [];
+    const curve = new LossCurve(steps);
+    log?.earlier.forEach((record) => curve.add(record));
     const onStep = async (record: StepRecord) => {
-      if (record.step >= steps - Math.ceil(steps / 10)) losses.push(record.loss);
+      curve.add(record);
       await log?.append(record);
     };
     try {
@@ -190,7 +191,7 @@ class GradualRun {
       if (known && this.#trainer.step > 0) await this.#folder?.save(this.#trainer.state());
       throw error;
     }
-    return { finalLoss: losses.length === 0 ? null : losses.reduce((a, b) => a + b, 0) / losses.length };
+    return { finalLoss: curve.finalLoss, curve: curve.records.map((record) => ({ ...record })) };
   }
 
   /** The pruning at or before a step. */

@@ -14,14 +14,18 @@ import { PithError } from '@pith/tensor-core';
 import { configChanges } from '../structure/restructured-model.ts';
 import { fineTune, type FineTuning } from './fine-tune.ts';
 import { iterativeConfig, type IterativeConfig, type IterativeOptions } from './iterative-config.ts';
-import { pruneIteratively, type PruningRound } from './prune-iteratively.ts';
+import { pruneIteratively, type PrunedModel, type PruningRound } from './prune-iteratively.ts';
 import { roundPruner, type RoundOutcome } from './round-pruner.ts';
 import { roundShares } from './sparsity-schedule.ts';
 
 /** What a caller may put in the place of this package's own steps. */
 export interface IterativeHooks {
   /** Lets a round's model recover, in the place of next-token training: a distillation, for example. */
-  readonly fineTune?: (model: LanguageModel, round: number, context: TransformContext) => Promise<LanguageModel>;
+  readonly fineTune?: (
+    model: LanguageModel,
+    round: number,
+    context: TransformContext,
+  ) => Promise<LanguageModel | PrunedModel>;
   /** Measures a model, in the place of the perplexity on the evaluation windows. */
   readonly evaluate?: (model: LanguageModel, context: TransformContext) => Promise<number>;
 }
@@ -189,7 +193,8 @@ function roundRecords(
 ): TransformResult['records'] {
   const entries = rounds.map(({ round, share, facts, ...outcome }) => {
     const amount = sparsity === null ? { share, parts: facts['records'] } : { sparsity: share * sparsity };
-    return [`round ${round}`, { method: by.method, ...amount, ...outcome }] as const;
+    const curve = facts['curve'] === undefined ? {} : { curve: facts['curve'] };
+    return [`round ${round}`, { method: by.method, ...amount, ...outcome, ...curve }] as const;
   });
   return { 'round 0': { perplexity: perplexityBefore }, ...Object.fromEntries(entries) };
 }

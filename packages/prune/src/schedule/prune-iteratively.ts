@@ -18,14 +18,14 @@ export interface PruningRound {
   readonly passed: boolean;
   /** Why it is not. */
   readonly reason?: string;
-  /** What pruning said of it. */
+  /** What pruning said of it, and the recovery. */
   readonly facts: RoundFacts;
 }
 
 /** What a round's pruning says of itself, for reports. JSON only. */
 export type RoundFacts = Readonly<Record<string, unknown>>;
 
-/** A pruned model. */
+/** A model that was pruned, or recovered. */
 export interface PrunedModel {
   /** The model. */
   readonly model: LanguageModel;
@@ -58,7 +58,7 @@ export interface IterativePruningOptions {
   /** Takes a model to a part of the way. It is given the model of the round before. */
   readonly prune: (model: LanguageModel, share: number, round: number) => Promise<PrunedModel>;
   /** Lets it recover; nothing when left out. What was pruned must stay so. */
-  readonly fineTune?: (model: LanguageModel, share: number, round: number) => Promise<LanguageModel>;
+  readonly fineTune?: (model: LanguageModel, share: number, round: number) => Promise<LanguageModel | PrunedModel>;
   /** Measures a model; nothing is measured when left out. */
   readonly evaluate?: (model: LanguageModel) => Promise<number>;
   /** A round passes with at most so many times the original's perplexity; null when every round passes. */
@@ -105,7 +105,8 @@ export async function pruneIteratively(
     const share = shares[rounds.length]!;
     const { model: pruned, facts = {} } = await prune(model, share, round);
     const perplexityPruned = (fineTune && (await evaluate?.(pruned))) ?? null;
-    const tuned = await recovered(pruned, () => fineTune?.(pruned, share, round));
+    const recovery = await recovered(pruned, () => fineTune?.(pruned, share, round));
+    const tuned = recovery && recovery.model;
     const perplexity = tuned === null ? null : ((await evaluate?.(tuned)) ?? null);
     const reason = whyNot(tuned, perplexity, limit);
     const record: PruningRound = {
@@ -115,7 +116,7 @@ export async function pruneIteratively(
       perplexity,
       passed: reason === null,
       ...(reason !== null && { reason }),
-      facts,
+      facts: { ...facts, ...recovery?.facts },
     };
     rounds.push(record);
     if (reason === null) model = tuned!;
@@ -129,10 +130,11 @@ export async function pruneIteratively(
 /** The fine-tuned model; null where training diverged. */
 async function recovered(
   pruned: LanguageModel,
-  fineTune: () => Promise<LanguageModel> | undefined,
-): Promise<LanguageModel | null> {
+  fineTune: () => Promise<LanguageModel | PrunedModel> | undefined,
+): Promise<PrunedModel | null> {
   try {
-    return (await fineTune()) ?? pruned;
+    const made = (await fineTune()) ?? pruned;
+    return 'model' in made ? made : { model: made };
   } catch (error) {
     if (isPithError(error) && error.code === 'TRAINING_DIVERGED') return null;
     throw error;
