@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { restoreBlocks, type CheckpointTensor, type GgmlTypeName } from '@pith/checkpoint';
 import {
   ggufFamily,
-  ggufKeepsWindows,
   ggufLeavesOut,
   ggufTensors,
   isSingleExpert,
@@ -24,6 +23,7 @@ import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, Writte
 import { carriedReason, isCarried } from '../gguf/carry-weight.ts';
 import { derivedWeight } from '../gguf/derived-weight.ts';
 import { fitImportance, missingImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
+import { factorNotices, fallbackNotices, headNotices, nextTokenNotices, windowNotices } from '../gguf/notices.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
 import { poolingOf } from '../gguf/pooling.ts';
 import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
@@ -240,54 +240,6 @@ function takenApart(
     bytesBefore: byteLength,
     bytesAfter: own.reduce((sum, tensor) => sum + tensor.byteLength, 0),
   };
-}
-
-function windowNotices({ config }: OpenModel): string[] {
-  const windows = config.windows.filter((window) => window !== null && window < config.maxPositions);
-  if (windows.length === 0 || ggufKeepsWindows(config.modelType)) return [];
-  return [
-    `llama.cpp has no sliding window for ${config.modelType}: beyond ${Math.min(...(windows as number[]))} tokens its results differ from those of the model`,
-  ];
-}
-
-function factorNotices({ config: { rope } }: OpenModel): string[] {
-  if (rope?.scaling.kind !== 'longrope') return [];
-  return [
-    `llama.cpp divides the rotary frequencies by the factors for long texts where its context has more than ${rope.scaling.originalMaxPositions} ` +
-      'tokens, however short the text; the model where the text has',
-  ];
-}
-
-function headNotices({ config, weights }: OpenModel): string[] {
-  const names = [...weights.keys()].filter((name) => ggufLeavesOut(config.modelType, name));
-  if (names.length === 0) return [];
-  return [
-    `the head for masked words (${names.length} weights, ${names[0]!}) is left out: llama.cpp makes embeddings of ${config.modelType} and guesses no words`,
-  ];
-}
-
-/** Blocks that llama.cpp's own converter leaves out as well. */
-function nextTokenNotices({ architecture, weights }: OpenModel): string[] {
-  const left = weights.size - withoutNextTokens({ architecture, weights }).length;
-  if (left === 0) return [];
-  const paths = architecture.nextTokenPaths.join(', ');
-  return [
-    `${left} tensors of ${paths} are left out: no program reads these blocks, which guess the tokens after the next`,
-  ];
-}
-
-/** What did not get the type that its mixture has for it, in one line for each kind. */
-function fallbackNotices(types: ReadonlyMap<string, ChosenType>): string[] {
-  const kinds = new Map<string, string[]>();
-  for (const [name, { type, insteadOf }] of types) {
-    if (insteadOf === null) continue;
-    const key = `${type} in place of ${insteadOf}`;
-    kinds.set(key, [...(kinds.get(key) ?? []), name]);
-  }
-  return [...kinds].map(
-    ([kind, names]) =>
-      `${names.length} ${names.length === 1 ? 'tensor is' : 'tensors are'} stored as ${kind}, whose blocks do not divide the columns (${names[0]})`,
-  );
 }
 
 /** A source whose blocks are restored and coded again loses twice. */
