@@ -18,6 +18,8 @@ export function packageTests(overrides = {}) {
       testTimeout: 60_000,
       hookTimeout: 60_000,
       setupFiles: [setup],
+      // As the CPU device does: tests that load ONNX Runtime themselves report nothing either.
+      env: { ORT_DISABLE_TELEMETRY: '1' },
       reporters: ['default', ['json', { outputFile: '.vitest/results.json' }]],
       ...overrides,
     },
