@@ -70,6 +70,7 @@ export type {
   DistillStage,
   EvaluationOptions,
   FactorizeStage,
+  Fitted,
   NamedCoding,
   PruneStage,
   QuantizeStage,
