@@ -92,6 +92,8 @@ describe('fakeQuantizeActivations', () => {
 
   it('refuses groups that do not divide the features', () => {
     const form = { kind: 'group-dynamic', dtype: 'f8_e4m3', symmetric: true, size: 3, scaleDType: 'f32' } as const;
-    expect(() => run([[1, 2, 3, 4]], form)).toThrow('groups of 3 must divide 4');
+    expect(() => run([[1, 2, 3, 4]], form)).toThrow(
+      expect.objectContaining({ code: 'ACTIVATION_GROUP_DOES_NOT_DIVIDE', kind: 'input' }),
+    );
   });
 });

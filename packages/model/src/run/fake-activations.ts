@@ -4,7 +4,7 @@
 //
 // As compressed-tensors 0.19 does it (`fake_quantize`, `calculate_qparams`, `generate_mx_scales`), in f32: the range contains
 // 0, quotient plus zero point, clamped, rounded half to even; a scale of 0 becomes the f32 epsilon, of e4m3 0.125.
-import type { ActivationQuantization, GroupActivations } from '@pith/tensor-core';
+import { PithError, type ActivationQuantization, type GroupActivations } from '@pith/tensor-core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 
@@ -66,7 +66,12 @@ export function fakeQuantizeActivations(x: Tensor, form: ActivationForm, fixed?:
 function roundGroups(x: Tensor, { dtype, size, scaleDType }: ActivationForm, globalScale: Tensor | undefined): Tensor {
   const features = x.shape.at(-1)!;
   if (size === undefined || features % size !== 0) {
-    throw new TypeError(`groups of ${String(size)} must divide ${features} features`);
+    throw new PithError(
+      'ACTIVATION_GROUP_DOES_NOT_DIVIDE',
+      `model: the checkpoint has inputs rounded in groups of ${String(size)}, which do not divide the ${features} columns of a layer; ` +
+        'quantize it anew with a scheme that leaves these inputs alone',
+      { details: { groupSize: size, features } },
+    );
   }
   const groups = tf.reshape(x, [-1, size]);
   const magnitude = tf.max(tf.abs(groups), -1, true);

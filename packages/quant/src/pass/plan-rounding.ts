@@ -7,7 +7,7 @@ import { needsCalibration, schemesOf } from '../scheme/scheme-rules.ts';
 import type { Scheme } from '../scheme/scheme.ts';
 import { countedActivations } from './input-scale.ts';
 import { schemeOfLinears, selectionOf, type RoundingConfig } from './pass-options.ts';
-import { groupRemedy, rangeProblem } from './scheme-problems.ts';
+import { groupRemedy, inputGroupProblem, rangeProblem } from './scheme-problems.ts';
 import { selectLinears } from './select-linears.ts';
 
 /** The part of a plan that rounding makes. */
@@ -108,19 +108,20 @@ function problemsOf(linear: LinearSpec, weight: PlannedWeight, scheme: Scheme): 
     );
   }
   const { granularity } = scheme.weights;
-  if (granularity.kind === 'group') {
-    const sides = [
-      [name, shape[1]!] as const,
-      ...(rank === undefined ? [] : [[`the left factor of ${name}`, rank] as const]),
-    ];
-    for (const [what, columns] of sides) {
-      if (columns % granularity.size === 0) continue;
+  const sides = [
+    [name, shape[1]!] as const,
+    ...(rank === undefined ? [] : [[`the left factor of ${name}`, rank] as const]),
+  ];
+  for (const [what, columns] of sides) {
+    if (granularity.kind === 'group' && columns % granularity.size !== 0) {
       problem(
         'GROUP_DOES_NOT_DIVIDE',
         `plan: ${what} has ${columns} columns, which groups of ${granularity.size} do not divide; ` +
           groupRemedy(scheme, columns, linear.path),
       );
     }
+    const ofInputs = inputGroupProblem(scheme, what, columns, linear.path);
+    if (ofInputs) problem(ofInputs.code, `${ofInputs.message}; ${ofInputs.remedy}`);
   }
   if (rank !== undefined && needsCalibration(scheme)) {
     problem(

@@ -25,3 +25,16 @@ export function rangeProblem({ name, weights }: Scheme, range: RangeRule) {
     remedy: 'use minmax, absmax, mse or lp',
   };
 }
+
+/** Inputs that a runtime rounds in groups which do not divide a row of `columns`; none where groups of weights say so already. */
+export function inputGroupProblem(scheme: Scheme, name: string, columns: number, path: string) {
+  const { activations, weights } = scheme;
+  const size = activations?.granularity === 'group' ? activations.size : undefined;
+  if (size === undefined || weights.granularity.kind === 'group' || columns % size === 0) return undefined;
+  return {
+    name,
+    code: 'GROUP_DOES_NOT_DIVIDE',
+    message: `plan: ${name} has ${columns} columns, which groups of ${size} inputs do not divide`,
+    remedy: `leave inputs alone (${scheme.name}-a16), give the layer another scheme (--scheme-for '${path}=w8'), or ignore it`,
+  };
+}

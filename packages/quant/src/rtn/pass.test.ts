@@ -84,6 +84,10 @@ describe('rtnPass', () => {
     ]);
     const again = rtnPass({ scheme: 'w8a8-static' }).plan(planned(model)).problems;
     expect(again.map(({ code }) => code)).toEqual(['STATIC_ACTIVATIONS_FACTORED']);
+    const { problems: ofInputs } = rtnPass({ scheme: 'fp8-block' }).plan(planned(model));
+    expect(ofInputs.length).toBeGreaterThan(0);
+    expect(ofInputs.every(({ code }) => code === 'GROUP_DOES_NOT_DIVIDE')).toBe(true);
+    expect(ofInputs[0]!.message).toMatch(/groups of 128 inputs do not divide; leave inputs alone/);
     const twice = { ...planned(model), weights: new Map(planned(model).weights) };
     const name = 'model.layers.0.mlp.up_proj.weight';
     twice.weights.set(name, { ...twice.weights.get(name)!, kind: 'sparse' });

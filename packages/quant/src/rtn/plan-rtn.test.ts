@@ -87,6 +87,14 @@ describe('planRtn', () => {
     expect(plan({ scheme: 'w4g43-asym' }).problems[0]!.remedy).toMatch(/"w4-asym"/);
   });
 
+  it('lists every weight whose inputs groups do not divide, unless inputs are left alone', () => {
+    const { problems } = plan({ scheme: 'fp8-block' });
+    expect(problems.map(({ code }) => code)).toEqual(new Array(4).fill('GROUP_DOES_NOT_DIVIDE'));
+    expect(problems[0]!.message).toMatch(/64 columns, which groups of 128 inputs do not divide/);
+    expect(problems[0]!.remedy).toMatch(/fp8-block-a16/);
+    expect(plan({ scheme: 'fp8-block-a16' }).problems).toEqual([]);
+  });
+
   it('follows include and ignore patterns', () => {
     expect(quantized({ scheme: 'w4', ignore: ['down_proj'] })).toEqual([
       'model.layers.0.q_proj',

@@ -3,7 +3,7 @@
 import { moduleMatcher, strayModules } from '@pith/model';
 import type { Architecture, BlockSpec, LinearSpec } from '@pith/model';
 import { countedActivations } from '../pass/input-scale.ts';
-import { groupRemedy, rangeProblem } from '../pass/scheme-problems.ts';
+import { groupRemedy, inputGroupProblem, rangeProblem } from '../pass/scheme-problems.ts';
 import { sharingLinears } from '../pass/shared-scales.ts';
 import { isQuantizable, resolveScheme } from '../scheme/resolve-scheme.ts';
 import { needsCalibration, ruleFinder, schemeChooser, schemesOf } from '../scheme/scheme-rules.ts';
@@ -181,6 +181,8 @@ function quantizeOrProblem(
   if (granularity.kind === 'group' && columns % granularity.size !== 0) {
     found.push(groupDoesNotDivide(name, columns, granularity.size, config.scheme, linear.path));
   }
+  const ofInputs = inputGroupProblem(config.scheme, name, columns, linear.path);
+  if (ofInputs) found.push(ofInputs);
   problems.push(...found);
   if (found.length > 0 || !isQuantizable(dtype)) {
     return keep(
