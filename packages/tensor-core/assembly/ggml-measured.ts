@@ -115,103 +115,71 @@ function signedBytes(a: v128, b: v128, c: v128, d: v128): v128 {
   return i8x16.narrow_i16x8_s(ab, cd);
 }
 
-/** Writes up to eight blocks of Q8_0; false, with nothing that counts done, where a scale is not plain. Zeros follow `x`. */
-export function writeQ8_0Measured(x: usize, blocks: i32, out: usize, sums: usize): bool {
-  let errors = f32x4.splat(0);
-  let squares = f32x4.splat(0);
-  let largest = v128.load(sums, LARGEST);
-  for (let first = 0; first < blocks; first += 4) {
-    const most = largestOfFour(magnitudes(x), magnitudes(x + 128), magnitudes(x + 256), magnitudes(x + 384));
-    const scales = f32x4.div(most, f32x4.splat(127));
-    if (!isPlain(scales)) return false;
-    const factors = inverses(scales);
-    const halves = encode(scales, 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
-    const restored = decode(halves, 16, 10, 15, 0x7bff);
-    v128.store(sums, halves, 48);
-    v128.store(sums, factors, 64);
-    v128.store(sums, restored, 80);
-    const count = <usize>min<i32>(4, blocks - first);
-    for (let block: usize = 0; block < count; block++) {
-      store<u16>(out, load<u16>(sums + block * 4, 48));
-      const factor = v128.load32_splat(sums + block * 4, 64);
-      const d = v128.load32_splat(sums + block * 4, 80);
-      for (let half: usize = 0; half < 2; half++) {
-        const x0 = v128.load(x);
-        const x1 = v128.load(x, 16);
-        const x2 = v128.load(x, 32);
-        const x3 = v128.load(x, 48);
-        const q0 = roundedAway(f32x4.mul(x0, factor));
-        const q1 = roundedAway(f32x4.mul(x1, factor));
-        const q2 = roundedAway(f32x4.mul(x2, factor));
-        const q3 = roundedAway(f32x4.mul(x3, factor));
-        v128.store(out + half * 16, signedBytes(q0, q1, q2, q3), 2);
-        const e0 = f32x4.sub(f32x4.mul(q0, d), x0);
-        const e1 = f32x4.sub(f32x4.mul(q1, d), x1);
-        const e2 = f32x4.sub(f32x4.mul(q2, d), x2);
-        const e3 = f32x4.sub(f32x4.mul(q3, d), x3);
-        errors = f32x4.add(errors, f32x4.mul(e0, e0));
-        squares = f32x4.add(squares, f32x4.mul(x0, x0));
-        errors = f32x4.add(errors, f32x4.mul(e1, e1));
-        squares = f32x4.add(squares, f32x4.mul(x1, x1));
-        errors = f32x4.add(errors, f32x4.mul(e2, e2));
-        squares = f32x4.add(squares, f32x4.mul(x2, x2));
-        errors = f32x4.add(errors, f32x4.mul(e3, e3));
-        squares = f32x4.add(squares, f32x4.mul(x3, x3));
-        const a = f32x4.pmax(f32x4.abs(e0), f32x4.abs(e1));
-        const b = f32x4.pmax(f32x4.abs(e2), f32x4.abs(e3));
-        largest = f32x4.pmax(largest, f32x4.pmax(a, b));
-        x += 64;
-      }
-      out += 34;
-    }
-  }
-  v128.store(sums, errors, SQUARED_ERRORS);
-  v128.store(sums, squares, SQUARES);
-  v128.store(sums, largest, LARGEST);
-  return true;
-}
-
-/** Codes 0 to 15 of Q4_0 as f32, moved to be around zero. */
+/** Codes 0 to 15 of Q4_0, moved to be around zero: -8 to 7. */
 // @ts-ignore: decorator
 @inline
-function centred(x: v128, factor: v128): v128 {
-  const v = f32x4.pmin(f32x4.add(f32x4.mul(x, factor), f32x4.splat(8.5)), f32x4.splat(15));
-  return f32x4.sub(f32x4.trunc(v), f32x4.splat(8));
+function nibbleCode(v: v128): v128 {
+  return f32x4.sub(f32x4.trunc(f32x4.pmin(f32x4.add(v, f32x4.splat(8.5)), f32x4.splat(15))), f32x4.splat(8));
 }
 
-/** Writes up to eight blocks of Q4_0; false, with nothing that counts done, where a scale is not plain. Zeros follow `x`. */
-export function writeQ4_0Measured(x: usize, blocks: i32, out: usize, sums: usize): bool {
+/** Nibbles of 32 codes from -8 to 7 as Q4_0 has them: those of the first half are the low ones. */
+// @ts-ignore: decorator
+@inline
+function nibbles(low: v128, high: v128): v128 {
+  const eight = i8x16.splat(8);
+  return v128.or(i8x16.add(low, eight), i16x8.shl(i8x16.add(high, eight), 4));
+}
+
+/** What a batch has found of four scales, behind the sums: their bits as f16, what values are multiplied by, and what they restore with. */
+const HALVES: usize = 48;
+const FACTORS: usize = 64;
+const RESTORED: usize = 80;
+
+/**
+ * Writes up to eight blocks of Q8_0, or of Q4_0 where `four` (a constant at each call), and measures them. False, with nothing done
+ * that counts, where a scale is not plain. Zeros follow `x`.
+ */
+// @ts-ignore: decorator
+@inline
+function writeMeasured(x: usize, blocks: i32, out: usize, sums: usize, four: bool): bool {
   let errors = f32x4.splat(0);
   let squares = f32x4.splat(0);
   let largest = v128.load(sums, LARGEST);
-  const nibble = i8x16.splat(15);
   for (let first = 0; first < blocks; first += 4) {
-    const scales = f32x4.div(extremes(x), f32x4.splat(-8));
+    const scales = four
+      ? f32x4.div(extremes(x), f32x4.splat(-8))
+      : f32x4.div(
+          largestOfFour(magnitudes(x), magnitudes(x + 128), magnitudes(x + 256), magnitudes(x + 384)),
+          f32x4.splat(127),
+        );
     if (!isPlain(scales)) return false;
-    const factors = inverses(scales);
     const halves = encode(scales, 16, 10, 15, 0x7e00, i32x4.splat(0x7c00));
-    const restored = decode(halves, 16, 10, 15, 0x7bff);
-    v128.store(sums, halves, 48);
-    v128.store(sums, factors, 64);
-    v128.store(sums, restored, 80);
+    v128.store(sums, halves, HALVES);
+    v128.store(sums, inverses(scales), FACTORS);
+    v128.store(sums, decode(halves, 16, 10, 15, 0x7bff), RESTORED);
     const count = <usize>min<i32>(4, blocks - first);
     for (let block: usize = 0; block < count; block++) {
-      store<u16>(out, load<u16>(sums + block * 4, 48));
-      const factor = v128.load32_splat(sums + block * 4, 64);
-      const d = v128.load32_splat(sums + block * 4, 80);
+      store<u16>(out, load<u16>(sums + block * 4, HALVES));
+      const factor = v128.load32_splat(sums + block * 4, FACTORS);
+      const d = v128.load32_splat(sums + block * 4, RESTORED);
       let low = i8x16.splat(0);
       for (let half: usize = 0; half < 2; half++) {
         const x0 = v128.load(x);
         const x1 = v128.load(x, 16);
         const x2 = v128.load(x, 32);
         const x3 = v128.load(x, 48);
-        const q0 = centred(x0, factor);
-        const q1 = centred(x1, factor);
-        const q2 = centred(x2, factor);
-        const q3 = centred(x3, factor);
-        const codes = i8x16.add(signedBytes(q0, q1, q2, q3), i8x16.splat(8));
-        if (half == 0) low = codes;
-        else v128.store(out, v128.or(v128.and(low, nibble), i16x8.shl(v128.and(codes, nibble), 4)), 2);
+        const v0 = f32x4.mul(x0, factor);
+        const v1 = f32x4.mul(x1, factor);
+        const v2 = f32x4.mul(x2, factor);
+        const v3 = f32x4.mul(x3, factor);
+        const q0 = four ? nibbleCode(v0) : roundedAway(v0);
+        const q1 = four ? nibbleCode(v1) : roundedAway(v1);
+        const q2 = four ? nibbleCode(v2) : roundedAway(v2);
+        const q3 = four ? nibbleCode(v3) : roundedAway(v3);
+        const codes = signedBytes(q0, q1, q2, q3);
+        if (!four) v128.store(out + half * 16, codes, 2);
+        else if (half) v128.store(out, nibbles(low, codes), 2);
+        else low = codes;
         const e0 = f32x4.sub(f32x4.mul(q0, d), x0);
         const e1 = f32x4.sub(f32x4.mul(q1, d), x1);
         const e2 = f32x4.sub(f32x4.mul(q2, d), x2);
@@ -229,11 +197,21 @@ export function writeQ4_0Measured(x: usize, blocks: i32, out: usize, sums: usize
         largest = f32x4.pmax(largest, f32x4.pmax(a, b));
         x += 64;
       }
-      out += 18;
+      out += four ? 18 : 34;
     }
   }
   v128.store(sums, errors, SQUARED_ERRORS);
   v128.store(sums, squares, SQUARES);
   v128.store(sums, largest, LARGEST);
   return true;
+}
+
+/** Q8_0: see {@link writeMeasured}. */
+export function writeQ8_0Measured(x: usize, blocks: i32, out: usize, sums: usize): bool {
+  return writeMeasured(x, blocks, out, sums, false);
+}
+
+/** Q4_0: see {@link writeMeasured}. */
+export function writeQ4_0Measured(x: usize, blocks: i32, out: usize, sums: usize): bool {
+  return writeMeasured(x, blocks, out, sums, true);
 }
