@@ -32,8 +32,25 @@ export async function weightError(
       else if (-difference > maxError) maxError = -difference;
     }
   }
+  return errorOf({ values: rows * columns, squares, differences, maxError });
+}
+
+/** Sums over the values of a weight. */
+export interface ErrorSums {
+  /** How many values there are. */
+  readonly values: number;
+  /** Of the squares of the values of the source. */
+  readonly squares: number;
+  /** Of the squares of the differences. */
+  readonly differences: number;
+  /** The largest difference. */
+  readonly maxError: number;
+}
+
+/** The error that sums make; no ratio where there is no error, or nothing but error. */
+export function errorOf({ values, squares, differences, maxError }: ErrorSums): WeightError {
   const snrDb = differences === 0 || squares === 0 ? null : 10 * Math.log10(squares / differences);
-  return { mse: differences / Math.max(1, rows * columns), snrDb, maxError };
+  return { mse: differences / Math.max(1, values), snrDb, maxError };
 }
 
 /** Reads rows of a weight as f32; of a factored one they are products. */

@@ -80,9 +80,8 @@ function prepare(model: OpenModel, coding: Coding, name: string, request: Export
     problems,
     options: { shardBytes },
     peakMemoryBytes: 400e6 + 4 * largest,
-    async write({ directory, signal, progress }) {
-      const run = { ...(signal && { signal }), ...(progress && { progress }) };
-      await saveExport(model, directory, { weights, options, shardBytes }, run);
+    async write(context) {
+      await saveExport(model, context, { weights, options, shardBytes });
       return {};
     },
   };

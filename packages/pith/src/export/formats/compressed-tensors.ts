@@ -95,10 +95,9 @@ function prepare(model: OpenModel, request: ExportRequest): PreparedExport {
     problems,
     options: { shardBytes },
     peakMemoryBytes: WORKING_BYTES + 4 * largest,
-    async write({ directory, signal, progress }) {
-      if (checkpoint.quantization?.method === 'gptq') await requireZeroPoints(weights, signal);
-      const run = { ...(signal && { signal }), ...(progress && { progress }) };
-      await saveExport(model, directory, { weights, options, shardBytes }, run);
+    async write(context) {
+      if (checkpoint.quantization?.method === 'gptq') await requireZeroPoints(weights, context.signal);
+      await saveExport(model, context, { weights, options, shardBytes });
       return {};
     },
   };

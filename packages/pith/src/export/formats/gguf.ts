@@ -2,31 +2,21 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { restoreBlocks, type CheckpointTensor, type GgmlTypeName } from '@pith/checkpoint';
-import {
-  ggufFamily,
-  ggufLeavesOut,
-  ggufTensors,
-  isSingleExpert,
-  withoutNextTokens,
-  type GgufPart,
-  type GgufTensorSource,
-} from '@pith/model';
+import { ggufFamily, ggufTensors, isSingleExpert, type GgufTensorSource } from '@pith/model';
 import type { OpenModel } from '@pith/model/node';
-import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type GgmlWritableType, type Mixture } from '@pith/quant';
-import type { WeightTensor } from '@pith/tensor-core';
-import type { PlannedTensor, PlanProblem } from '../../plan/types.ts';
+import { chooseTypes, MIXTURES, mixtureOf, type ChosenType, type Mixture } from '@pith/quant';
+import type { PlanProblem } from '../../plan/types.ts';
 import { sha256, treeHash } from '../../run/hash-tree.ts';
 import type { TensorLeaves } from '../../run/journal.ts';
 import { LEAF_BYTES, runLeaves } from '../../run/leaves.ts';
 import type { FileHash, TensorHash } from '../../receipt/types.ts';
 import type { ExportContext, ExportFormat, ExportRequest, PreparedExport, WrittenContent } from '../format.ts';
-import { carriedReason, isCarried } from '../gguf/carry-weight.ts';
-import { derivedWeight } from '../gguf/derived-weight.ts';
 import { fitImportance, missingImportance, readImportance, type FittedImportance } from '../gguf/importance.ts';
 import { factorNotices, fallbackNotices, headNotices, nextTokenNotices, windowNotices } from '../gguf/notices.ts';
 import { exportMetadata } from '../gguf/metadata.ts';
 import { poolingOf } from '../gguf/pooling.ts';
 import { importanceMemory, measureImportance, unmeasuredImportance } from '../gguf/measure-importance.ts';
+import { plannedTensors, requantizedNotices, type GgufPlan } from '../gguf/planned-tensors.ts';
 import { layoutShards, type GgufShard } from '../gguf/shards.ts';
 import { writeTensors, type TensorJob } from '../gguf/write-tensors.ts';
 import { calibrationFacts } from '../walk-blocks.ts';
@@ -83,11 +73,12 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
     shards.flatMap(({ name, layout }) => layout.tensors.map((place) => [place.name, { place, file: name }])),
   );
   const copies = fromGguf ? copiesOf(model, specs) : new Map<string, CheckpointTensor>();
+  const planned: GgufPlan = { sources, types, placed, copies };
   const fitted = importance ?? calibration?.fitted;
   const known = new Set([...copies.keys(), ...(fitted?.byTensor.keys() ?? [])]);
   return {
     files: shards.map(({ name }) => name),
-    tensors: plannedTensors(model, sources, types, placed, copies),
+    tensors: plannedTensors(model, planned),
     bytesAfter: shards.reduce((sum, { layout }) => sum + layout.byteLength, 0),
     dataBytes: [...placed.values()].reduce((sum, { place }) => sum + place.byteLength, 0),
     notices: [
@@ -98,7 +89,7 @@ async function prepare(model: OpenModel, mixture: Mixture, request: ExportReques
       ...nextTokenNotices(model),
       ...fallbackNotices(types),
       ...(fitted?.notices ?? []),
-      ...requantized(model, sources, placed, copies),
+      ...requantizedNotices(model, planned),
     ],
     problems: [
       ...(importance && calibration ? [TWO_IMPORTANCES] : []),
@@ -180,100 +171,6 @@ async function withStoredConstants(
 function sortedByBlock(sources: readonly GgufTensorSource[]): GgufTensorSource[] {
   const block = (name: string): number => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
   return [...sources].sort((a, b) => block(a.name) - block(b.name) || (a.name < b.name ? -1 : 1));
-}
-
-function plannedTensors(
-  { architecture, weights, config }: OpenModel,
-  sources: readonly GgufTensorSource[],
-  types: ReadonlyMap<string, ChosenType>,
-  placed: Placed,
-  copies: Copies,
-): PlannedTensor[] {
-  const byWeight = new Map<string, { readonly source: GgufTensorSource; readonly part: GgufPart }>();
-  for (const source of sources) {
-    // A head that is a copy of the embedding comes second.
-    for (const part of source.parts) if (!byWeight.has(part.name)) byWeight.set(part.name, { source, part });
-  }
-  const blocks = new Set(withoutNextTokens({ architecture, weights }));
-  return [...weights.values()].map((weight): PlannedTensor => {
-    const { name, byteLength: bytesBefore } = weight;
-    const found = byWeight.get(name);
-    if (found === undefined) {
-      const reason = !blocks.has(name)
-        ? 'left out: it belongs to a block that guesses the tokens after the next'
-        : ggufLeavesOut(config.modelType, name)
-          ? 'left out: llama.cpp has no head for masked words'
-          : 'left out: the output projection is the token embedding';
-      return { name, action: 'omit', reason, bytesBefore, bytesAfter: 0 };
-    }
-    const { source, part } = found;
-    if (part.section !== undefined) return takenApart(weight, sources, placed);
-    const { type, byteLength } = placed.get(source.name)!.place;
-    const bytesAfter = byteLength / source.parts.length;
-    const carried = carries(weight, part, type);
-    if (copies.has(source.name) || (carried && weight.kind === 'packed')) {
-      return { name, action: 'keep', reason: `kept: ${source.name} is ${type} already`, bytesBefore, bytesAfter };
-    }
-    const instead = types.get(source.name)?.insteadOf;
-    const why = instead == null ? '' : `, whose blocks divide its columns, in place of ${instead}`;
-    const plain = type === 'f32' || type === 'f16' || type === 'bf16';
-    const how = carried && weight.kind === 'quantized' ? `, ${carriedReason(weight)}` : '';
-    const reason = `${source.name} as ${type}${why}${how}`;
-    return { name, action: plain ? 'convert' : 'quantize', reason, bytesBefore, bytesAfter };
-  });
-}
-
-/** A weight whose rows go to several tensors, none of which has others. */
-function takenApart(
-  { name, byteLength }: WeightTensor,
-  sources: readonly GgufTensorSource[],
-  placed: Placed,
-): PlannedTensor {
-  const own = sources
-    .filter(({ parts }) => parts.some((part) => part.name === name))
-    .map((source) => ({ name: source.name, ...placed.get(source.name)!.place }));
-  const plain = own.every(({ type }) => type === 'f32' || type === 'f16' || type === 'bf16');
-  return {
-    name,
-    action: plain ? 'convert' : 'quantize',
-    reason: own.map((tensor) => `${tensor.name} as ${tensor.type}`).join('; '),
-    bytesBefore: byteLength,
-    bytesAfter: own.reduce((sum, tensor) => sum + tensor.byteLength, 0),
-  };
-}
-
-/** A source whose blocks are restored and coded again loses twice. */
-function requantized(
-  { weights }: OpenModel,
-  sources: readonly GgufTensorSource[],
-  placed: Placed,
-  copies: Copies,
-): string[] {
-  const again = new Set(
-    sources.flatMap(({ name, parts }) =>
-      parts
-        .filter((part) => {
-          const weight = weights.get(part.name)!;
-          const coded = weight.kind === 'packed' || weight.kind === 'quantized';
-          return coded && !copies.has(name) && !carries(weight, part, placed.get(name)!.place.type);
-        })
-        .map((part) => part.name),
-    ),
-  );
-  if (again.size === 0) return [];
-  return [
-    `the source holds ${again.size} quantized weights that are stored in another type: they are made from their restored values, so ` +
-      'that they are quantized again; the model before quantization gives better results',
-  ];
-}
-
-type Placed = ReadonlyMap<string, { readonly place: { readonly type: string; readonly byteLength: number } }>;
-type Copies = ReadonlyMap<string, CheckpointTensor>;
-
-/** True where the codes of a weight go into the file as they are. */
-function carries(weight: WeightTensor, part: GgufPart, type: string): boolean {
-  const moves = part.rotaryHeadDim !== null || part.rowOrder !== undefined;
-  return isCarried(derivedWeight(weight, part), type as GgmlWritableType, moves);
 }
 
 interface Content {

@@ -1,9 +1,10 @@
 // A directory of weights as an export: config.json and the other files of the source beside them.
-import { setMembers, type Checkpoint, type StoredWeightsOptions } from '@pith/checkpoint';
+import { setMembers, type StoredWeightsOptions } from '@pith/checkpoint';
 import { saveCheckpoint } from '@pith/checkpoint/node';
 import type { OpenModel } from '@pith/model/node';
-import type { RunOptions, WeightTensor } from '@pith/tensor-core';
+import type { WeightTensor } from '@pith/tensor-core';
 import { carriedFiles } from '../../source/carried-files.ts';
+import type { ExportContext } from '../format.ts';
 
 /** What is written. */
 export interface SavedExport {
@@ -14,10 +15,9 @@ export interface SavedExport {
 
 /** Writes it. A head that the config ties, but that has values of its own, is said to be untied. */
 export async function saveExport(
-  { checkpoint, embeddings }: { readonly checkpoint: Checkpoint } & Pick<OpenModel, 'embeddings'>,
-  directory: string,
+  { checkpoint, embeddings }: OpenModel,
+  { directory, signal, progress }: ExportContext,
   { weights, options, shardBytes }: SavedExport,
-  { signal, progress }: RunOptions,
 ): Promise<void> {
   const configText = setMembers(checkpoint.configText, embeddings === 'conflict' ? { tie_word_embeddings: false } : {});
   const files = await carriedFiles(checkpoint);

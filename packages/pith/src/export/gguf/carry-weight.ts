@@ -2,9 +2,11 @@
 // another GGUF file. Nothing is rounded but scales that are no f16 values. What was written is restored as ggml restores it and compared.
 import type { FileHandle } from 'node:fs/promises';
 import { schemeName } from '@pith/checkpoint';
+import type { GgufPart } from '@pith/model';
 import { carriesCodes, carryRows, type GgmlWritableType } from '@pith/quant';
 import { throwIfStopped, type PackedWeight, type QuantizedWeight, type WeightTensor } from '@pith/tensor-core';
 import type { Intervention, WeightError } from '../../receipt/types.ts';
+import { errorOf } from '../../stages/weight-error.ts';
 
 /** Codes in hand at a time. */
 const CHUNK_CODES = 2 ** 21;
@@ -31,14 +33,16 @@ export interface Carried {
   readonly interventions: readonly Intervention[];
 }
 
-/** True where a weight goes into blocks of a type as it is. Nothing is read. */
+/** True where a part of a tensor, which `derivedWeight` gave, goes into blocks of a type as it is. Nothing is read. */
 export function isCarried(
   weight: WeightTensor,
+  { rotaryHeadDim, rowOrder }: GgufPart,
   type: GgmlWritableType,
-  moves: boolean,
 ): weight is QuantizedWeight | PackedWeight {
-  if (weight.kind === 'packed') return weight.coding === type && weight.bytes !== undefined && !moves;
-  return carriesCodes(weight, type);
+  if (weight.kind !== 'packed') return carriesCodes(weight, type);
+  // Blocks are read row after row: in another order they are coded anew.
+  const moves = rotaryHeadDim !== null || rowOrder !== undefined;
+  return weight.coding === type && weight.bytes !== undefined && !moves;
 }
 
 /** Why the codes of a weight are not rounded again, for the plan. */
@@ -77,14 +81,9 @@ export async function carryWeight(
     place += bytes.length;
   }
   return {
-    error:
-      maxError === 0 ? null : { mse: differences / (rows * perRow), snrDb: decibels(squares, differences), maxError },
+    error: maxError === 0 ? null : errorOf({ values: rows * perRow, squares, differences, maxError }),
     interventions: rounded === 0 ? [] : [scalesRounded(weight.name, type, rounded)],
   };
-}
-
-function decibels(squares: number, differences: number): number | null {
-  return squares === 0 || differences === 0 ? null : 10 * Math.log10(squares / differences);
 }
 
 function scalesRounded(name: string, type: GgmlWritableType, count: number): Intervention {

@@ -129,12 +129,12 @@ async function writeParts(
     const weight = derivedWeight(weights.get(part.name)!, part);
     const rows = weight.shape.length < 2 ? 1 : weight.shape.slice(0, -1).reduce((a, b) => a * b, 1);
     const rowOrder = weight.shape.length > 1 ? rowOrderOf(part, rows) : undefined;
-    if (isCarried(weight, type, rowOrder !== undefined)) {
+    if (isCarried(weight, part, type)) {
       const file = await open(path, 'r+');
       try {
         const job = { weight, type, rowOrder, file, offset: place.offset + index * byteLength };
         const { error, interventions: own } = await carryWeight(job, signal);
-        if (error) errors.set(part.name, error);
+        if (error) keepLarger(errors, part.name, error);
         interventions.push(...own);
       } finally {
         await file.close();
@@ -155,13 +155,9 @@ async function writeParts(
       options,
     );
     const { mse, signalToNoise, maxAbsError } = result.error;
-    // Several matrices may be made of one weight: the largest error is told.
-    if (maxAbsError > 0 && mse >= (errors.get(part.name)?.mse ?? 0)) {
-      errors.set(part.name, {
-        mse,
-        snrDb: Number.isFinite(signalToNoise) ? signalToNoise : null,
-        maxError: maxAbsError,
-      });
+    if (maxAbsError > 0) {
+      const snrDb = Number.isFinite(signalToNoise) ? signalToNoise : null;
+      keepLarger(errors, part.name, { mse, snrDb, maxError: maxAbsError });
     }
     for (const chunk of ofKind(result.hashes, 'codes')) {
       written.push({ ...chunk, offset: chunk.offset + index * byteLength });
@@ -173,6 +169,11 @@ async function writeParts(
     }
   }
   return chunkLeaves(place.name, place.byteLength, written);
+}
+
+/** Several matrices may be made of one weight, in any order: the largest error is told. */
+function keepLarger(errors: Map<string, WeightError>, name: string, error: WeightError): void {
+  if (error.mse >= (errors.get(name)?.mse ?? 0)) errors.set(name, error);
 }
 
 function ofKind(hashes: readonly ChunkHash[], kind: ChunkHash['of']): ChunkHash[] {
