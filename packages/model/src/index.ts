@@ -72,8 +72,8 @@ export type { EvaluationProtocol, EvaluationWindows, ProtocolName, WindowOptions
 export type { MemoryPlan } from './run/memory-plan.ts';
 export { createModel } from './language-model.ts';
 export type { LanguageModel, ModelParts } from './language-model.ts';
-export { blockTensors, checkTensors, expectedTensors } from './architecture/expected-tensors.ts';
-export type { ExpectedTensor, Shaped, TensorShapes } from './architecture/expected-tensors.ts';
+export { blockTensors, checkTensors, expectedTensors, tensorDifferences } from './architecture/expected-tensors.ts';
+export type { ExpectedTensor, Shaped, TensorDifferences, TensorShapes } from './architecture/expected-tensors.ts';
 export { adamw } from './train/adamw.ts';
 export type { AdamWOptions } from './train/adamw.ts';
 export type { BatchSource } from './train/batch-source.ts';
@@ -151,7 +151,7 @@ export type {
 export type { InputStatistic, InputStatistics } from './calibrate/statistic.ts';
 export type { GradientNeeds, GradientStatistic, WeightGradient } from './calibrate/weight-gradient.ts';
 export type { ModelTransform, TransformContext, TransformResult } from './technique/model-transform.ts';
-export { configOfLayers, withoutNextTokens, keepLayers, layerMembers, layerNames } from './technique/keep-layers.ts';
+export { configOfLayers, keepLayers, layerMembers, layerNames, withoutNextTokens } from './technique/keep-layers.ts';
 export { renamedWeight } from './technique/renamed-weight.ts';
 export type { PackedExperts, StorageRules } from './architecture/storage-rules.ts';
 export { modelWeights, storageDifferences, storedWeightOf } from './architecture/model-weights.ts';

@@ -69,13 +69,25 @@ export interface Shaped {
 /** Tensors by checkpoint name, as {@link checkTensors} looks at them. */
 export type TensorShapes = ReadonlyMap<string, Shaped>;
 
-/**
- * Checks that the tensors of a checkpoint are those of the architecture: none missing, none of another shape, none
- * left over but those known to be ignorable. All offenders are in one error.
- *
- * @throws PithError `WEIGHTS_MISMATCH`.
- */
-export function checkTensors(architecture: Architecture, tensors: TensorShapes): void {
+/** What of the tensors of a checkpoint is not as its architecture has it. */
+export interface TensorDifferences {
+  /** Names that the architecture has and the checkpoint has not. */
+  readonly missing: readonly string[];
+  /** Names that the checkpoint has and the architecture has not, but for those known to be ignorable. */
+  readonly unexpected: readonly string[];
+  /** Tensors of another shape. */
+  readonly wrongShape: readonly {
+    /** Checkpoint name. */
+    readonly name: string;
+    /** The shape by the architecture, outermost axis first. */
+    readonly expected: readonly number[];
+    /** The shape in the checkpoint. */
+    readonly found: readonly number[];
+  }[];
+}
+
+/** Compares the tensors of a checkpoint, by the names of the table, with those of the architecture. */
+export function tensorDifferences(architecture: Architecture, tensors: TensorShapes): TensorDifferences {
   const expected = new Map(expectedTensors(architecture).map(({ name, shape }) => [name, shape]));
   const missing = [...expected.keys()].filter((name) => !tensors.has(name));
   const unexpected = [...tensors.keys()].filter(
@@ -85,6 +97,17 @@ export function checkTensors(architecture: Architecture, tensors: TensorShapes):
     const found = tensors.get(name)?.shape;
     return found && found.join() !== shape.join() ? [{ name, expected: shape, found }] : [];
   });
+  return { missing, unexpected, wrongShape };
+}
+
+/**
+ * Checks that the tensors of a checkpoint are those of the architecture: none missing, none of another shape, none
+ * left over but those known to be ignorable. All offenders are in one error.
+ *
+ * @throws PithError `WEIGHTS_MISMATCH`.
+ */
+export function checkTensors(architecture: Architecture, tensors: TensorShapes): void {
+  const { missing, unexpected, wrongShape } = tensorDifferences(architecture, tensors);
   if (missing.length + unexpected.length + wrongShape.length === 0) return;
   const list = (label: string, entries: readonly string[]) => {
     const shown = entries.slice(0, 8).join(', ');

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasShared, shared } from '@pith-tooling/vitest/shared';
@@ -75,6 +75,48 @@ describe('plan', () => {
 
   it('names unknown options and bad values together', async () => {
     await expect(plan(model, { method: 'gtpq', format: 'ggfu' })).rejects.toThrow(/method: .*; format: /);
+  });
+});
+
+describe('tensors that are not those of config.json', () => {
+  /** A model of 2 layers whose config says something else, and whose header has another name for a tensor. */
+  function strange(name: string, said: object, [from, to] = ['', '']): string {
+    const directory = join(root, name);
+    writeSyntheticModel(directory, { layers: 2, hidden: 64, feedForward: 128, vocabulary: 64 });
+    const config = join(directory, 'config.json');
+    writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), ...said }));
+    const file = join(directory, 'model.safetensors');
+    writeFileSync(file, readFileSync(file, 'latin1').replace(from!, to!), 'latin1');
+    return directory;
+  }
+
+  it('are problems, each by its name', async () => {
+    const { problems } = await plan(strange('headless', {}, ['lm_head', 'my_head']), { scheme: 'w4g32' });
+    expect(problems.map(({ code, name }) => [code, name])).toEqual([
+      ['TENSOR_MISSING', 'lm_head.weight'],
+      ['TENSOR_UNEXPECTED', 'my_head.weight'],
+    ]);
+    const short = await plan(strange('short', { num_hidden_layers: 1 }), { scheme: 'w4g32' });
+    expect(short.problems).toHaveLength(9);
+    expect(short.problems.every(({ name }) => name.startsWith('model.layers.1.'))).toBe(true);
+    const narrow = await plan(strange('narrow', { vocab_size: 63 }), { scheme: 'w4g32' });
+    expect(narrow.problems.map(({ code, name }) => [code, name])).toEqual([
+      ['SHAPE_UNEXPECTED', 'model.embed_tokens.weight'],
+      ['SHAPE_UNEXPECTED', 'lm_head.weight'],
+    ]);
+  });
+
+  it('are said once where rounding says so too', async () => {
+    const { problems } = await plan(strange('long', { num_hidden_layers: 3 }), { scheme: 'w4g32' });
+    expect(problems.map(({ code }) => code)).toEqual(Array.from({ length: 9 }, () => 'TENSOR_MISSING'));
+    expect(new Set(problems.map(({ name }) => name)).size).toBe(9);
+  });
+
+  it('are refused by a run, which writes nothing', async () => {
+    const output = join(root, 'headless-out');
+    const source = strange('headless-run', {}, ['lm_head', 'my_head']);
+    await expect(quantize(source, { output, scheme: 'w4g32' })).rejects.toThrow('lm_head.weight');
+    expect(existsSync(output)).toBe(false);
   });
 });
 

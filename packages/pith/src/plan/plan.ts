@@ -41,6 +41,7 @@ import { defaultScheme, quantizeConfig, requireKnown, type QuantizeConfig } from
 import { runtimeNotices } from './runtime-notices.ts';
 import { ownRounding, withVariantScheme } from './own-rounding.ts';
 import { isSupported, streamsFiles } from './streams-files.ts';
+import { tensorProblems } from './tensor-problems.ts';
 import type { Plan, PlannedTensor, PlanOptions, PlanProblem, QuantizeOptions } from './types.ts';
 import type { Unit, UnitOutput } from './units.ts';
 
@@ -125,7 +126,8 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
   const convertible = tensors.filter((tensor) => isConvertible(tensor.dtype)).map(rtnTensor);
   const unknown = config.generic && !isSupported(checkpoint.config) ? genericTable(convertible) : undefined;
   const tied = unknown ? 'untied' : await relationOfHead(checkpoint);
-  const table = unknown?.table ?? architectureOf(checkpoint, tied === 'conflict');
+  const architecture = unknown ? undefined : architectureOf(checkpoint, tied === 'conflict');
+  const table = unknown?.table ?? architecture!;
   const planned = planRtn(table, convertible, rtn);
   const omitted = tied === 'tied-duplicate' ? `${table.head.path}.weight` : undefined;
   const problems: PlanProblem[] = planned.problems.map(({ code, name, message, remedy }) => ({
@@ -133,6 +135,10 @@ export async function preparePlan(model: ModelPlace, options: QuantizeOptions): 
     name,
     message: `${message.replace(/^plan: /, '')}; ${remedy}`,
   }));
+  const listed = new Set(problems.map(({ code, name }) => `${code} ${name}`));
+  const strange = architecture ? tensorProblems(architecture, checkpoint.tensors) : [];
+  // Of linear layers the plan of rounding has said so already.
+  problems.push(...strange.filter(({ code, name }) => !listed.has(`${code} ${name}`)));
   const byName = new Map(planned.tensors.map((tensor) => [tensor.name, tensor]));
   const context: FormatContext = {
     ignore: planned.keptLinears,
