@@ -2,7 +2,7 @@
 // are equal bit for bit. Vectors have four digits of 3 bits (`four`) or eight of 2 bits; digit q stands for 2 q + 1.
 import { fitPositiveLanes } from './ggml-fit-positive';
 import { bestOf4, bestOf8, gridEntry } from './ggml-grid-search';
-import { GRID_TRIED, GRID_WORDS, LANES_P, LANES_W, LANES_X, MAGNITUDES, ROOTS } from './ggml-scratch';
+import { FIT, GRID_TRIED, GRID_WORDS, LANES_P, LANES_W, LANES_X, MAGNITUDES, ROOTS } from './ggml-scratch';
 
 /** Marks a word that is not the rounded point itself but was moved to the grid. */
 const MOVED: i32 = 0x10000;
@@ -12,12 +12,13 @@ export const AGAIN_MOVED: i32 = 0;
 export const AGAIN_ALL_OF_MOVED: i32 = 1;
 export const AGAIN_ALL: i32 = 2;
 
-// What a fit leaves at `fit`: vectors, one lane for each sub-block.
-export const GRID_SCALE: usize = 0;
+// What a fit leaves at FIT: vectors, one lane for each sub-block. Words are left at GRID_WORDS.
+/** Never negative; 0 for zeros. */
+export const GRID_SCALE: usize = FIT;
 /** All bits of a lane whose signs have to change. */
-export const GRID_FLIPPED: usize = 16;
+export const GRID_FLIPPED: usize = FIT + 16;
 /** All bits of a lane whose values count as zeros: it has neither vectors nor signs. */
-export const GRID_ZERO: usize = 32;
+export const GRID_ZERO: usize = FIT + 32;
 
 /** 2^23 and more is added to all digits of a word while it is made: what that comes to. */
 // @ts-ignore: decorator
@@ -98,7 +99,7 @@ function codeAt(four: bool, word: v128, i: usize): v128 {
   return f32x4.convert_i32x4_s(i32x4.add(i32x4.add(digit, digit), i32x4.splat(1)));
 }
 
-/** Fits four sub-blocks of `size` values at LANES_X with weights at LANES_W, transposed. Words are left at GRID_WORDS. */
+/** Fits four sub-blocks of `size` values at LANES_X with weights at LANES_W, transposed. */
 // @ts-ignore: decorator
 @inline
 function fitGrid(
@@ -111,7 +112,6 @@ function fitGrid(
   step: f32,
   fitted: bool,
   again: i32,
-  fit: usize,
   s: usize,
 ): void {
   const none = f32x4.splat(0);
@@ -134,13 +134,12 @@ function fitGrid(
     range = f32x4.mul(scale, f32x4.splat(four ? 8 : 3));
     zero = v128.or(zero, f32x4.le(range, none));
   }
-  v128.store(fit, zero, GRID_ZERO);
-  const all = i32x4.splat(-1);
+  v128.store(s, zero, GRID_ZERO);
   const untouched = i32x4.splat(again == AGAIN_MOVED ? 0 : MOVED);
   for (let k: usize = 0; k < vectors; k++) v128.store(s + (k << 4), untouched, GRID_WORDS);
   if (v128.all_true<i32>(zero)) {
-    v128.store(fit, none, GRID_SCALE);
-    v128.store(fit, none, GRID_FLIPPED);
+    v128.store(s, none, GRID_SCALE);
+    v128.store(s, none, GRID_FLIPPED);
     return;
   }
   const live = v128.not(zero);
@@ -203,29 +202,21 @@ function fitGrid(
     }
     scale = v128.bitselect(f32x4.div(wxq, wqq), scale, v128.and(redo, f32x4.gt(wqq, none)));
   }
-  v128.store(fit, f32x4.lt(scale, none), GRID_FLIPPED);
-  v128.store(fit, v128.andnot(f32x4.abs(scale), zero), GRID_SCALE);
+  v128.store(s, f32x4.lt(scale, none), GRID_FLIPPED);
+  v128.store(s, v128.andnot(f32x4.abs(scale), zero), GRID_SCALE);
 }
 
 /** {@link fitGrid} of four sub-blocks of 32 values, vectors of four. */
-export function fitGrid4(
-  table: usize,
-  own: usize,
-  least: f32,
-  tries: i32,
-  again: i32,
-  fit: usize,
-  s: usize,
-): void {
-  fitGrid(true, table, own, 32, least, tries, 0.2, false, again, fit, s);
+export function fitGrid4(table: usize, own: usize, least: f32, tries: i32, again: i32, s: usize): void {
+  fitGrid(true, table, own, 32, least, tries, 0.2, false, again, s);
 }
 
 /** {@link fitGrid} of four sub-blocks of 16 values, vectors of eight. */
-export function fitGrid8(table: usize, own: usize, least: f32, fit: usize, s: usize): void {
-  fitGrid(false, table, own, 16, least, 9, 0.1, false, AGAIN_MOVED, fit, s);
+export function fitGrid8(table: usize, own: usize, least: f32, s: usize): void {
+  fitGrid(false, table, own, 16, least, 9, 0.1, false, AGAIN_MOVED, s);
 }
 
 /** {@link fitGrid} of four sub-blocks of 32 values, vectors of eight, around scales that were fitted first. */
-export function fitGrid8Fitted(table: usize, own: usize, least: f32, fit: usize, s: usize): void {
-  fitGrid(false, table, own, 32, least, 6, 0.1, true, AGAIN_ALL, fit, s);
+export function fitGrid8Fitted(table: usize, own: usize, least: f32, s: usize): void {
+  fitGrid(false, table, own, 32, least, 6, 0.1, true, AGAIN_ALL, s);
 }

@@ -10,6 +10,9 @@ export const TERNARY_SCALE: usize = FIT;
 export const TERNARY_SHIFTS: usize = FIT + 16;
 /** All bits of a lane of which a vector was moved to the grid. */
 const MOVED: usize = FIT + 80;
+/** Places of the best cut: i32, -1 where there is none. */
+const FIRST: usize = FIT + 96;
+const SECOND: usize = FIT + 112;
 /** Places of values among the sorted ones: i32. */
 const RANKS: usize = LANES_Q;
 /** Bytes of running sums, and of products of them: up to 33 vectors. */
@@ -60,22 +63,48 @@ function zeroLanes(size: usize, least: f32, s: usize): v128 {
   return f32x4.lt(most, f32x4.splat(least));
 }
 
-/** Where a cut is better than the best one. */
-// @ts-ignore: decorator
-@inline
-function improves(wxq: v128, wqq: v128, best: v128): v128 {
-  return v128.and(f32x4.gt(wqq, f32x4.splat(0)), f32x4.gt(f32x4.mul(wxq, wxq), f32x4.mul(best, wqq)));
-}
-
 /** The smallest f32: no score is less. */
 const LEAST: f32 = -3.4028234663852886e38;
+
+/** No cut yet. */
+// @ts-ignore: decorator
+@inline
+function noCut(s: usize): void {
+  v128.store(s, f32x4.splat(0), TERNARY_SCALE);
+  v128.store(s, i32x4.splat(-1), FIRST);
+}
+
+/** Stores lanes of a vector. */
+// @ts-ignore: decorator
+@inline
+function storeWhere(lanes: v128, v: v128, at: usize): void {
+  v128.store(at, v128.bitselect(v, v128.load(at), lanes));
+}
+
+/**
+ * Keeps a cut in the lanes where it is better than the best ones, whose scores are `best`; returns the scores of those that are the best then. Shifts
+ * are those of the first and of the second eight values.
+ */
+// @ts-ignore: decorator
+@inline
+function offer(wxq: v128, wqq: v128, i1: usize, i2: usize, shift0: f32, shift1: f32, best: v128, s: usize): v128 {
+  const better = v128.and(f32x4.gt(wqq, f32x4.splat(0)), f32x4.gt(f32x4.mul(wxq, wxq), f32x4.mul(best, wqq)));
+  if (!v128.any_true(better)) return best;
+  const found = f32x4.div(wxq, wqq);
+  storeWhere(better, found, s + TERNARY_SCALE);
+  storeWhere(better, i32x4.splat(<i32>i1 >> 4), s + FIRST);
+  storeWhere(better, i32x4.splat(<i32>i2 >> 4), s + SECOND);
+  storeWhere(better, f32x4.splat(shift0), s + TERNARY_SHIFTS);
+  storeWhere(better, f32x4.splat(shift1), s + TERNARY_SHIFTS + 16);
+  return v128.bitselect(f32x4.mul(found, wxq), best, better);
+}
 
 /**
  * Fits four sub-blocks of 32 values at LANES_X with weights at LANES_W; all values are shifted alike. `x` are all values, `own` bytes before
  * those of the first sub-block.
  */
-export function fitTernary32(x: usize, table: usize, own: usize, least: f32, s: usize): void {
-  const zero = zeroLanes(32, least, s);
+export function fitTernary32(x: usize, table: usize, own: usize, s: usize): void {
+  const zeros = zeroLanes(32, 1e-12, s);
   rankLanes(32, s);
   const sumX = s + CUTS;
   const sumW = sumX + STEP;
@@ -102,11 +131,8 @@ export function fitTernary32(x: usize, table: usize, own: usize, least: f32, s: 
     v128.store(tailWUp + at, f32x4.mul(f32x4.mul(w, up2), up2));
     v128.store(tailWDown + at, f32x4.mul(f32x4.mul(w, up0), up0));
   }
-  let scale = f32x4.splat(0);
   let best = f32x4.splat(LEAST);
-  let first = i32x4.splat(-1);
-  let second = first;
-  let shift = eighth;
+  noCut(s);
   for (let i1: usize = 0; i1 <= 512; i1 += 16) {
     const x1 = v128.load(sumX + i1);
     const w1 = v128.load(sumW + i1);
@@ -119,35 +145,21 @@ export function fitTernary32(x: usize, table: usize, own: usize, least: f32, s: 
       const middleW = f32x4.mul(f32x4.mul(f32x4.sub(v128.load(sumW + i2), w1), eighth), eighth);
       const xUp = f32x4.add(f32x4.add(headXUp, middleX), v128.load(tailXUp + i2));
       const wUp = f32x4.add(f32x4.add(headWUp, middleW), v128.load(tailWUp + i2));
-      const betterUp = improves(xUp, wUp, best);
-      if (v128.any_true(betterUp)) {
-        const found = f32x4.div(xUp, wUp);
-        scale = v128.bitselect(found, scale, betterUp);
-        best = v128.bitselect(f32x4.mul(found, xUp), best, betterUp);
-        first = v128.bitselect(i32x4.splat(<i32>i1 >> 4), first, betterUp);
-        second = v128.bitselect(i32x4.splat(<i32>i2 >> 4), second, betterUp);
-        shift = v128.bitselect(eighth, shift, betterUp);
-      }
+      best = offer(xUp, wUp, i1, i2, 0.125, 0.125, best, s);
       const xDown = f32x4.add(f32x4.sub(headXDown, middleX), v128.load(tailXDown + i2));
       const wDown = f32x4.add(f32x4.add(headWDown, middleW), v128.load(tailWDown + i2));
-      const betterDown = improves(xDown, wDown, best);
-      if (v128.any_true(betterDown)) {
-        const found = f32x4.div(xDown, wDown);
-        scale = v128.bitselect(found, scale, betterDown);
-        best = v128.bitselect(f32x4.mul(found, xDown), best, betterDown);
-        first = v128.bitselect(i32x4.splat(<i32>i1 >> 4), first, betterDown);
-        second = v128.bitselect(i32x4.splat(<i32>i2 >> 4), second, betterDown);
-        shift = v128.bitselect(f32x4.neg(eighth), shift, betterDown);
-      }
+      best = offer(xDown, wDown, i1, i2, -0.125, -0.125, best, s);
     }
   }
-  for (let k: usize = 0; k < 4; k++) v128.store(s + (k << 4), shift, TERNARY_SHIFTS);
-  toGrid(x, 32, table, own, first, second, scale, v128.or(zero, i32x4.lt_s(first, i32x4.splat(0))), s);
+  const shift = v128.load(s, TERNARY_SHIFTS);
+  v128.store(s, shift, TERNARY_SHIFTS + 32);
+  v128.store(s, shift, TERNARY_SHIFTS + 48);
+  toGrid(x, 32, table, own, zeros, s);
 }
 
 /** As {@link fitTernary32}, four sub-blocks of 16 values; each eight values have a shift of their own. */
-export function fitTernary16(x: usize, table: usize, own: usize, least: f32, s: usize): void {
-  const zero = zeroLanes(16, least, s);
+export function fitTernary16(x: usize, table: usize, own: usize, s: usize): void {
+  const zeros = zeroLanes(16, 1e-7, s);
   rankLanes(16, s);
   const sumX0 = s + CUTS;
   const sumX1 = sumX0 + STEP;
@@ -187,11 +199,8 @@ export function fitTernary16(x: usize, table: usize, own: usize, least: f32, s: 
   const highUp = f32x4.splat(-1.25);
   const lowDown = f32x4.splat(1.25);
   const highDown = f32x4.splat(-0.75);
-  let scale = none;
   let best = f32x4.splat(LEAST);
-  let first = i32x4.splat(-1);
-  let second = first;
-  let kinds = i32x4.splat(0);
+  noCut(s);
   for (let i1: usize = 0; i1 <= 256; i1 += 16) {
     const headX0 = v128.load(sumX0 + i1);
     const headX1 = v128.load(sumX1 + i1);
@@ -214,28 +223,13 @@ export function fitTernary16(x: usize, table: usize, own: usize, least: f32, s: 
       const f = f32x4.add(headW0Down, f32x4.mul(tailW0, highDown));
       const g = f32x4.add(headW1Up, f32x4.mul(tailW1, highUp));
       const h = f32x4.add(headW1Down, f32x4.mul(tailW1, highDown));
-      const cutFirst = i32x4.splat(<i32>i1 >> 4);
-      const cutSecond = i32x4.splat(<i32>i2 >> 4);
-      // Bit 0 of a kind: the second eight values are shifted down; bit 1: the first are.
-      for (let kind = 0; kind < 4; kind++) {
-        const wxq = f32x4.add(kind & 2 ? b : a, kind & 1 ? d : c);
-        const wqq = f32x4.add(kind & 2 ? f : e, kind & 1 ? h : g);
-        const better = improves(wxq, wqq, best);
-        if (!v128.any_true(better)) continue;
-        const found = f32x4.div(wxq, wqq);
-        scale = v128.bitselect(found, scale, better);
-        best = v128.bitselect(f32x4.mul(found, wxq), best, better);
-        first = v128.bitselect(cutFirst, first, better);
-        second = v128.bitselect(cutSecond, second, better);
-        kinds = v128.bitselect(i32x4.splat(kind), kinds, better);
-      }
+      best = offer(f32x4.add(a, c), f32x4.add(e, g), i1, i2, 0.125, 0.125, best, s);
+      best = offer(f32x4.add(a, d), f32x4.add(e, h), i1, i2, 0.125, -0.125, best, s);
+      best = offer(f32x4.add(b, c), f32x4.add(f, g), i1, i2, -0.125, 0.125, best, s);
+      best = offer(f32x4.add(b, d), f32x4.add(f, h), i1, i2, -0.125, -0.125, best, s);
     }
   }
-  // The sign of an eighth is that of its bit.
-  const eighth = f32x4.splat(0.125);
-  v128.store(s, v128.or(eighth, i32x4.shl(i32x4.shr_u(kinds, 1), 31)), TERNARY_SHIFTS);
-  v128.store(s, v128.or(eighth, i32x4.shl(kinds, 31)), TERNARY_SHIFTS + 16);
-  toGrid(x, 16, table, own, first, second, scale, v128.or(zero, i32x4.lt_s(first, i32x4.splat(0))), s);
+  toGrid(x, 16, table, own, zeros, s);
 }
 
 /** Levels of digits 0, 1, 2 with a shift. */
@@ -245,21 +239,15 @@ function levelsOf(shift: f32): v128 {
   return f32x4.add(f32x4(-1, 0, 1, 0), f32x4.splat(shift));
 }
 
-/** Makes vectors of cuts, moves them to the grid, and leaves what a fit leaves; shifts are in place, of positive scales or negative ones. */
+/** Makes vectors of the best cuts, whose scales may be negative, moves them to the grid, and leaves what a fit leaves; `zeros` has lanes that count as such. */
 // @ts-ignore: decorator
 @inline
-function toGrid(
-  x: usize,
-  size: usize,
-  table: usize,
-  own: usize,
-  first: v128,
-  second: v128,
-  found: v128,
-  zero: v128,
-  s: usize,
-): void {
+function toGrid(x: usize, size: usize, table: usize, own: usize, zeros: v128, s: usize): void {
   const none = f32x4.splat(0);
+  const first = v128.load(s, FIRST);
+  const second = v128.load(s, SECOND);
+  const zero = v128.or(zeros, i32x4.lt_s(first, i32x4.splat(0)));
+  const found = v128.load(s, TERNARY_SCALE);
   const negative = f32x4.lt(found, none);
   let scale = v128.andnot(f32x4.abs(found), zero);
   v128.store(s, scale, TERNARY_SCALE);

@@ -10,9 +10,10 @@ import {
   GRID_SCALE,
   GRID_ZERO,
 } from './ggml-fit-grid';
+import { largestScale, loadLanes, scaleCode } from './ggml-grid-scales';
 import { gridIndex } from './ggml-grid-search';
-import { nearestInt, squaresInOrder, storeHalf, transposeLanes, weigh } from './ggml-lanes';
-import { FIT, GRID_WORDS, LANES_W, LANES_X, MAGNITUDES, ROOTS, SCALES, SIGNS, WEIGHTS } from './ggml-scratch';
+import { squaresInOrder, storeHalf, weigh } from './ggml-lanes';
+import { GRID_WORDS, MAGNITUDES, ROOTS, SCALES, SIGNS, WEIGHTS } from './ggml-scratch';
 
 /** Changes the sign of the value of eight that counts least; returns its bit. */
 function changeSign(x: usize, w: usize, left: usize): i32 {
@@ -56,21 +57,13 @@ function prepare(x: usize, importance: usize, factor: f32, floor: f32, even: boo
   }
 }
 
-/** Transposes four sub-blocks of `size` values for a fit. */
-// @ts-ignore: decorator
-@inline
-function load4(own: usize, size: i32, s: usize): void {
-  transposeLanes(s + MAGNITUDES + own, size, s + LANES_X);
-  transposeLanes(s + WEIGHTS + own, size, s + LANES_W);
-}
-
 /** Keeps scales of four sub-blocks, and the signs of those whose best scale was negative, or that are zeros. */
 // @ts-ignore: decorator
 @inline
 function keepFit(g: usize, octets: usize, s: usize): void {
-  v128.store(s + (g << 4), v128.load(s + FIT, GRID_SCALE), SCALES);
-  const flipped = i32x4.bitmask(v128.load(s + FIT, GRID_FLIPPED));
-  const zero = i32x4.bitmask(v128.load(s + FIT, GRID_ZERO));
+  v128.store(s + (g << 4), v128.load(s, GRID_SCALE), SCALES);
+  const flipped = i32x4.bitmask(v128.load(s, GRID_FLIPPED));
+  const zero = i32x4.bitmask(v128.load(s, GRID_ZERO));
   if ((flipped | zero) == 0) return;
   for (let lane: usize = 0; lane < 4; lane++) {
     for (let k: usize = 0; k < octets; k++) {
@@ -85,28 +78,8 @@ function keepFit(g: usize, octets: usize, s: usize): void {
 // @ts-ignore: decorator
 @inline
 function indexOf(table: usize, lane: usize, k: usize, s: usize): i32 {
-  if (load<i32>(s + FIT + (lane << 2), GRID_ZERO)) return 0;
+  if (load<i32>(s + (lane << 2), GRID_ZERO)) return 0;
   return gridIndex(table, <i32>load<u16>(s + (k << 4) + (lane << 2), GRID_WORDS));
-}
-
-/** Largest of scales, in ggml's order. */
-// @ts-ignore: decorator
-@inline
-function largestScale(count: usize, s: usize): f32 {
-  let most: f32 = 0;
-  for (let j: usize = 0; j < count; j++) {
-    const scale = load<f32>(s + (j << 2), SCALES);
-    most = most > scale ? most : scale;
-  }
-  return most;
-}
-
-/** The 4-bit code of a scale. */
-// @ts-ignore: decorator
-@inline
-function scaleCode(j: usize, inverse: f32, s: usize): i32 {
-  const code = nearestInt(<f32>0.5 * (inverse * load<f32>(s + (j << 2), SCALES) - 1));
-  return <i32>max<f32>(0, min<f32>(15, code));
 }
 
 /** Sixteen scales in eight bytes, or eight in four. */
@@ -114,7 +87,7 @@ function scaleCode(j: usize, inverse: f32, s: usize): i32 {
 @inline
 function storeScales(count: usize, inverse: f32, at: usize, s: usize): void {
   for (let j: usize = 0; j < count; j += 2) {
-    store<u8>(at + (j >> 1), scaleCode(j, inverse, s) | (scaleCode(j + 1, inverse, s) << 4));
+    store<u8>(at + (j >> 1), scaleCode(j, inverse, 15, s) | (scaleCode(j + 1, inverse, 15, s) << 4));
   }
 }
 
@@ -122,7 +95,7 @@ function storeScales(count: usize, inverse: f32, at: usize, s: usize): void {
 // @ts-ignore: decorator
 @inline
 function signsAndScale(j: usize, inverse: f32, s: usize): i32 {
-  let word = scaleCode(j, inverse, s) << 28;
+  let word = scaleCode(j, inverse, 15, s) << 28;
   for (let k: usize = 0; k < 4; k++) word |= (<i32>load<u8>(s + j * 4 + k, SIGNS) & 127) << (7 * <i32>k);
   return word;
 }
@@ -132,8 +105,8 @@ export function writeIQ3S(x: usize, importance: usize, table: usize, out: usize,
   memory.fill(out, 0, 110);
   prepare(x, importance, 2, 0, false, s);
   for (let g: usize = 0; g < 2; g++) {
-    load4(g << 9, 32, s);
-    fitGrid4(table, g << 9, 1.401298464324817e-45, 9, AGAIN_ALL_OF_MOVED, s + FIT, s);
+    loadLanes(s + MAGNITUDES, g << 9, 32, s);
+    fitGrid4(table, g << 9, 1.401298464324817e-45, 9, AGAIN_ALL_OF_MOVED, s);
     keepFit(g, 4, s);
     for (let lane: usize = 0; lane < 4; lane++) {
       const sub = g * 4 + lane;
@@ -158,8 +131,8 @@ export function writeIQ3S(x: usize, importance: usize, table: usize, out: usize,
 export function writeIQ3XXS(x: usize, importance: usize, table: usize, out: usize, s: usize): void {
   prepare(x, importance, 2, 0, true, s);
   for (let g: usize = 0; g < 2; g++) {
-    load4(g << 9, 32, s);
-    fitGrid4(table, g << 9, 1e-8, 15, AGAIN_MOVED, s + FIT, s);
+    loadLanes(s + MAGNITUDES, g << 9, 32, s);
+    fitGrid4(table, g << 9, 1e-8, 15, AGAIN_MOVED, s);
     keepFit(g, 4, s);
     for (let lane: usize = 0; lane < 4; lane++) {
       for (let k: usize = 0; k < 8; k++) store<u8>(out + (g * 4 + lane) * 8 + k, indexOf(table, lane, k, s), 2);
@@ -181,8 +154,8 @@ export function writeIQ2S(x: usize, importance: usize, table: usize, out: usize,
   memory.fill(out, 0, 82);
   prepare(x, importance, 2, 0.25, false, s);
   for (let g: usize = 0; g < 4; g++) {
-    load4(g << 8, 16, s);
-    fitGrid8(table, g << 8, 1e-8, s + FIT, s);
+    loadLanes(s + MAGNITUDES, g << 8, 16, s);
+    fitGrid8(table, g << 8, 1e-8, s);
     keepFit(g, 2, s);
     for (let j: usize = 0; j < 8; j++) {
       const octet = g * 8 + j;
@@ -204,8 +177,8 @@ export function writeIQ2S(x: usize, importance: usize, table: usize, out: usize,
 export function writeIQ2XS(x: usize, importance: usize, table: usize, out: usize, s: usize): void {
   prepare(x, importance, 1, 0, true, s);
   for (let g: usize = 0; g < 4; g++) {
-    load4(g << 8, 16, s);
-    fitGrid8(table, g << 8, 1e-15, s + FIT, s);
+    loadLanes(s + MAGNITUDES, g << 8, 16, s);
+    fitGrid8(table, g << 8, 1e-15, s);
     keepFit(g, 2, s);
     for (let j: usize = 0; j < 8; j++) {
       const octet = g * 8 + j;
@@ -227,8 +200,8 @@ export function writeIQ2XS(x: usize, importance: usize, table: usize, out: usize
 export function writeIQ2XXS(x: usize, importance: usize, table: usize, out: usize, s: usize): void {
   prepare(x, importance, 1, 0, true, s);
   for (let g: usize = 0; g < 2; g++) {
-    load4(g << 9, 32, s);
-    fitGrid8Fitted(table, g << 9, 1e-15, s + FIT, s);
+    loadLanes(s + MAGNITUDES, g << 9, 32, s);
+    fitGrid8Fitted(table, g << 9, 1e-15, s);
     keepFit(g, 4, s);
     for (let lane: usize = 0; lane < 4; lane++) {
       for (let k: usize = 0; k < 4; k++) store<u8>(out + (g * 4 + lane) * 8 + k, indexOf(table, lane, k, s), 2);

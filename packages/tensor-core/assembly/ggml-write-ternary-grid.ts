@@ -1,12 +1,14 @@
 // IQ1_S and IQ1_M. The specification is @pith/quant src/ggml/write-ternary-grid.ts; bytes are equal. Arguments as in ggml-write-grid.ts.
 import { fitTernary16, fitTernary32, TERNARY_SCALE, TERNARY_SHIFTS } from './ggml-fit-ternary';
+import { largestScale, loadLanes, scaleCode } from './ggml-grid-scales';
 import { gridIndex } from './ggml-grid-search';
-import { halfBits, nearestInt, squaresInOrder, storeHalf, transposeLanes, weigh } from './ggml-lanes';
-import { GRID_WORDS, LANES_W, LANES_X, SCALES, SIGNS, WEIGHTS } from './ggml-scratch';
+import { halfBits, squaresInOrder, storeHalf, weigh } from './ggml-lanes';
+import { GRID_WORDS, SCALES, SIGNS, WEIGHTS } from './ggml-scratch';
 
 /** Words of vectors of a block of IQ1_M: u16. */
 const BLOCK_WORDS: usize = SIGNS;
 
+/** Weights: importance sqrt(variance + x²), the variance twice the mean square; x² without importance. */
 function prepare(x: usize, importance: usize, s: usize): void {
   if (importance) {
     weigh(x, importance, 256, (2 * squaresInOrder(x, 256)) / 256, s + WEIGHTS);
@@ -18,23 +20,15 @@ function prepare(x: usize, importance: usize, s: usize): void {
   }
 }
 
-/** The 3-bit code of a scale. */
+/** Fits sub-blocks 4 `g` to 4 `g` + 3, of `size` values, and keeps their scales. */
 // @ts-ignore: decorator
 @inline
-function scaleCode(j: usize, inverse: f32, s: usize): i32 {
-  const code = nearestInt(<f32>0.5 * (inverse * load<f32>(s + (j << 2), SCALES) - 1));
-  return <i32>max<f32>(0, min<f32>(7, code));
-}
-
-// @ts-ignore: decorator
-@inline
-function largestScale(count: usize, s: usize): f32 {
-  let most: f32 = 0;
-  for (let j: usize = 0; j < count; j++) {
-    const scale = load<f32>(s + (j << 2), SCALES);
-    most = most > scale ? most : scale;
-  }
-  return most;
+function fitFour(x: usize, table: usize, g: usize, size: i32, s: usize): void {
+  const own = g * ((<usize>size) << 4);
+  loadLanes(x, own, size, s);
+  if (size == 32) fitTernary32(x, table, own, s);
+  else fitTernary16(x, table, own, s);
+  v128.store(s + (g << 4), v128.load(s, TERNARY_SCALE), SCALES);
 }
 
 /** True where a vector of the last fit is shifted down. */
@@ -49,11 +43,7 @@ export function writeIQ1S(x: usize, importance: usize, table: usize, out: usize,
   prepare(x, importance, s);
   let down = 0;
   for (let g: usize = 0; g < 2; g++) {
-    const own = g << 9;
-    transposeLanes(x + own, 32, s + LANES_X);
-    transposeLanes(s + WEIGHTS + own, 32, s + LANES_W);
-    fitTernary32(x, table, own, 1e-12, s);
-    v128.store(s + (g << 4), v128.load(s, TERNARY_SCALE), SCALES);
+    fitFour(x, table, g, 32, s);
     for (let lane: usize = 0; lane < 4; lane++) {
       const sub = g * 4 + lane;
       let high = 0;
@@ -73,7 +63,7 @@ export function writeIQ1S(x: usize, importance: usize, table: usize, out: usize,
   storeHalf(out, d * 1.125);
   const inverse: f32 = 1 / d;
   for (let sub: usize = 0; sub < 8; sub++) {
-    const code = scaleCode(sub, inverse, s) | ((down >>> (4 * <i32>sub)) & 8);
+    const code = scaleCode(sub, inverse, 7, s) | ((down >>> (4 * <i32>sub)) & 8);
     store<u16>(out + sub * 2, <i32>load<u16>(out + sub * 2, 34) | (code << 12), 34);
   }
 }
@@ -83,11 +73,7 @@ export function writeIQ1M(x: usize, importance: usize, table: usize, out: usize,
   prepare(x, importance, s);
   let down: u32 = 0;
   for (let g: usize = 0; g < 4; g++) {
-    const own = g << 8;
-    transposeLanes(x + own, 16, s + LANES_X);
-    transposeLanes(s + WEIGHTS + own, 16, s + LANES_W);
-    fitTernary16(x, table, own, 1e-7, s);
-    v128.store(s + (g << 4), v128.load(s, TERNARY_SCALE), SCALES);
+    fitFour(x, table, g, 16, s);
     for (let lane: usize = 0; lane < 4; lane++) {
       const sub = g * 4 + lane;
       let high = 0;
@@ -109,7 +95,7 @@ export function writeIQ1M(x: usize, importance: usize, table: usize, out: usize,
   let wxq: f32 = 0;
   let wqq: f32 = 0;
   for (let sub: usize = 0; sub < 16; sub++) {
-    const code = scaleCode(sub, inverse, s);
+    const code = scaleCode(sub, inverse, 7, s);
     const at = out + ((sub >> 2) << 1);
     store<u16>(at, <i32>load<u16>(at, 48) | (code << (3 * (<i32>sub & 3))), 48);
     const odd: i32 = 2 * code + 1;
